@@ -1,0 +1,46 @@
+"""Numbers that bound what plait does, each with its unit and reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Seconds between SIGTERM and SIGKILL, wherever a process is ended.
+GRACE_S: Final = 2.0
+#: Seconds that leaving after a Ctrl-C may take.
+INTERRUPT_EXIT_S: Final = 5.0
+#: Seconds that a shutdown may take.
+SHUTDOWN_S: Final = 10.0
+#: Depth to which containers in arguments are searched for futures.
+SCAN_DEPTH: Final = 8
+
+#: Bytes above which a pickle or a buffer travels as an anonymous file instead of through the socket: about where two copies through a socket
+#: cost more than making, filling and mapping a file.
+BIG_BYTES: Final = 96 * 1024
+#: Anonymous files that may wait in the driver for a worker; more tasks than these keep their bytes in memory (open files are limited per process).
+MAX_WAITING_FILES: Final = 256
+#: Results that may stay mapped in one process; later ones are copied (the system allows 65,530 mappings).
+MAX_MAPPINGS: Final = 16_000
+
+#: Bytes of a worker's shared page: what it runs, and outcomes not sent yet.
+PAGE_BYTES: Final = 64 * 1024
+#: Tasks in one message to a worker.
+BATCH_TASKS: Final = 64
+#: Tasks that one worker may hold.
+MAX_CREDIT: Final = 256
+#: Seconds of expected work that a worker may hold beyond the task that it runs.
+CREDIT_S: Final = 0.008
+#: Seconds for which a worker may gather outcomes before it sends them.
+FLUSH_S: Final = 0.001
+#: Seconds after which tasks that wait behind a running one are taken back for idle workers.
+RETRACT_S: Final = 0.01
+#: Worker starts that may fail in a row before the pool gives up.
+MAX_FAILED_STARTS: Final = 3
+#: Bytes by which a worker's memory may grow over what it had after its first task before it is replaced (as loky does).
+MAX_LEAK_BYTES: Final = 300_000_000
+#: Seconds between two looks at a worker's memory.
+LEAK_CHECK_S: Final = 1.0
+
+#: Seconds after which an event is on disk at the latest.
+JOURNAL_FLUSH_S: Final = 0.1
+#: Bytes of one journal file before the next is begun.
+JOURNAL_FILE_BYTES: Final = 256 * 1024 * 1024

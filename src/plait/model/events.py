@@ -1,0 +1,150 @@
+"""What happened, as typed records: one stream for the journal, the progress display, reports and tests.
+
+Each record travels as an array that begins with its number, so ``TaskSubmitted(...)`` and the tuple ``(1, ...)`` are the same bytes.
+The paths that run once per task append tuples (`kind` numbers below) to spare the making of an object;
+a test holds the two forms against each other.
+Fields may be added at the end of a record, with a default; none is ever removed or changes its meaning (`SCHEMA_VERSION` counts such changes).
+
+All times are seconds of the monotonic clock of the driver's host; `RunStarted` ties them to the wall clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Union
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+
+RUN_STARTED: Final = 0
+TASK_SUBMITTED: Final = 1
+ATTEMPT_STARTED: Final = 2
+TASK_ENDED: Final = 3
+ATTEMPT_FAILED: Final = 4
+WORKER_STARTED: Final = 5
+WORKER_ENDED: Final = 6
+RUN_ENDED: Final = 7
+TASK_JOINING: Final = 8
+NOTE: Final = 9
+
+
+class Event(msgspec.Struct, array_like=True, frozen=True):
+    """A fact that happened."""
+
+
+class RunStarted(Event, tag=RUN_STARTED, frozen=True):
+    """A kernel was loaded."""
+
+    t_s: float
+    wall_time_s: float
+    run_id: str
+    schema: int
+    plait_version: str
+    python_version: str
+    hostname: str
+    pid: int
+    name: str
+    executors: list[str]
+
+
+class TaskSubmitted(Event, tag=TASK_SUBMITTED, frozen=True):
+    """An app was called."""
+
+    t_s: float
+    task: int
+    app: str
+    depends: list[int] = []
+
+
+class AttemptStarted(Event, tag=ATTEMPT_STARTED, frozen=True):
+    """An attempt was handed to a worker."""
+
+    t_s: float
+    task: int
+    attempt: int
+    executor: str
+    worker: int
+
+
+class TaskEnded(Event, tag=TASK_ENDED, frozen=True):
+    """A task came to its end.
+
+    Attributes:
+        state: number of the `model.task.TaskState`.
+        start_s: when its last attempt began to run, where that is known.
+        stop_s: when its last attempt ended on the worker, where that is known.
+        worker: number of the worker; -1 for none.
+        error: class and text of the error; empty for none.
+        why: the sentence of `explain`, for tasks that did not succeed.
+        traceback: of the error, as text, bounded.
+    """
+
+    t_s: float
+    task: int
+    state: int
+    attempt: int
+    start_s: float
+    stop_s: float
+    worker: int
+    error: str = ""
+    why: str = ""
+    traceback: str = ""
+
+
+class AttemptFailed(Event, tag=ATTEMPT_FAILED, frozen=True):
+    """An attempt ended without a result, and the task goes on."""
+
+    t_s: float
+    task: int
+    attempt: int
+    lost: bool
+    reason: str
+    retry_in_s: float = 0.0
+
+
+class WorkerStarted(Event, tag=WORKER_STARTED, frozen=True):
+    """A worker is ready."""
+
+    t_s: float
+    executor: str
+    worker: int
+    pid: int
+
+
+class WorkerEnded(Event, tag=WORKER_ENDED, frozen=True):
+    """A worker is gone."""
+
+    t_s: float
+    executor: str
+    worker: int
+    reason: str
+
+
+class RunEnded(Event, tag=RUN_ENDED, frozen=True):
+    """A kernel was cleaned up."""
+
+    t_s: float
+    wall_time_s: float
+    sentence: str
+
+
+class TaskJoining(Event, tag=TASK_JOINING, frozen=True):
+    """The body of a join app returned; the task waits for these tasks (-1 stands for a future that is no task)."""
+
+    t_s: float
+    task: int
+    joins: list[int]
+
+
+class Note(Event, tag=NOTE, frozen=True):
+    """Something that people should know."""
+
+    t_s: float
+    text: str
+
+
+AnyEvent = Union[
+    RunStarted, TaskSubmitted, AttemptStarted, TaskEnded, AttemptFailed, WorkerStarted, WorkerEnded, RunEnded, TaskJoining, Note
+]
+#: An event as the paths that run once per task write it.
+EventTuple = tuple[Any, ...]

@@ -1,0 +1,200 @@
+"""One call of an app: identity, inputs, state."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from plait.futures import AppFuture, PlaitFuture
+    from plait.model.files import File
+    from plait.model.resources import Resources
+
+
+class TaskState(enum.IntEnum):
+    """Where a task stands. Names and numbers are those that users of the field know."""
+
+    pending = 0  #: waits for its inputs, or for its next attempt
+    exec_done = 3  #: ended with a result
+    failed = 4  #: ended with an error
+    dep_fail = 5  #: never ran, because something that it needs failed
+    launched = 7  #: given to an executor
+    memo_done = 9  #: ended with the result of an earlier equal call
+    joining = 10  #: its body ran; waits for the futures that the body returned
+    cancelled = 12  #: cancelled, by the user or with a task that it needs
+
+
+# Plain integers for the paths that run once per task: an attribute of an enum class costs more than the rest of a comparison.
+PENDING: Final = 0
+EXEC_DONE: Final = 3
+FAILED: Final = 4
+DEP_FAIL: Final = 5
+LAUNCHED: Final = 7
+MEMO_DONE: Final = 9
+JOINING: Final = 10
+CANCELLED: Final = 12
+
+FINAL_STATES: Final = frozenset({EXEC_DONE, FAILED, DEP_FAIL, MEMO_DONE, CANCELLED})
+FINAL_FAILURE_STATES: Final = frozenset({FAILED, DEP_FAIL})
+
+#: The states that may follow each state. `check` in the engine holds every change against it.
+TRANSITIONS: Final[dict[int, frozenset[int]]] = {
+    PENDING: frozenset({LAUNCHED, MEMO_DONE, DEP_FAIL, FAILED, CANCELLED}),
+    LAUNCHED: frozenset({EXEC_DONE, FAILED, PENDING, JOINING, CANCELLED}),
+    JOINING: frozenset({EXEC_DONE, FAILED, CANCELLED}),
+    **dict.fromkeys(FINAL_STATES, frozenset()),
+}
+
+
+class Owner(Protocol):
+    """What a future asks of the kernel that owns its task."""
+
+    def cancel_task(self, task: Task) -> bool:
+        """Cancels; False when it is too late or cannot be done."""
+        ...
+
+    def explain_task(self, task: Task) -> str:
+        """One sentence: what the task waits for, or why it failed."""
+        ...
+
+    def start_lifted(self, task: Task) -> None:
+        """Submits the task behind ``future.name`` or ``future[key]``."""
+        ...
+
+    def task_record(self, task: Task) -> Any:
+        """The task as a mapping, for plug-ins."""
+        ...
+
+
+class AppSpec:
+    """What all calls of an app have in common.
+
+    Attributes:
+        func: the user's function.
+        name: as shown to people.
+        kind: ``python``, ``bash``, ``join`` or ``lift``.
+        executors: labels of executors that may run it; None for any.
+        retry: policy of its own (`plait.Retry`), or None for the kernel's.
+        max_losses: attempts that may be lost with a worker; None for the kernel's number.
+        walltime_s: limit of each attempt; None for no limit.
+        is_simple: a call with plain arguments needs nothing but being run.
+        blob: what executors made of the function (`serialize.FunctionBlob`), kept so that it is made once.
+        counts: tasks by state, kept by the engine.
+    """
+
+    __slots__ = (
+        "blob", "cache", "counts", "executors", "func", "ignore_for_cache", "is_simple", "kind", "label", "max_losses", "memo_code",
+        "name", "reserved_defaults", "resources", "retry", "walltime_s",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - a record
+        self,
+        func: Callable[..., Any],
+        name: str,
+        kind: str = "python",
+        *,
+        executors: Sequence[str] | None = None,
+        cache: bool = False,
+        ignore_for_cache: Sequence[str] = (),
+        retry: Any = None,
+        max_losses: int | None = None,
+        resources: Resources | None = None,
+        walltime_s: float | None = None,
+        label: str | None = None,
+        reserved_defaults: dict[str, Any] | None = None,
+    ) -> None:
+        self.func = func
+        self.name = name
+        self.kind = kind
+        self.executors = tuple(executors) if executors is not None else None
+        self.cache = cache
+        self.ignore_for_cache = tuple(ignore_for_cache)
+        self.retry = retry
+        self.max_losses = max_losses
+        self.resources = resources
+        self.walltime_s = walltime_s
+        self.label = label
+        self.reserved_defaults = reserved_defaults or {}
+        self.is_simple = kind == "python" and not (cache or executors or resources or walltime_s is not None or self.reserved_defaults)
+        self.blob: Any = None
+        self.memo_code: Any = None
+        self.counts: dict[int, int] = dict.fromkeys((PENDING, LAUNCHED, JOINING, EXEC_DONE, FAILED, DEP_FAIL, MEMO_DONE, CANCELLED), 0)
+
+
+class TaskDetails:
+    """What only some tasks have; kept apart so that the others stay small."""
+
+    __slots__ = (
+        "cancel_origin", "cancel_reason", "error", "executors", "failures", "history", "ignore_for_cache", "join_value", "label", "lift", "losses", "memo_key", "not_before",
+        "outputs", "outputs_files", "place", "resources", "spec", "stderr", "stdout", "walltime_s",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.outputs: list[Any] = []  # DataFutures
+        self.outputs_files: list[File] = []
+        self.stdout: Any = None  # as the task gets it: None, (path, mode)
+        self.stderr: Any = None
+        self.walltime_s: float | None = None
+        self.resources: Resources | None = None
+        self.spec: dict[str, Any] = {}  # resource specification as the user gave it
+        self.executors: tuple[str, ...] | None = None
+        self.memo_key: bytes | None = None
+        self.ignore_for_cache: tuple[str, ...] = ()
+        self.label: str | None = None
+        self.history: list[str] = []  # one sentence for each failed attempt
+        self.losses: list[str] = []  # one sentence for each lost attempt
+        self.failures: list[Task] = []  # dependencies that failed
+        self.join_value: Any = None  # what the body of a join app returned
+        self.lift: tuple[str, Any, PlaitFuture] | None = None  # (operation, key, parent future)
+        self.error: BaseException | None = None  # how it failed
+        self.cancel_reason: str = ""
+        self.cancel_origin: str = ""  # the task at which the cancelling began
+        self.not_before: float | None = None  # time of the next attempt, for retries that wait
+        self.place: str = ""  # where it ran last
+
+
+class Task:
+    """The record of one call.
+
+    The kernel owns it and changes it under its lock; a future keeps it for as long as the user keeps the future.
+    """
+
+    __slots__ = (
+        "app", "args", "attempt", "depends", "dependants", "details", "end_s", "executor", "fail_cost", "future", "id", "kwargs", "launch_s", "owner",
+        "payload", "state", "submit_s", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, app: AppSpec, args: tuple[Any, ...], kwargs: dict[str, Any], owner: Any, submit_s: float) -> None:
+        self.id: int = -1
+        self.app = app
+        self.args: tuple[Any, ...] | None = args
+        self.kwargs: dict[str, Any] | None = kwargs
+        self.owner: Any = owner
+        self.submit_s = submit_s
+        self.state = PENDING
+        self.attempt = 0
+        self.waiting = 0  # dependencies that have not ended
+        self.depends: tuple[PlaitFuture, ...] | None = None
+        self.dependants: list[Task] | None = None
+        self.future: AppFuture[Any] | None = None
+        self.executor: Any = None
+        self.payload: Any = None
+        self.details: TaskDetails | None = None
+        self.fail_cost: float = 0
+        self.launch_s: float | None = None
+        self.end_s: float | None = None
+
+    def more(self) -> TaskDetails:
+        """The details, made when there are none."""
+        details = self.details
+        if details is None:
+            details = self.details = TaskDetails()
+        return details
+
+    def __str__(self) -> str:
+        return f"task {self.id} ({self.app.name})"
+
+    def __repr__(self) -> str:
+        return f"<Task {self.id} {self.app.name} {TaskState(self.state).name} attempt {self.attempt}>"

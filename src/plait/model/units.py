@@ -1,0 +1,95 @@
+"""Quantities as people write them: ``"4GB"``, ``"10m"``, ``"01:30:00"``."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_BYTES: Final = {
+    "": 1, "B": 1,
+    "K": 10**3, "KB": 10**3, "M": 10**6, "MB": 10**6, "G": 10**9, "GB": 10**9, "T": 10**12, "TB": 10**12,
+    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
+}  # fmt: skip
+_SECONDS: Final = {"": 1.0, "S": 1.0, "MS": 0.001, "M": 60.0, "MIN": 60.0, "H": 3600.0, "D": 86400.0}
+_PART = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)")
+
+
+def parse_bytes(value: float | str, name: str = "memory") -> int:
+    """Bytes of ``"4GB"``, ``"512MiB"`` or a number of bytes.
+
+    Raises:
+        ValueError: naming ``name``, the value and what was expected.
+    """
+    expected = 'expected a number of bytes or text such as "4GB" or "512MiB"'
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        number, unit = float(value), ""
+    else:
+        match = _PART.fullmatch(value) if isinstance(value, str) else None
+        if match is None or match[2].upper() not in _BYTES:
+            raise ValueError(f"{name}={value!r}: {expected}")
+        number, unit = float(match[1]), match[2].upper()
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{name}={value!r}: {expected}, not negative")
+    return int(number * _BYTES[unit])
+
+
+def parse_duration(value: float | str, name: str = "walltime") -> float:
+    """Seconds of ``"10m"``, ``"1h30m"``, ``"HH:MM:SS"`` or a number of seconds.
+
+    Raises:
+        ValueError: naming ``name``, the value and what was expected.
+    """
+    expected = 'expected seconds, or text such as "10m", "1h30m" or "01:30:00"'
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and value.strip():
+        seconds = _clock(value) if ":" in value else _parts(value)
+    else:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{name}={value!r}: {expected}")
+    return seconds
+
+
+def _clock(text: str) -> float:
+    fields = text.strip().split(":")
+    if len(fields) > 3 or not all(f.isdigit() for f in fields):  # noqa: PLR2004 - hours, minutes, seconds
+        return -1.0
+    seconds = 0.0
+    for field in fields:
+        seconds = seconds * 60 + int(field)
+    return seconds
+
+
+def _parts(text: str) -> float:
+    seconds, at = 0.0, 0
+    text = text.strip()
+    while at < len(text):
+        match = _PART.match(text, at)
+        if match is None or match[2].upper() not in _SECONDS:
+            return -1.0
+        seconds += float(match[1]) * _SECONDS[match[2].upper()]
+        at = match.end()
+    return seconds
+
+
+def format_bytes(count: float) -> str:
+    """``"4.0 GB"`` for 4e9."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:  # noqa: PLR2004 - the next unit begins there
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def format_duration(seconds: float) -> str:
+    """``"350 ms"``, ``"12.3 s"``, ``"4m05s"``, ``"2h03m"``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    if minutes < 60:  # noqa: PLR2004 - an hour
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m"

@@ -1,0 +1,117 @@
+"""Functions: serialised once, named by their digest.
+
+A function of an importable module goes by reference, with the digest of its code;
+a worker that imported an older version of the module imports it again.
+All others (``__main__``, notebooks, lambdas, closures, partials, bound methods) go by value through cloudpickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import marshal
+import sys
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import DeserializationError, SerializationError
+from plait.serialize.values import dumps, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BY_VALUE = b"V"
+_BY_NAME = b"N"
+
+
+class FunctionBlob:
+    """A function as bytes, and the digest that names it.
+
+    Attributes:
+        digest: 16 bytes of BLAKE2b over the data.
+        data: what `load_function` reads.
+    """
+
+    __slots__ = ("data", "digest")
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self.data = _reference(func) or _value(func)
+        self.digest = hashlib.blake2b(self.data, digest_size=16, person=b"plait.function").digest()
+
+
+def load_function(data: bytes) -> Callable[..., Any]:
+    """The function of a `FunctionBlob`'s data.
+
+    Raises:
+        DeserializationError: its module cannot be imported here, or its parts cannot be rebuilt.
+    """
+    body = memoryview(data)[1:]
+    if data[:1] == _BY_VALUE:
+        return loads(body)  # type: ignore[no-any-return]
+    module_name, qualname, digest = loads(body)
+    try:
+        func = _resolve(module_name, qualname)
+        if _code_digest(func) != digest:
+            importlib.reload(sys.modules[module_name])
+            func = _resolve(module_name, qualname)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - importing runs the user's code
+        raise DeserializationError(
+            f"the function {module_name}.{qualname} cannot be imported on the worker: {type(error).__name__}: {error}. "
+            f"The worker searches {sys.path}; install the module there, or define the function in the script."
+        ) from error
+    return func
+
+
+def _reference(func: Callable[..., Any]) -> bytes | None:
+    module_name, qualname = getattr(func, "__module__", None), getattr(func, "__qualname__", None)
+    if not module_name or not qualname or module_name in {"__main__", "__mp_main__"} or "<" in qualname:
+        return None
+    module = sys.modules.get(module_name)
+    if module is None or _sent_by_value(module_name) or getattr(module, "__spec__", None) is None:
+        return None
+    try:
+        if _resolve(module_name, qualname) is not func:
+            return None
+    except Exception:  # noqa: BLE001 - looking up a name can run properties
+        return None
+    return _BY_NAME + dumps((module_name, qualname, _code_digest(func)))
+
+
+def _value(func: Callable[..., Any]) -> bytes:
+    import cloudpickle
+
+    try:
+        return _BY_VALUE + cloudpickle.dumps(func, 5)  # type: ignore[no-any-return]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        name = getattr(func, "__name__", repr(func))
+        raise SerializationError(f"function {name}", f"{type(error).__name__}: {error}; it, its globals or its closure hold something that cannot be sent") from error
+
+
+def _sent_by_value(module_name: str) -> bool:
+    module = sys.modules.get("cloudpickle.cloudpickle")
+    return bool(module is not None and module_name in module._PICKLE_BY_VALUE_MODULES)  # noqa: SLF001 - the public function copies it
+
+
+def _resolve(module_name: str, qualname: str) -> Any:
+    """What the name stands for, an app standing for its function."""
+    found: Any = importlib.import_module(module_name)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return getattr(found, "__plait_function__", found)
+
+
+def _code_digest(func: Any) -> bytes:
+    """Digest of the byte code, without file name and line numbers; empty for what has none (builtins, classes)."""
+    code = getattr(func, "__code__", None)
+    if not isinstance(func, FunctionType) or code is None:
+        return b""
+    return hashlib.blake2b(marshal.dumps(_bare(code)), digest_size=8).digest()
+
+
+def _bare(code: CodeType) -> tuple[Any, ...]:
+    constants = tuple(_bare(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts)
+    return (code.co_code, code.co_names, constants, code.co_varnames)
