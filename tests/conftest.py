@@ -33,7 +33,9 @@ set_hypothesis_home_dir(ROOT / ".hypothesis")
 def pytest_configure(config: pytest.Config) -> None:
     """One temporary folder for the session, so that what product code leaves there is seen to be ours."""
     adopt_orphans()
-    folder = os.path.realpath(tempfile.mkdtemp(prefix="plait-"))  # short: paths of Unix sockets have at most 107 bytes
+    folder = os.path.realpath(
+        tempfile.mkdtemp(prefix="plait-t-")
+    )  # short: paths of Unix sockets have at most 107 bytes
     os.environ["TMPDIR"] = tempfile.tempdir = folder
 
     def remove() -> None:
