@@ -151,13 +151,13 @@ class Window:
         self.stolen_cores = (stolen - self._stolen) / self.wall_s
 
     def metrics(self, tasks: int) -> dict[str, float]:
-        """Return the figures that every workload reports."""
+        """Return the figures that every workload reports; what others did only if it is longer than a few ticks."""
+        others = {"foreign_cores": self.foreign_cores, "stolen_cores": self.stolen_cores}
         return {
             "wall_s": self.wall_s,
             "rate": tasks / self.wall_s,
             "cpu_us": 1e6 * self.cpu_s / tasks,
             "driver_cpu_us": 1e6 * self.driver_cpu_s / tasks,
-            "foreign_cores": self.foreign_cores,
-            "stolen_cores": self.stolen_cores,
             "processes": self.processes,
+            **(others if self.wall_s > 10 / _TICKS_PER_S else {}),
         }

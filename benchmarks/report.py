@@ -95,7 +95,10 @@ def absent(records: Iterable[Record]) -> list[str]:
 
 def _row(group: list[Record], groups: dict[tuple[str, str], list[Record]]) -> Row:
     good, first = [record for record in group if record["status"] == "ok"], group[0]
-    metrics = {name: [record["metrics"][name] for record in good] for name in (good[0]["metrics"] if good else ())}
+    metrics: dict[str, list[float]] = {}
+    for record in good:
+        for name, value in record["metrics"].items():
+            metrics.setdefault(name, []).append(value)
     row = Row(
         workload=first["workload"],
         peer=first["peer"],

@@ -236,14 +236,14 @@ _COLD_START = "import sys; from benchmarks.coldstart import main; main(*sys.argv
 
 def _import_s(statement: str) -> float:
     command = [sys.executable, "-c", _IMPORT_TIMER.format(statement)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def _cold_run(name: str, workers: int, report: Path) -> Metrics:
     """One user program in a fresh process; the clock is the system-wide monotonic one."""
     command = [sys.executable, "-c", _COLD_START, name, str(workers), str(report)]
     start = time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True)
     end = time.monotonic()
     first, last = (float(text) for text in report.read_text().split())
     return {"first_result_s": first - start, "exit_s": end - last, "wall_s": end - start}
