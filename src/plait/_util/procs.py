@@ -109,6 +109,20 @@ def is_alive(pid: int) -> bool:
     return process is not None and process.is_alive
 
 
+def children_of(pid: int) -> list[int]:
+    """The children of one process, zombies included. Far cheaper than looking at all processes, where the kernel keeps such lists."""
+    if _HAS_PROC:
+        try:
+            children: list[int] = []
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                    children += map(int, file.read().split())
+            return children
+        except OSError:
+            pass  # a thread ended meanwhile, or the kernel was built without such lists
+    return [process.pid for process in snapshot().values() if process.parent == pid]
+
+
 def children_map() -> dict[int, list[int]]:
     """The living children of each process that has some."""
     children: dict[int, list[int]] = {}
@@ -267,3 +281,8 @@ def _prctl(option: int, value: int) -> bool:
     import ctypes
 
     return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
+
+
+def children_of(pid: int) -> list[int]:
+    """The living children of one process."""
+    return children_map().get(pid, [])

@@ -85,6 +85,19 @@ def test_descendants_at_any_depth():
         assert set(pids) <= set(procs.descendants(os.getpid()))
 
 
+def test_children_of_one_process(monkeypatch):
+    with python(tree_code(1)) as process, subprocess.Popen(["/bin/true"]) as dead:
+        pids = read_pids(process, 2)
+        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+        by_lists = [procs.children_of(pid) for pid in (os.getpid(), process.pid, dead.pid)]
+        assert {process.pid, dead.pid} <= set(by_lists[0])
+        assert by_lists[1:] == [sorted(set(pids) - {process.pid}), []]
+        monkeypatch.setattr(os, "listdir", lambda path, real=os.listdir: real(path if "task" not in path else "/none"))
+        assert [sorted(procs.children_of(pid)) for pid in (os.getpid(), process.pid, dead.pid)] == [
+            sorted(pids) for pids in by_lists
+        ]
+
+
 def test_signals_pass_over_what_is_gone_and_over_this_process():
     with python(f"print(0, flush=True); {PAUSE}") as process:
         read_pids(process, 1)
