@@ -105,13 +105,23 @@ def _resolve(module_name: str, qualname: str) -> Any:
 
 
 def _code_digest(func: Any) -> bytes:
-    """Digest of the byte code, without file name and line numbers; empty for what has none (builtins, classes)."""
+    """Digest of the byte code, without file name and line numbers, the same in every process; empty for what has none (builtins, classes)."""
     code = getattr(func, "__code__", None)
     if not isinstance(func, FunctionType) or code is None:
         return b""
-    return hashlib.blake2b(marshal.dumps(_bare(code)), digest_size=8).digest()
+    data = marshal.dumps(_bare(code), 2)  # bytes of later formats depend on which objects the process shares
+    return hashlib.blake2b(data, digest_size=8).digest()
 
 
 def _bare(code: CodeType) -> tuple[Any, ...]:
-    constants = tuple(_bare(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts)
-    return (code.co_code, code.co_names, constants, code.co_varnames)
+    return (code.co_code, code.co_names, tuple(map(_constant, code.co_consts)), code.co_varnames)
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return _bare(value)
+    if isinstance(value, tuple):
+        return tuple(map(_constant, value))
+    if isinstance(value, frozenset):  # their order differs between processes
+        return ("frozenset", *sorted(repr(_constant(v)) for v in value))
+    return repr(value)
