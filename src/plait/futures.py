@@ -3,10 +3,9 @@
 A `PlaitFuture` is a `concurrent.futures.Future` for whoever looks at it, but it makes its lock only when somebody waits,
 because most futures are finished before anybody does (5.1 -> 0.7 µs for create, set and read, measured).
 
-How a setter and a waiter cannot miss each other: the setter publishes the state first and *then* looks whether there is a condition;
-a waiter makes the condition first and *then* looks at the state.
-One of the two sees the other, as long as the interpreter keeps the order of the two steps, which the global lock does.
-An interpreter without that lock gets a condition with every future.
+How a setter and a waiter cannot miss each other: a state is published either under the condition, or, while there is none, under
+the lock under which conditions get their place. So whoever holds the condition sees a state that does not change, as the standard
+`wait` and `as_completed` rely on: they would count a future twice that ends between their look at it and its setter's look for waiters.
 
 Nothing here knows the kernel: a future asks the owner of its task (`model.task.Owner`).
 """
@@ -65,10 +64,11 @@ class PlaitFuture(Future[R]):
     def _condition(self) -> threading.Condition:  # type: ignore[override]
         condition = self._cond
         if condition is None:
+            made = threading.Condition()  # outside of the lock: making objects may run finalizers, and those may set futures
             with _making:
                 condition = self._cond
                 if condition is None:
-                    condition = self._cond = threading.Condition()
+                    condition = self._cond = made
         return condition
 
     @property
@@ -154,9 +154,14 @@ class PlaitFuture(Future[R]):
         if self._state in _ENDED:
             self._call(fn)
             return
-        if self._cbs is None:
-            self._cbs = []
-        self._cbs.append(fn)
+        callbacks = self._cbs
+        if callbacks is None:
+            made: list[Callable[[Any], object]] = []
+            with _making:  # two threads that each make a list would lose a callback
+                callbacks = self._cbs
+                if callbacks is None:
+                    callbacks = self._cbs = made
+        callbacks.append(fn)
         if self._state in _ENDED:  # it ended between the two lines: whoever pops a callback calls it
             self._run_callbacks()
 
@@ -177,18 +182,23 @@ class PlaitFuture(Future[R]):
         """Makes the outcome visible and wakes who waits; callbacks are run by `_run_callbacks`."""
         self._result = result
         self._exception = error
-        self._state = state
         condition = self._cond
-        if condition is not None:
-            with condition:
-                for waiter in self._waiting or ():
-                    if state is not FINISHED:
-                        waiter.add_cancelled(self)
-                    elif error is None:
-                        waiter.add_result(self)
-                    else:
-                        waiter.add_exception(self)
-                condition.notify_all()
+        if condition is None:
+            with _making:
+                condition = self._cond
+                if condition is None:
+                    self._state = state
+                    return
+        with condition:
+            self._state = state
+            for waiter in self._waiting or ():
+                if state is not FINISHED:
+                    waiter.add_cancelled(self)
+                elif error is None:
+                    waiter.add_result(self)
+                else:
+                    waiter.add_exception(self)
+            condition.notify_all()
 
     def _run_callbacks(self) -> None:
         callbacks = self._cbs
