@@ -281,8 +281,3 @@ def _prctl(option: int, value: int) -> bool:
     import ctypes
 
     return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
-
-
-def children_of(pid: int) -> list[int]:
-    """The living children of one process."""
-    return children_map().get(pid, [])
