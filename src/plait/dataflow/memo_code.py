@@ -15,30 +15,25 @@ until a round tells no more functions apart. No recursion from function to funct
 from __future__ import annotations
 
 import builtins
-import dis
 import functools
 import sys
 import sysconfig
 from contextvars import ContextVar
 from hashlib import blake2b
-from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from plait.dataflow.memo_bytecode import SOURCE_NOTES, code_form, globals_of
 from plait.dataflow.memo_id import UnknownTypeForMemo, part, register, stand_in, tagged, text, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 #: Functions whose key is remembered.
 _REMEMBERED: Final = 4096
 _MISSING: Final = object()
-_JUMPS: Final = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
-_CONSTANTS: Final = frozenset(dis.hasconst)
-_NOTHING: Final = frozenset({"NOP", "EXTENDED_ARG", "CACHE"})
-#: Notes about the source that newer compilers store in class bodies.
-_SOURCE_NOTES: Final = frozenset({"__firstlineno__", "__static_attributes__"})
 #: Of a class's attributes, those that say nothing about what it does.
-_CLASS_NOTES: Final = _SOURCE_NOTES | {
+_CLASS_NOTES: Final = SOURCE_NOTES | {
     "__dict__", "__weakref__", "__module__", "__qualname__", "__doc__", "__annotations__", "__annotate__", "__annotate_func__",
     "__annotations_cache__", "__parameters__", "__orig_bases__", "_abc_impl", "__dataclass_fields__", "__dataclass_params__",
 }  # fmt: skip
@@ -82,7 +77,7 @@ class CodeKey:
         key: 32 bytes.
     """
 
-    __slots__ = ("_contents", "_functions", "_names", "key")
+    __slots__ = ("_cells", "_contents", "_functions", "_names", "key")
 
     def __init__(self, func: Callable[..., Any]) -> None:
         walk = _Walk()
@@ -92,7 +87,8 @@ class CodeKey:
             for f in walk.nodes.values()
             if isinstance(f, FunctionType)
         ]
-        self._names = [(space, name, value) for space, name, value in walk.used]
+        self._names = list(walk.used)
+        self._cells = list(walk.cells)
         changing = [value for value in walk.values if not _is_fixed(value)]
         self._contents = [(value, _contents(value)) for value in changing]
 
@@ -103,6 +99,9 @@ class CodeKey:
                 return False
         for space, name, value in self._names:
             if space.get(name, _MISSING) is not value:
+                return False
+        for cell, content in self._cells:
+            if _content(cell) is not content:
                 return False
         return all(_contents(value) == before for value, before in self._contents)
 
@@ -132,12 +131,14 @@ class _Walk:
     Attributes:
         nodes: functions and classes found, by identity.
         used: (names, name, value): what was looked up.
+        cells: (cell, content): what functions close over.
         values: what was turned into bytes.
     """
 
     def __init__(self) -> None:
         self.nodes: dict[int, Any] = {}
         self.used: list[tuple[Mapping[str, Any], str, Any]] = []
+        self.cells: list[tuple[CellType, Any]] = []
         self.values: list[Any] = []
         self._strict: set[int] = set()  # those in which an unknown type is an error
         self._colours: dict[int, bytes] = {}
@@ -152,11 +153,13 @@ class _Walk:
 
     def run(self, func: Any) -> bytes:
         """The key of a function."""
+        start = (type(func), func)  # of an object that can be called, the class has the code
         with self:
-            self.value(func, lenient=False)  # finds the first nodes; they find the others
+            self.value(start, lenient=False)  # finds the first nodes; they find the others
             distinct = 0
             while True:
                 self.used.clear()
+                self.cells.clear()
                 self.values.clear()
                 colours, done = {}, 0
                 while done < len(self.nodes):  # a node may find further nodes
@@ -170,7 +173,7 @@ class _Walk:
                 if now <= distinct:
                     break
                 distinct = now
-            root = self.value(func, lenient=False)
+            root = self.value(start, lenient=False)
         version = sys.implementation.cache_tag or sys.version
         body = b"".join((text(version), root, *sorted(set(colours.values()))))
         return blake2b(body, digest_size=32, person=b"plait.memo.code").digest()
@@ -178,7 +181,7 @@ class _Walk:
     def value(self, value: Any, *, lenient: bool) -> bytes:
         """Bytes of a value that a function refers to."""
         self.values.append(value)
-        token = stand_in.set(self._unknown if lenient else None)
+        token = stand_in.set(self._unknown if lenient else self._refuse)
         try:
             return part(value)
         finally:
@@ -188,16 +191,20 @@ class _Walk:
         """A function or class of the user's code: its colour. It is described when its turn comes."""
         if id(node) not in self.nodes:
             self.nodes[id(node)] = node
-            if stand_in.get() is None:
+            if stand_in.get() == self._refuse:
                 self._strict.add(id(node))
         return tagged(b"R", self._colours.get(id(node)) or _name(node))
 
-    def _unknown(self, value: Any) -> bytes:
-        """A value that stands for something outside, such as a logger; an app, or a function in another's coat, for that function."""
+    def _refuse(self, value: Any) -> bytes:
+        """An app, or a function in another's coat, stands for that function; no other value of unknown type stands for anything."""
         inner = _inner(value)
-        if inner is not None:
-            return tagged(b"W", text(type_name(type(value))) + part(inner))
-        return tagged(b"X", part(type(value)))
+        if inner is None:
+            raise UnknownTypeForMemo(type_name(type(value)))
+        return tagged(b"W", text(type_name(type(value))) + part(inner))
+
+    def _unknown(self, value: Any) -> bytes:
+        """The same, but a value that stands for something outside, such as a logger, counts by its type."""
+        return tagged(b"X", part(type(value))) if _inner(value) is None else self._refuse(value)
 
     def _describe(self, identity: int, node: Any) -> bytes:
         if isinstance(node, type):
@@ -210,10 +217,8 @@ class _Walk:
         is_coat = hasattr(func, "__wrapped__")
         names = func.__code__.co_freevars
         for name, cell in zip(names, func.__closure__ or (), strict=True):
-            try:
-                content = cell.cell_contents
-            except ValueError:  # not assigned yet
-                content = None
+            content = _content(cell)
+            self.cells.append((cell, content))
             same_wrapped = is_coat and content is func.__wrapped__  # type: ignore[attr-defined]
             with _naming(f"{_shown(func)}, closure variable {name}"):
                 pieces.append(self.value(content, lenient=lenient or (is_coat and not same_wrapped)))
@@ -224,7 +229,7 @@ class _Walk:
                 text(name) + self.value(self._look_up(keywords, name), lenient=lenient) for name in sorted(keywords)
             )
         pieces += [
-            text(".".join(path)) + self._global(func.__globals__, path) for path in sorted(_globals_of(func.__code__))
+            text(".".join(path)) + self._global(func.__globals__, path) for path in sorted(globals_of(func.__code__))
         ]
         return b"".join(pieces)
 
@@ -285,15 +290,22 @@ class _naming:  # noqa: N801 - reads as a statement
 def _function_value(func: FunctionType, output_ref: bool) -> bytes:  # noqa: ARG001
     walk = _walk.get()
     if walk is None:
-        return tagged(b"K", code_key(func))
+        return tagged(b"K", _key_of_argument(func))
     return walk.refer(func) if is_first_party(func.__module__) else _library_name(func)
+
+
+def _key_of_argument(func: Callable[..., Any]) -> bytes:
+    try:
+        return code_key(func)
+    except UnknownTypeForMemo as error:
+        raise error.under(": ") from None
 
 
 @register(type)
 def _class_value(cls: type, output_ref: bool) -> bytes:  # noqa: ARG001
     walk = _walk.get()
     if walk is None:
-        return tagged(b"K", code_key(cls))
+        return tagged(b"K", _key_of_argument(cls))
     return walk.refer(cls) if is_first_party(cls.__module__) else _library_name(cls)
 
 
@@ -333,6 +345,13 @@ def _module_value(module: ModuleType, output_ref: bool) -> bytes:  # noqa: ARG00
 @register(MappingProxyType)
 def _proxy_value(mapping: MappingProxyType[Any, Any], output_ref: bool) -> bytes:
     return tagged(b"p", part(dict(mapping), output_ref))
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not assigned yet
+        return None
 
 
 def _inner(value: Any) -> Any:
@@ -383,110 +402,3 @@ def is_first_party(module_name: str | None) -> bool:
         origin = getattr(getattr(module, "__spec__", None), "origin", None)
         return origin not in {"built-in", "frozen"} and module is not builtins
     return not file.startswith(_library_folders()) and "site-packages" not in file and "dist-packages" not in file
-
-
-# ------------------------------------------------------------------ byte code
-def code_form(code: CodeType) -> bytes:
-    """What byte code does, without what the layout of its source left in it."""
-    flags = code.co_flags & ~0x4000000  # whether there is a docstring
-    numbers = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, flags)
-    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-    steps, place = _steps(code)
-    body = [part(numbers), part(names), part(_handlers(code, place))]
-    body += [text(name) + argument for name, argument in steps]
-    return tagged(b"k", b"".join(body))
-
-
-def _steps(code: CodeType) -> tuple[list[tuple[str, bytes]], dict[int, int]]:
-    """(instruction, argument) of all that do something, and for each offset the number of the step that is run there."""
-    kept: list[dis.Instruction] = []
-    place: dict[int, int] = {}
-    for step in dis.get_instructions(code):
-        if step.opname == "STORE_NAME" and step.argval in _SOURCE_NOTES:
-            kept.pop()  # what it stores
-            place[step.offset] = len(kept)
-            continue
-        place[step.offset] = len(kept)
-        if step.opname not in _NOTHING:
-            kept.append(step)
-    steps = []
-    for step in kept:
-        if step.opcode in _JUMPS:
-            name, to = _thread(step, kept, place)
-            steps.append((name, part(to)))
-        else:
-            steps.append((step.opname, _argument(step, code.co_consts)))
-    return steps, place
-
-
-def _thread(step: dis.Instruction, kept: list[dis.Instruction], place: dict[int, int]) -> tuple[str, int]:
-    """(kind, number of the step) to which a jump leads in the end.
-
-    Compilers shorten a jump to a jump only where both are of one source line; so it is shortened here.
-    """
-    name, to = _kind(step), place[step.argval]
-    for _ in kept:  # an empty endless loop jumps to itself
-        target = kept[to]
-        if target.opcode not in _JUMPS:
-            break
-        following = _kind(target)
-        if following == "JUMP" or (following == name and name.endswith("OR_POP")):
-            to = place[target.argval]
-        elif name.startswith("JUMP_IF") and following.removeprefix("POP_").startswith(
-            "JUMP_IF"
-        ):  # of `and` and `or`, before 3.12
-            takes = ("TRUE" in name) == ("TRUE" in following)
-            if takes and following.endswith("OR_POP"):
-                to = place[target.argval]
-            else:
-                name = f"POP_{name.removesuffix('_OR_POP')}"
-                to = place[target.argval] if takes else to + 1
-        else:
-            break
-    return name, to
-
-
-def _kind(jump: dis.Instruction) -> str:
-    """The name of a jump without its direction."""
-    name = jump.opname.replace("FORWARD_", "").replace("BACKWARD_", "")
-    return "JUMP" if name in {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_ABSOLUTE", "JUMP_NO_INTERRUPT"} else name
-
-
-def _argument(step: dis.Instruction, constants: tuple[Any, ...]) -> bytes:
-    if step.opcode in _CONSTANTS:  # by value: where it stands in the table depends on the docstring
-        value = constants[step.arg or 0]
-        return code_form(value) if isinstance(value, CodeType) else part(value)
-    return part(step.arg)
-
-
-def _handlers(code: CodeType, place: dict[int, int]) -> list[tuple[Any, ...]]:
-    """The table of exception handlers, in numbers of steps. Before 3.11 the instructions say it."""
-    parse = getattr(dis, "_parse_exception_table", None)
-    if parse is None or not getattr(code, "co_exceptiontable", b""):
-        return []
-    end = max(place.values()) + 1
-    found = [(place[e.start], place.get(e.end, end), place[e.target], e.depth, e.lasti) for e in parse(code)]
-    return [handler for handler in found if handler[0] < handler[1]]
-
-
-def _globals_of(code: CodeType) -> set[tuple[str, ...]]:
-    """Global names that the code and the code inside it use, each with the attributes that follow it: ``("np", "linalg", "norm")``."""
-    found: set[tuple[str, ...]] = set()
-    path: tuple[str, ...] = ()
-    for step in dis.get_instructions(code):
-        if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}:
-            found.add(path)
-            path = (step.argval,)
-        elif path and step.opname in {"LOAD_ATTR", "LOAD_METHOD"}:
-            path = (*path, step.argval)
-        elif step.opname not in _NOTHING:
-            found.add(path)
-            path = ()
-    found.add(path)
-    for inner in _inner_codes(code):
-        found |= _globals_of(inner)
-    return found - {()}
-
-
-def _inner_codes(code: CodeType) -> Iterator[CodeType]:
-    return (constant for constant in code.co_consts if isinstance(constant, CodeType))

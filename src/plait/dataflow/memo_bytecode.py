@@ -1,0 +1,128 @@
+"""Byte code as bytes that say what it does, whatever the layout of its source was.
+
+Comments, empty lines and line breaks leave traces in byte code: line tables, instructions that do nothing, jumps that the compiler would
+have shortened had both been of one line. All that is taken out; constants are written by value, jumps by the step that they lead to.
+"""
+
+from __future__ import annotations
+
+import dis
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Final
+
+from plait.dataflow.memo_id import part, tagged, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_JUMPS: Final = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
+_CONSTANTS: Final = frozenset(dis.hasconst)
+_NOTHING: Final = frozenset({"NOP", "EXTENDED_ARG", "CACHE"})
+#: Notes about the source that newer compilers store in class bodies.
+SOURCE_NOTES: Final = frozenset({"__firstlineno__", "__static_attributes__"})
+
+
+def code_form(code: CodeType) -> bytes:
+    """What byte code does, without what the layout of its source left in it."""
+    flags = code.co_flags & ~0x4000000  # whether there is a docstring
+    numbers = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, flags)
+    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    steps, place = _steps(code)
+    body = [part(numbers), part(names), part(_handlers(code, place))]
+    body += [text(name) + argument for name, argument in steps]
+    return tagged(b"k", b"".join(body))
+
+
+def _steps(code: CodeType) -> tuple[list[tuple[str, bytes]], dict[int, int]]:
+    """(instruction, argument) of all that do something, and for each offset the number of the step that is run there."""
+    kept: list[dis.Instruction] = []
+    place: dict[int, int] = {}
+    for step in dis.get_instructions(code):
+        if step.opname == "STORE_NAME" and step.argval in SOURCE_NOTES:
+            kept.pop()  # what it stores
+            place[step.offset] = len(kept)
+            continue
+        place[step.offset] = len(kept)
+        if step.opname not in _NOTHING:
+            kept.append(step)
+    steps = []
+    for step in kept:
+        if step.opcode in _JUMPS:
+            name, to = _thread(step, kept, place)
+            steps.append((name, part(to)))
+        else:
+            steps.append((step.opname, _argument(step, code.co_consts)))
+    return steps, place
+
+
+def _thread(step: dis.Instruction, kept: list[dis.Instruction], place: dict[int, int]) -> tuple[str, int]:
+    """(kind, number of the step) to which a jump leads in the end.
+
+    Compilers shorten a jump to a jump only where both are of one source line; so it is shortened here.
+    """
+    name, to = _kind(step), place[step.argval]
+    for _ in kept:  # an empty endless loop jumps to itself
+        target = kept[to]
+        if target.opcode not in _JUMPS:
+            break
+        following = _kind(target)
+        if following == "JUMP" or (following == name and name.endswith("OR_POP")):
+            to = place[target.argval]
+        elif name.startswith("JUMP_IF") and following.removeprefix("POP_").startswith(
+            "JUMP_IF"
+        ):  # of `and` and `or`, before 3.12
+            takes = ("TRUE" in name) == ("TRUE" in following)
+            if takes and following.endswith("OR_POP"):
+                to = place[target.argval]
+            else:
+                name = f"POP_{name.removesuffix('_OR_POP')}"
+                to = place[target.argval] if takes else to + 1
+        else:
+            break
+    return name, to
+
+
+def _kind(jump: dis.Instruction) -> str:
+    """The name of a jump without its direction."""
+    name = jump.opname.replace("FORWARD_", "").replace("BACKWARD_", "")
+    return "JUMP" if name in {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_ABSOLUTE", "JUMP_NO_INTERRUPT"} else name
+
+
+def _argument(step: dis.Instruction, constants: tuple[Any, ...]) -> bytes:
+    if step.opcode in _CONSTANTS:  # by value: where it stands in the table depends on the docstring
+        value = constants[step.arg or 0]
+        return code_form(value) if isinstance(value, CodeType) else part(value)
+    return part(step.arg)
+
+
+def _handlers(code: CodeType, place: dict[int, int]) -> list[tuple[Any, ...]]:
+    """The table of exception handlers, in numbers of steps. Before 3.11 the instructions say it."""
+    parse = getattr(dis, "_parse_exception_table", None)
+    if parse is None or not getattr(code, "co_exceptiontable", b""):
+        return []
+    end = max(place.values()) + 1
+    found = [(place[e.start], place.get(e.end, end), place[e.target], e.depth, e.lasti) for e in parse(code)]
+    return [handler for handler in found if handler[0] < handler[1]]
+
+
+def globals_of(code: CodeType) -> set[tuple[str, ...]]:
+    """Global names that the code and the code inside it use, each with the attributes that follow it: ``("np", "linalg", "norm")``."""
+    found: set[tuple[str, ...]] = set()
+    path: tuple[str, ...] = ()
+    for step in dis.get_instructions(code):
+        if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}:
+            found.add(path)
+            path = (step.argval,)
+        elif path and step.opname in {"LOAD_ATTR", "LOAD_METHOD"}:
+            path = (*path, step.argval)
+        elif step.opname not in _NOTHING:
+            found.add(path)
+            path = ()
+    found.add(path)
+    for inner in _inner_codes(code):
+        found |= globals_of(inner)
+    return found - {()}
+
+
+def _inner_codes(code: CodeType) -> Iterator[CodeType]:
+    return (constant for constant in code.co_consts if isinstance(constant, CodeType))
