@@ -28,6 +28,7 @@ from plait.model.task import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_STATES = (PENDING, LAUNCHED, JOINING, EXEC_DONE, FAILED, DEP_FAIL, MEMO_DONE, CANCELLED)
 #: Tasks of a path to a root cause that are named; the others are counted.
 _PATH_SHOWN = 6
 
@@ -64,6 +65,7 @@ class Engine:
     Attributes:
         tasks: records by id.
         counts: number of tasks in each state, ended ones included.
+        apps: the same for each app, by its name.
         submitted: number of tasks ever submitted.
         stale: outcomes that came for an attempt that no longer counts.
     """
@@ -73,7 +75,8 @@ class Engine:
         self.max_losses = max_losses
         self.keep = keep
         self.tasks: dict[int, Task] = {}
-        self.counts: dict[int, int] = dict.fromkeys((PENDING, LAUNCHED, JOINING, EXEC_DONE, FAILED, DEP_FAIL, MEMO_DONE, CANCELLED), 0)
+        self.counts: dict[int, int] = dict.fromkeys(_STATES, 0)
+        self.apps: dict[str, dict[int, int]] = {}
         self.submitted = 0
         self.stale = 0
 
@@ -84,7 +87,14 @@ class Engine:
         self.submitted += 1
         self.tasks[task.id] = task
         self.counts[PENDING] += 1
-        task.app.counts[PENDING] += 1
+        self.app_counts(task.app.name)[PENDING] += 1
+
+    def app_counts(self, name: str) -> dict[int, int]:
+        """The counts of an app; made when it is the app's first task."""
+        counts = self.apps.get(name)
+        if counts is None:
+            counts = self.apps[name] = dict.fromkeys(_STATES, 0)
+        return counts
 
     def wait_for(self, task: Task, parents: Iterable[Task], others: int = 0) -> None:
         """The task needs these tasks of this engine, and ``others`` things of which `dependency_done` will tell."""
@@ -139,7 +149,7 @@ class Engine:
         counts = self.counts
         counts[LAUNCHED] -= 1
         counts[EXEC_DONE] += 1
-        counts = task.app.counts
+        counts = self.apps[task.app.name]
         counts[LAUNCHED] -= 1
         counts[EXEC_DONE] += 1
         task.state = EXEC_DONE
@@ -320,7 +330,7 @@ class Engine:
         counts = self.counts
         counts[before] -= 1
         counts[state] += 1
-        counts = task.app.counts
+        counts = self.apps[task.app.name]
         counts[before] -= 1
         counts[state] += 1
         task.state = state

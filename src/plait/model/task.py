@@ -63,8 +63,16 @@ class Owner(Protocol):
         """Submits the task behind ``future.name`` or ``future[key]``."""
         ...
 
+    def new_lifted(self, parent: AppFuture[Any], operation: str, key: Any) -> Task:
+        """The task behind ``future.name`` or ``future[key]``, not submitted yet."""
+        ...
+
     def task_record(self, task: Task) -> Any:
         """The task as a mapping, for plug-ins."""
+        ...
+
+    def wall_time(self, monotonic_s: float | None) -> Any:
+        """The date and time of a moment of the monotonic clock."""
         ...
 
 
@@ -79,13 +87,14 @@ class AppSpec:
         retry: policy of its own (`plait.Retry`), or None for the kernel's.
         max_losses: attempts that may be lost with a worker; None for the kernel's number.
         walltime_s: limit of each attempt; None for no limit.
+        reserved_defaults: defaults that the function declares for keywords that plait reads.
+        accepts: keywords that the function takes; None for any.
         is_simple: a call with plain arguments needs nothing but being run.
         blob: what executors made of the function (`serialize.FunctionBlob`), kept so that it is made once.
-        counts: tasks by state, kept by the engine.
     """
 
     __slots__ = (
-        "blob", "cache", "counts", "executors", "func", "ignore_for_cache", "is_simple", "kind", "label", "max_losses", "memo_code",
+        "accepts", "blob", "cache", "executors", "func", "ignore_for_cache", "is_simple", "kind", "label", "max_losses", "memo_code",
         "name", "reserved_defaults", "resources", "retry", "walltime_s",
     )  # fmt: skip
 
@@ -104,6 +113,7 @@ class AppSpec:
         walltime_s: float | None = None,
         label: str | None = None,
         reserved_defaults: dict[str, Any] | None = None,
+        accepts: frozenset[str] | None = None,
     ) -> None:
         self.func = func
         self.name = name
@@ -117,10 +127,10 @@ class AppSpec:
         self.walltime_s = walltime_s
         self.label = label
         self.reserved_defaults = reserved_defaults or {}
+        self.accepts = accepts
         self.is_simple = kind == "python" and not (cache or executors or resources or walltime_s is not None or self.reserved_defaults)
         self.blob: Any = None
         self.memo_code: Any = None
-        self.counts: dict[int, int] = dict.fromkeys((PENDING, LAUNCHED, JOINING, EXEC_DONE, FAILED, DEP_FAIL, MEMO_DONE, CANCELLED), 0)
 
 
 class TaskDetails:
@@ -128,12 +138,13 @@ class TaskDetails:
 
     __slots__ = (
         "cancel_origin", "cancel_reason", "error", "executors", "failures", "history", "ignore_for_cache", "join_value", "label", "lift", "losses", "memo_key", "not_before",
-        "outputs", "outputs_files", "place", "resources", "spec", "stderr", "stdout", "walltime_s",
+        "outputs", "outputs_files", "outputs_hidden", "resources", "spec", "stderr", "stdout", "times", "walltime_s",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.outputs: list[Any] = []  # DataFutures
         self.outputs_files: list[File] = []
+        self.outputs_hidden: list[Any] = []  # DataFutures of streams that were given as Files
         self.stdout: Any = None  # as the task gets it: None, (path, mode)
         self.stderr: Any = None
         self.walltime_s: float | None = None
@@ -152,7 +163,7 @@ class TaskDetails:
         self.cancel_reason: str = ""
         self.cancel_origin: str = ""  # the task at which the cancelling began
         self.not_before: float | None = None  # time of the next attempt, for retries that wait
-        self.place: str = ""  # where it ran last
+        self.times: tuple[float, float, int] | None = None  # of the last attempt: began, ended, worker
 
 
 class Task:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _BY_VALUE = b"V"
 _BY_NAME = b"N"
+_ABSENT = object()
+_MUTABLE = frozenset({list, dict, set, bytearray})
+#: Functions whose globals are larger are not compared before each call; only when a global is assigned anew.
+_SMALL_BYTES = 32_768
 
 
 class FunctionBlob:
@@ -32,11 +36,27 @@ class FunctionBlob:
         data: what `load_function` reads.
     """
 
-    __slots__ = ("data", "digest")
+    __slots__ = ("_func", "_seen", "data", "digest")
 
     def __init__(self, func: Callable[..., Any]) -> None:
-        self.data = _reference(func) or _value(func)
-        self.digest = hashlib.blake2b(self.data, digest_size=16, person=b"plait.function").digest()
+        data = _reference(func)
+        #: What went along by value: (namespace, name, object) of each global that the function uses.
+        self._seen: list[tuple[dict[str, Any], str, Any]] = []
+        if data is None:
+            data = _value(func)
+            _gather_globals(func, self._seen, set())
+        self._func = func if any(type(value) in _MUTABLE for _, _, value in self._seen) else None
+        self.data = data
+        self.digest = _digest(data)
+
+    def is_current(self) -> bool:
+        """Whether the function would still be sent with the same globals: scripts and notebooks change them between calls."""
+        for namespace, name, value in self._seen:
+            if namespace.get(name, _ABSENT) is not value:
+                return False
+        if self._func is not None and len(self.data) < _SMALL_BYTES:  # lists and dictionaries change inside
+            return _digest(_value(self._func)) == self.digest
+        return True
 
 
 def load_function(data: bytes) -> Callable[..., Any]:
@@ -89,6 +109,34 @@ def _value(func: Callable[..., Any]) -> bytes:
     except BaseException as error:
         name = getattr(func, "__name__", repr(func))
         raise SerializationError(f"function {name}", f"{type(error).__name__}: {error}; it, its globals or its closure hold something that cannot be sent") from error
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16, person=b"plait.function").digest()
+
+
+def _gather_globals(func: Any, seen: list[tuple[dict[str, Any], str, Any]], visited: set[int]) -> None:
+    """The globals that a function sent by value uses, and those of such functions among them."""
+    func = getattr(func, "__func__", getattr(func, "func", func))  # of a method, of a partial
+    if not isinstance(func, FunctionType) or id(func) in visited:
+        return
+    visited.add(id(func))
+    namespace = func.__globals__
+    for name in _names(func.__code__):
+        if name in namespace:
+            value = namespace[name]
+            seen.append((namespace, name, value))
+            inner = getattr(value, "__plait_function__", value)
+            if isinstance(inner, FunctionType) and inner.__module__ == func.__module__:
+                _gather_globals(inner, seen, visited)
+
+
+def _names(code: CodeType) -> set[str]:
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _names(constant)
+    return names
 
 
 def _sent_by_value(module_name: str) -> bool:

@@ -1,0 +1,66 @@
+"""Things to do later: one thread, started when the first is asked for."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_logger = logging.getLogger("plait")
+
+
+class Timers:
+    """Calls functions at given times of the monotonic clock."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._ties = itertools.count()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def at(self, when_s: float, do: Callable[[], None]) -> None:
+        """Calls ``do`` at that time, in the timers' own thread. It must not wait for anything."""
+        with self._changed:
+            if self._stopped:
+                return
+            heapq.heappush(self._heap, (when_s, next(self._ties), do))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+            elif self._heap[0][0] == when_s:
+                self._changed.notify()
+
+    def after(self, delay_s: float, do: Callable[[], None]) -> None:
+        """Calls ``do`` after some seconds."""
+        self.at(time.monotonic() + delay_s, do)
+
+    def stop(self) -> None:
+        """Forgets what is left."""
+        with self._changed:
+            self._stopped = True
+            self._heap.clear()
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(1.0)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._stopped and (not self._heap or self._heap[0][0] > time.monotonic()):
+                    self._changed.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
+                if self._stopped:
+                    return
+                do = heapq.heappop(self._heap)[2]
+            try:
+                do()
+            except Exception:
+                _logger.exception("something that was due raised")

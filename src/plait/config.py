@@ -1,0 +1,148 @@
+"""The configuration of a run."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from plait.dataflow.memo import Memoizer
+from plait.dataflow.resolve import DEEP_DEPENDENCY_RESOLVER, DependencyResolver
+from plait.errors import ConfigurationError
+from plait.executors.base import Executor
+from plait.executors.processes import ProcessPoolExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+EXIT_MODES: Final = ("cleanup", "skip", "wait")
+STRATEGIES: Final = ("none", "simple", "htex_auto_scale")
+
+
+class Config:
+    """How a run is to be done. It is never changed by a run, and checked when it is made.
+
+    Args:
+        executors: where tasks run; none given means one `ProcessPoolExecutor` on all cores.
+        memoizer: plug-in for memoization; None for a table in memory.
+        dependency_resolver: how futures are found in arguments; None to look into lists, tuples, sets, dictionaries and dataclasses.
+        exit_mode: what leaving ``with plait.load(...)`` does: ``"cleanup"`` gives up unfinished tasks, ``"wait"`` waits for them
+            (unless an exception leaves the block), ``"skip"`` does nothing.
+        garbage_collect: whether records of ended tasks are dropped.
+        internal_tasks_max_threads: threads for the bodies of join apps.
+        retries: cost of failures that a task may gather and still be tried again; a failure costs 1 unless ``retry_handler`` says otherwise.
+        retry_handler: called with the exception and the task's record; returns the cost of this failure.
+        max_losses: attempts that a task may lose with a worker and still be tried again; these cost no retries.
+        run_dir: folder in which each run makes a numbered folder.
+        std_autopath: called with the task's record and ``"stdout"`` or ``"stderr"``; returns where `plait.AUTO_LOGNAME` points to.
+        strategy: how executors that obtain blocks scale; none of those here do.
+        strategy_period: seconds between two decisions of it.
+        max_idletime: seconds after which an idle block may be given back.
+        monitoring: must be None.
+        usage_tracking: 0 to 3; nothing is ever sent at 0.
+        project_name: name for usage messages.
+        initialize_logging: whether the run writes ``plait.log``, its journal and the workers' output; False leaves no file.
+        progress: whether a progress display is shown; None to show it on a terminal and in notebooks.
+
+    Raises:
+        ConfigurationError: naming the parameter, its value and what was expected.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        executors: Iterable[Executor] | None = None,
+        *,
+        memoizer: Memoizer | None = None,
+        dependency_resolver: DependencyResolver | None = None,
+        exit_mode: str = "cleanup",
+        garbage_collect: bool = True,
+        internal_tasks_max_threads: int = 10,
+        retries: float = 0,
+        retry_handler: Callable[[Exception, Any], float] | None = None,
+        max_losses: int = 2,
+        run_dir: str = "runinfo",
+        std_autopath: Callable[[Any, str], Any] | None = None,
+        strategy: str | None = "simple",
+        strategy_period: float = 5,
+        max_idletime: float = 120.0,
+        monitoring: None = None,
+        usage_tracking: int = 0,
+        project_name: str | None = None,
+        initialize_logging: bool = True,
+        progress: bool | None = None,
+    ) -> None:
+        self.executors = _executors(executors)
+        self.memoizer = memoizer
+        self.dependency_resolver = dependency_resolver or DEEP_DEPENDENCY_RESOLVER
+        self.exit_mode = exit_mode
+        self.garbage_collect = garbage_collect
+        self.internal_tasks_max_threads = internal_tasks_max_threads
+        self.retries = retries
+        self.retry_handler = retry_handler
+        self.max_losses = max_losses
+        self.run_dir = os.fspath(run_dir)
+        self.std_autopath = std_autopath
+        self.strategy = "none" if strategy is None else strategy
+        self.strategy_period = strategy_period
+        self.max_idletime = max_idletime
+        self.monitoring = monitoring
+        self.usage_tracking = usage_tracking
+        self.project_name = project_name
+        self.initialize_logging = initialize_logging
+        self.progress = progress
+        self._check()
+
+    def _check(self) -> None:
+        labels = [executor.label for executor in self.executors]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        _expect(not twice, "executors", f"labels {labels}", f"labels that differ ({', '.join(twice)} is there more than once)")
+        _expect(self.exit_mode in EXIT_MODES, "exit_mode", self.exit_mode, f"one of {', '.join(EXIT_MODES)}")
+        _expect(self.strategy in STRATEGIES, "strategy", self.strategy, f"one of {', '.join(STRATEGIES)}")
+        _expect(_is_number(self.retries) and self.retries >= 0, "retries", self.retries, "a number, 0 or more")
+        _expect(_is_whole(self.max_losses) and self.max_losses >= 0, "max_losses", self.max_losses, "a whole number, 0 or more")
+        threads = self.internal_tasks_max_threads
+        _expect(_is_whole(threads) and threads > 0, "internal_tasks_max_threads", threads, "a whole number from 1")
+        _expect(_is_number(self.strategy_period) and self.strategy_period > 0, "strategy_period", self.strategy_period, "seconds, more than 0")
+        _expect(_is_number(self.max_idletime) and self.max_idletime >= 0, "max_idletime", self.max_idletime, "seconds, 0 or more")
+        _expect(_is_whole(self.usage_tracking) and 0 <= self.usage_tracking <= 3, "usage_tracking", self.usage_tracking, "a level from 0 to 3")  # noqa: PLR2004
+        _expect(self.monitoring is None, "monitoring", self.monitoring, "None: the run's journal is read with `plait explain` and `plait report`")
+        for name in ("retry_handler", "std_autopath"):
+            value = getattr(self, name)
+            _expect(value is None or callable(value), name, value, "a function or None")
+        for name in ("garbage_collect",):
+            _expect(isinstance(getattr(self, name), bool), name, getattr(self, name), "True or False")
+        _expect(isinstance(self.initialize_logging, bool), "initialize_logging", self.initialize_logging, "True or False")
+        _expect(self.progress is None or isinstance(self.progress, bool), "progress", self.progress, "True, False or None")
+        _expect(self.memoizer is None or isinstance(self.memoizer, Memoizer), "memoizer", self.memoizer, "a plait.Memoizer or None")
+        resolver = self.dependency_resolver
+        has_both = hasattr(resolver, "traverse_to_gather") and hasattr(resolver, "traverse_to_unwrap")
+        _expect(has_both, "dependency_resolver", resolver, "a DependencyResolver or None")
+
+    def __repr__(self) -> str:
+        fields = [f"{name}={value!r}" for name, value in vars(self).items()]
+        line = f"Config({', '.join(fields)})"
+        return line if len(line) <= 80 else "Config(\n    " + ",\n    ".join(fields) + "\n)"  # noqa: PLR2004 - a terminal's width
+
+
+def _executors(executors: Iterable[Executor] | None) -> tuple[Executor, ...]:
+    try:
+        given = tuple(executors or ())
+    except TypeError:
+        raise ConfigurationError(f"Config(executors={executors!r}): expected a list of executors, such as [ProcessPoolExecutor()]") from None
+    for executor in given:
+        if not isinstance(executor, Executor):
+            hint = "; call it: write ProcessPoolExecutor() with parentheses" if isinstance(executor, type) else ""
+            raise ConfigurationError(f"Config(executors=[…, {executor!r}]): expected executors{hint}")
+    return given or (ProcessPoolExecutor(),)
+
+
+def _expect(condition: bool, name: str, value: object, expected: str) -> None:  # noqa: FBT001 - an assertion
+    if not condition:
+        raise ConfigurationError(f"Config({name}={value!r}): expected {expected}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # noqa: PLR0124 - NaN
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,69 @@
+"""What an executor on one machine has, what is in use, and what still fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plait.errors import InvalidResourceSpecification
+from plait.model.units import format_bytes
+
+if TYPE_CHECKING:
+    from plait.model.resources import Resources
+
+_TOLERANCE = 1e-9  # of sums of fractions
+
+
+class Capacity:
+    """Resources of a machine, and how much of them is taken.
+
+    Args:
+        cores: how many there are to give.
+        memory_bytes: likewise; 0 when it is not known, and then not counted.
+        gpus: likewise.
+    """
+
+    __slots__ = ("cores", "gpus", "memory_bytes", "used_cores", "used_gpus", "used_memory_bytes")
+
+    def __init__(self, cores: float, memory_bytes: int = 0, gpus: float = 0) -> None:
+        self.cores = cores
+        self.memory_bytes = memory_bytes
+        self.gpus = gpus
+        self.used_cores = 0.0
+        self.used_memory_bytes = 0
+        self.used_gpus = 0.0
+
+    def fits(self, want: Resources) -> bool:
+        """Whether it can be given now."""
+        return (
+            self.used_cores + want.cores <= self.cores + _TOLERANCE
+            and (not self.memory_bytes or self.used_memory_bytes + want.memory_bytes <= self.memory_bytes)
+            and self.used_gpus + want.gpus <= self.gpus + _TOLERANCE
+        )
+
+    def take(self, want: Resources) -> None:
+        """Gives it."""
+        self.used_cores += want.cores
+        self.used_memory_bytes += want.memory_bytes
+        self.used_gpus += want.gpus
+
+    def give_back(self, had: Resources) -> None:
+        """Takes it back."""
+        self.used_cores -= had.cores
+        self.used_memory_bytes -= had.memory_bytes
+        self.used_gpus -= had.gpus
+
+    def check(self, want: Resources, label: str) -> None:
+        """Refuses what can never be given.
+
+        Raises:
+            InvalidResourceSpecification: with the numbers.
+        """
+        problems = {}
+        if want.cores > self.cores + _TOLERANCE:
+            problems["cores"] = f"{want.cores:g} cores asked, executor {label!r} has {self.cores:g}"
+        if self.memory_bytes and want.memory_bytes > self.memory_bytes:
+            problems["memory"] = f"{format_bytes(want.memory_bytes)} of memory asked, executor {label!r} has {format_bytes(self.memory_bytes)}"
+        if want.gpus > self.gpus + _TOLERANCE:
+            problems["gpus"] = f"{want.gpus:g} GPUs asked, executor {label!r} has {self.gpus:g}"
+        if problems:
+            raise InvalidResourceSpecification(set(problems), "; ".join(problems.values()))

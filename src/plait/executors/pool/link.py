@@ -1,0 +1,749 @@
+"""The pool's edge: the thread, the sockets, the zygote.
+
+```
+callers ──queue, commands──▶ I/O thread ──frames──▶ worker 0 … n        (a socket and a page each)
+   ▲                            │    ▲
+   └────────outcomes────────────┘    └──reports── zygote (forks and ends workers)
+```
+
+All decisions are `core.PoolCore`'s, and only the I/O thread touches it; callers append to its queue and leave everything else in `_commands`.
+The thread sleeps in one poll(2). A caller wakes it only when it sleeps with an empty queue: while there is more work than room, outcomes wake it anyway.
+Nothing here waits for a worker: sockets do not block, what does not fit stays in the peer's `out`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from plait._util import machine
+from plait.errors import AppTimeout, BadMessage, DeserializationError, ExecutorError, WorkerLost, signal_name
+from plait.executors.base import ERROR, LOST, OK, Outcome
+from plait.executors.pool import wire
+from plait.executors.pool.core import GONE, PoolCore, Sent, WorkerState, is_plain, walltime_of
+from plait.executors.pool.page import STARTED, REVOKED_FROM, REVOKED_TO, Page, anonymous_file
+from plait.faults import fault
+from plait.limits import BIG_BYTES, GRACE_S, MAX_FAILED_STARTS, PAGE_BYTES, RETRACT_S, SHUTDOWN_S
+from plait.model.events import ATTEMPT_STARTED, NOTE, WORKER_ENDED, WORKER_STARTED
+from plait.model.units import format_bytes, format_duration
+from plait.serialize import NONE_BYTES, load_error, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plait.executors.base import ExecutorContext
+    from plait.model.task import Task
+
+_READ_BYTES = 1 << 18
+_SOCKET_BYTES = 1 << 20
+#: Seconds that a store into the shared page certainly needs less than, to be seen by the worker.
+_SETTLE_S = 0.002
+
+_live: weakref.WeakSet[PoolLink] = weakref.WeakSet()
+
+
+class Peer:
+    """One worker, seen from the I/O thread."""
+
+    __slots__ = ("out", "out_fds", "page", "reader", "reason", "sock", "state")
+
+    def __init__(self, state: WorkerState, sock: socket.socket, page: Page) -> None:
+        self.state = state
+        self.sock = sock
+        self.page = page
+        self.reader = wire.FrameReader()
+        self.out: deque[tuple[memoryview, list[int]]] = deque()
+        self.reason = ""  # what it said before it ended
+
+
+class PoolLink:
+    """A running pool.
+
+    Args:
+        core: its decisions.
+        workers: how many there are to be.
+        config: what each worker is told (`initializer`, `max_tasks`), and the zygote (`path`, `cwd`, `output`, `cpus`, `preload`).
+        env: environment of the zygote and so of all workers.
+        label: of the executor.
+        context: where outcomes and events go.
+    """
+
+    def __init__(self, core: PoolCore, workers: int, config: dict[str, Any], env: dict[str, str], label: str, context: ExecutorContext) -> None:  # noqa: PLR0913, PLR0917 - wiring
+        self.core = core
+        self.sleeping = False
+        self.broken: ExecutorError | None = None
+        self._wanted = workers
+        self._config = config
+        self._env = env
+        self._label = label
+        self._context = context
+        self._hostname = socket.gethostname()
+        self._commands: deque[tuple[str, Any, Any]] = deque()
+        self._peers: dict[int, Peer] = {}  # by worker
+        self._by_fd: dict[int, Peer] = {}
+        self._numbers = itertools.count()
+        self._function_numbers: dict[bytes, int] = {}  # digest -> number
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._ties = itertools.count()
+        self._failed_starts = 0
+        self._closing = False
+        self._shut = False
+        self._poll = select.poll()
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_r, False)
+        os.set_blocking(self._wake_w, False)
+        self._poll.register(self._wake_r, select.POLLIN)
+        self._control: socket.socket
+        self._zygote: subprocess.Popen[bytes]
+        self._zygote_errors = -1
+        self._oom_kills = machine.oom_kills()
+        self._start_zygote()
+        for _ in range(workers):
+            self._spawn()
+        self._thread = threading.Thread(target=self._run, name=f"plait-pool-{label}", daemon=True)
+        self._thread.start()
+        _live.add(self)
+
+    # ------------------------------------------------------------------ called from any thread
+    def submit(self, task: Task) -> None:
+        """A task that is ready, with its payload."""
+        if is_plain(task):
+            self.core.queue.append(task)
+            if self.sleeping:
+                self.wake()
+        else:
+            self.command("special", task)
+
+    def command(self, what: str, subject: Any = None, detail: Any = None) -> None:
+        """Leaves a request for the I/O thread."""
+        self._commands.append((what, subject, detail))
+        self.wake()
+
+    def wake(self) -> None:
+        """Makes the I/O thread look."""
+        self.sleeping = False
+        try:
+            os.write(self._wake_w, b"x")
+        except (BlockingIOError, OSError):
+            pass  # it is awake, or gone
+
+    def shutdown(self, timeout_s: float = SHUTDOWN_S) -> None:
+        """Ends the workers and all that they started, the zygote and the thread."""
+        if self._shut:
+            return
+        self._shut = True
+        deadline_s = time.monotonic() + timeout_s
+        self.command("shutdown")
+        if threading.current_thread() is not self._thread:
+            self._thread.join(max(0.1, timeout_s - GRACE_S / 2))
+        try:
+            self._zygote.wait(max(0.1, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._zygote.kill()
+            self._zygote.wait()
+        self._close()
+
+    def running_since(self, task: Task) -> tuple[int, int, bool] | None:
+        """Worker, its process and whether it runs (or waits behind another), for a task that was sent."""
+        for worker in list(self.core.workers.values()):
+            for sequence, (held, _) in list(worker.held.items()):
+                if held is task:
+                    peer = self._peers.get(worker.number)
+                    started = peer is not None and peer.page.numbers[STARTED] == sequence
+                    return worker.number, worker.pid, started
+        return None
+
+    # ------------------------------------------------------------------ the thread
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                outcomes: list[Outcome] = []
+                self._obey(outcomes)
+                self._fill(outcomes)
+                if outcomes:
+                    self._context.deliver(outcomes)
+                    continue
+                self._wait()
+        except BaseException as error:  # noqa: BLE001 - boundary of the thread: without it nothing would ever end
+            import logging
+
+            logging.getLogger("plait").exception("the I/O thread of executor %r failed", self._label)
+            self._break(f"its I/O thread failed: {type(error).__name__}: {error}")
+        finally:
+            self._say_exit()
+
+    def _wait(self) -> None:
+        core = self.core
+        timeout_s = self._until_next_timer()
+        if not core.queue:
+            self.sleeping = True
+            if core.queue or self._commands:  # somebody came between the two lines
+                self.sleeping = False
+                return
+        elif self._commands:
+            return
+        ready = self._poll.poll(None if timeout_s is None else max(0.0, timeout_s * 1000))
+        self.sleeping = False
+        if not ready:
+            self._run_timers()
+            return
+        outcomes: list[Outcome] = []
+        for fd, events in ready:
+            if fd == self._wake_r:
+                try:
+                    os.read(fd, 4096)
+                except BlockingIOError:
+                    pass
+            elif fd == self._control.fileno():
+                self._reports(outcomes)
+            else:
+                peer = self._by_fd.get(fd)
+                if peer is None:
+                    continue
+                if events & select.POLLOUT:
+                    self._flush(peer)
+                if events & ~select.POLLOUT:
+                    self._read(peer, outcomes)
+        if self._timers:
+            self._run_timers()
+        if outcomes:
+            if core.queue or core.special:
+                self._fill(outcomes)
+            self._context.deliver(outcomes)
+
+    def _obey(self, outcomes: list[Outcome]) -> None:
+        cancels: list[tuple[Task, int]] = []
+        while self._commands:
+            what, subject, detail = self._commands.popleft()
+            if what == "special":
+                self.core.add_special(subject)
+            elif what == "cancel":
+                cancels.append((subject, detail))
+            elif what == "shutdown":
+                self._closing = True
+            elif what == "recycle":
+                self._recycle_all(subject)
+        if cancels:
+            self._cancel(cancels)
+        if self.broken is not None:
+            self._refuse_all(outcomes)
+
+    # ------------------------------------------------------------------ sending
+    def _fill(self, outcomes: list[Outcome]) -> None:
+        core = self.core
+        if not (core.queue or core.special):
+            return
+        now_s = time.monotonic()
+        for worker, batch in core.fill(now_s):
+            peer = self._peers[worker.number]
+            self._send_batch(peer, batch, now_s)
+            if worker.alone:
+                self._watch_walltime(peer, batch[0], now_s)
+        if core.idle or core.has_waiting_behind():
+            self._watch_stuck()
+        del outcomes
+
+    def _send_batch(self, peer: Peer, batch: list[Sent], now_s: float) -> None:
+        emit = self._context.emit
+        items: list[wire.TaskItem] = []
+        fds: list[int] = []
+        size = 0
+        known = peer.state.known
+        numbers = self._function_numbers
+        for sequence, task in batch:
+            blob = task.app.blob
+            function = numbers.get(blob.digest, -1)
+            if function < 0:
+                function = numbers[blob.digest] = len(numbers)
+            if function not in known:
+                known.add(function)
+                self._send(peer, wire.frame(wire.FUNCTION, wire.encode((function, blob.data))), [])
+            payload = task.payload
+            if emit is not None:
+                emit((ATTEMPT_STARTED, now_s, task.id, task.attempt, self._label, peer.state.number))
+            if type(payload) is bytes:
+                items.append((sequence, function, payload, None))
+                size += len(payload)
+                if size > 4 * BIG_BYTES:
+                    self._send_tasks(peer, items, fds)
+                    items, fds, size = [], [], 0
+            else:
+                fds.append(payload.file())
+                items.append((sequence, function, b"", payload.sizes))
+        if items:
+            self._send_tasks(peer, items, fds)
+
+    def _send_tasks(self, peer: Peer, items: list[wire.TaskItem], fds: list[int]) -> None:
+        self._send(peer, wire.frame(wire.TASKS, wire.encode(items), len(fds)), [os.dup(fd) for fd in fds] if fds else fds)
+
+    def _send(self, peer: Peer, data: bytes, fds: list[int]) -> None:
+        """Sends, or keeps for later, a whole frame; the files are closed once they went."""
+        view = memoryview(data)
+        if not peer.out:
+            try:
+                sent = wire.send_files(peer.sock, [view], fds) if fds else peer.sock.send(view)
+            except BlockingIOError:
+                sent = 0
+            except OSError:  # it is gone: its end will be reported
+                _close_all(fds)
+                return
+            if sent:
+                _close_all(fds)
+                fds = []
+            view = view[sent:]
+            if not view:
+                return
+            self._poll.modify(peer.sock, select.POLLIN | select.POLLOUT)
+        peer.out.append((view, fds))
+
+    def _flush(self, peer: Peer) -> None:
+        while peer.out:
+            view, fds = peer.out[0]
+            try:
+                sent = wire.send_files(peer.sock, [view], fds)
+            except BlockingIOError:
+                return
+            except OSError:
+                peer.out.clear()
+                break
+            _close_all(fds)
+            if sent < len(view):
+                peer.out[0] = (view[sent:], [])
+                return
+            peer.out.popleft()
+        self._poll.modify(peer.sock, select.POLLIN)
+
+    # ------------------------------------------------------------------ receiving
+    def _read(self, peer: Peer, outcomes: list[Outcome]) -> bool:
+        """Takes what a worker sent; False when there is no more and never will be."""
+        try:
+            data, fds = wire.receive_files(peer.sock, _READ_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            data, fds = b"", []
+        if not data:
+            self._unwatch(peer)
+            return False
+        try:
+            for kind, body, files in peer.reader.feed(data, fds):
+                if kind == wire.OUTCOMES:
+                    self._outcomes(peer, wire.decode_outcomes(body), files, outcomes)
+                elif kind == wire.READY:
+                    self._ready(peer)
+                elif kind == wire.RETIRE:
+                    peer.reason = wire.decode_text(body)
+                    self.core.retires(peer.state)
+        except (BadMessage, ValueError) as error:
+            self._end(peer, f"it sent what cannot be read ({error})", 0.0)
+            self._unwatch(peer)
+            return False
+        return True
+
+    def _ready(self, peer: Peer) -> None:
+        self._failed_starts = 0
+        now_s = time.monotonic()
+        self.core.ready(peer.state, peer.state.pid, now_s)
+        if self._context.emit is not None:
+            self._context.emit((WORKER_STARTED, now_s, self._label, peer.state.number, peer.state.pid))
+
+    def _outcomes(self, peer: Peer, items: list[wire.OutcomeItem], files: list[int], outcomes: list[Outcome]) -> None:
+        core = self.core
+        worker = peer.state
+        held = worker.held
+        number = worker.number
+        next_file = 0
+        done = 0
+        busy_s = 0.0
+        for sequence, status, payload, sizes, start_s, stop_s in items:
+            fd = -1
+            if sizes is not None:
+                fd = files[next_file]
+                next_file += 1
+            if status == wire.SKIPPED:
+                core.skipped(worker, sequence)
+                continue
+            entry = held.pop(sequence, None)
+            done += 1
+            busy_s += stop_s - start_s
+            if entry is None:
+                if fd >= 0:
+                    os.close(fd)
+                continue
+            task, attempt = entry
+            kind = OK
+            value: Any = None
+            try:
+                if status == wire.RAISED:
+                    kind = ERROR
+                    value = load_error(payload if fd < 0 else wire.load_segments(fd, sizes or ()))
+                elif fd >= 0:
+                    value = wire.load_segments(fd, sizes or ())
+                elif payload != NONE_BYTES:
+                    value = loads(payload)
+            except DeserializationError as error:
+                kind, value = ERROR, error
+            outcomes.append((task, attempt, kind, value, start_s, stop_s, number))
+        core.heard(worker, time.monotonic(), done, busy_s)
+
+    # ------------------------------------------------------------------ taking back and ending
+    def _cancel(self, cancels: list[tuple[Task, int]]) -> None:
+        where = {
+            (id(task), attempt): (peer, sequence)
+            for peer in self._peers.values()
+            for sequence, (task, attempt) in peer.state.held.items()
+        }
+        for task, attempt in cancels:
+            place = where.get((id(task), attempt))
+            if place is not None:
+                self._revoke(place[0], place[1], lambda place=place: self._end_running(*place, reason="cancelled"))
+
+    def _revoke(self, peer: Peer, first: int, then: Callable[[], None]) -> None:
+        """Forbids the worker to start tasks from that number on; calls ``then`` when it certainly knows."""
+        numbers = peer.page.numbers
+        numbers[REVOKED_FROM] = first
+        numbers[REVOKED_TO] = peer.state.sequence
+        self._at(time.monotonic() + _SETTLE_S, then)
+
+    def _end_running(self, peer: Peer, sequence: int, reason: str) -> None:
+        """Ends a worker if that task is what it runs; takes back what waits behind."""
+        if peer.state.state != GONE and sequence in peer.state.held and peer.page.numbers[STARTED] == sequence:
+            self._end(peer, reason, GRACE_S, sequence)
+
+    def _end(self, peer: Peer, reason: str, grace_s: float, sequence: int = 0) -> None:
+        if self.core.end(peer.state, reason, sequence):
+            self._ask(["end", peer.state.number, grace_s])
+            started = peer.page.numbers[STARTED]
+            self._revoke(peer, started + 1, lambda: self._take_back(peer, started))
+
+    def _take_back(self, peer: Peer, started: int) -> None:
+        if peer.state.state != GONE and peer.page.numbers[STARTED] == started:
+            self.core.take_back(peer.state, started + 1)
+
+    def _watch_stuck(self) -> None:
+        if not getattr(self, "_watching", False) and self.core.has_waiting_behind():
+            self._watching = True
+            self._at(time.monotonic() + RETRACT_S, self._look_for_stuck)
+
+    def _look_for_stuck(self) -> None:
+        self._watching = False
+        if not self.core.has_waiting_behind():
+            return
+        for worker in self.core.stuck(time.monotonic()):
+            peer = self._peers[worker.number]
+            started = peer.page.numbers[STARTED]
+            self._revoke(peer, started + 1, lambda peer=peer, started=started: self._take_back(peer, started))
+        self._watch_stuck()
+
+    def _watch_walltime(self, peer: Peer, sent: Sent, now_s: float) -> None:
+        sequence, task = sent
+        walltime_s = walltime_of(task)
+        if walltime_s is not None and task.app.kind != "bash":
+            self._at(now_s + walltime_s, lambda: self._end_running(peer, sequence, "walltime"))
+        elif walltime_s is not None:  # the bash runner keeps it, and cleans up by itself; this is for a runner that cannot
+            self._at(now_s + walltime_s + 2 * GRACE_S, lambda: self._end_running(peer, sequence, "walltime"))
+
+    def _recycle_all(self, reason: str) -> None:
+        """Replaces the workers that have nothing to do now, and the others as soon as they have done what they hold."""
+        for peer in list(self._peers.values()):
+            if peer.state.state != GONE and self.core.end(peer.state, reason):
+                peer.reason = reason
+                self._send(peer, wire.frame(wire.STOP, wire.encode(None)), [])
+
+    # ------------------------------------------------------------------ workers and the zygote
+    def _start_zygote(self) -> None:
+        kind = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        self._close_zygote_errors()
+        self._zygote_errors = anonymous_file(0)
+        home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+        real_stderr = os.dup(2) if _is_open(2) else os.open(os.devnull, os.O_WRONLY)
+        code = (
+            f"import sys; sys.path.append({home!r}); "
+            f"from plait.executors.pool.zygote import main; main({theirs.fileno()}, {real_stderr})"
+        )
+        if fault("pool.zygote_start") is not None:
+            code = "raise SystemExit('planned fault: the zygote cannot start')"
+        self._zygote = subprocess.Popen(  # noqa: S603 - our own interpreter and code
+            [sys.executable, "-c", code],
+            pass_fds=[theirs.fileno(), real_stderr],
+            stdin=subprocess.DEVNULL,
+            stderr=self._zygote_errors,
+            env=self._env,
+            start_new_session=True,
+        )
+        theirs.close()
+        os.close(real_stderr)
+        body = wire.encode(self._config)
+        try:
+            ours.send(len(body).to_bytes(8, "little"))
+            for at in range(0, len(body), 32768):
+                ours.send(body[at : at + 32768])
+        except OSError:
+            pass  # it ended at once: the poll says so
+        ours.setblocking(False)
+        self._control = ours
+        self._poll.register(ours, select.POLLIN)
+
+    def _spawn(self) -> None:
+        state = self.core.add_worker(next(self._numbers))
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        page_fd = anonymous_file(PAGE_BYTES)
+        peer = Peer(state, ours, Page(page_fd))
+        ours.setblocking(False)
+        self._peers[state.number] = peer
+        self._by_fd[ours.fileno()] = peer
+        self._poll.register(ours, select.POLLIN)
+        self._ask(["spawn", state.number], [theirs.fileno(), page_fd])
+        theirs.close()
+        os.close(page_fd)
+        init = {"initializer": self._config["initializer"], "max_tasks": self._config["max_tasks"]}
+        self._send(peer, wire.frame(wire.INIT, wire.encode(init)), [])
+
+    def _ask(self, request: list[Any], fds: list[int] | None = None) -> None:
+        try:
+            wire.send_files(self._control, [wire.encode(request)], fds or [])
+        except BlockingIOError:  # more requests than the socket holds: wait for the zygote, which never waits for us
+            self._control.setblocking(True)
+            try:
+                wire.send_files(self._control, [wire.encode(request)], fds or [])
+            except OSError:
+                pass
+            finally:
+                self._control.setblocking(False)
+        except OSError:
+            pass  # the zygote is gone: the poll says so
+
+    def _reports(self, outcomes: list[Outcome]) -> None:
+        while True:
+            try:
+                data = self._control.recv(65536)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._zygote_lost(outcomes)
+                return
+            what, number, *rest = wire.decode_any(data)
+            peer = self._peers.get(number)
+            if peer is None:
+                continue
+            if what == "started":
+                peer.state.pid = rest[0]
+            elif what == "ended":
+                self._ended(peer, _how(*rest, self._memory_ran_out()), outcomes)
+
+    def _memory_ran_out(self) -> bool:
+        before, self._oom_kills = self._oom_kills, machine.oom_kills()
+        return self._oom_kills > before
+
+    def _zygote_lost(self, outcomes: list[Outcome]) -> None:
+        self._poll.unregister(self._control)
+        self._control.close()
+        status = self._zygote.wait()
+        how = f"the process that starts workers ended ({_status_text(status)})"
+        tail = self._zygote_tail()
+        if tail:
+            how += f"; it said: {tail}"
+        self._start_zygote_again = not self._closing
+        if self._closing:
+            return
+        for peer in list(self._peers.values()):
+            if peer.state.pid:
+                _kill_group(peer.state.pid)
+        if not self._failed_starts_exceeded(how, outcomes):
+            self._start_zygote()
+        for peer in list(self._peers.values()):
+            self._ended(peer, how, outcomes, replace=self.broken is None)
+
+    def _ended(self, peer: Peer, how: str, outcomes: list[Outcome], *, replace: bool = True) -> None:
+        """A worker's process is gone: take what it left, blame the task that ran, give the others back, start another worker."""
+        worker = peer.state
+        was_starting = worker.state == 0
+        while peer.sock.fileno() in self._by_fd and self._readable(peer) and self._read(peer, outcomes):
+            pass
+        count, data = peer.page.outcomes()
+        if count:
+            try:
+                items = wire.decode_outcomes(b"\xdc" + count.to_bytes(2, "big") + data)
+            except ValueError:  # it ended in the middle of writing
+                items = []
+            self._outcomes(peer, items, [], outcomes)
+        started = peer.page.numbers[STARTED]
+        reason = worker.end_reason or peer.reason
+        ended_for = worker.ended_for
+        blamed, _ = self.core.gone(worker, started)
+        if blamed is not None:
+            self._blame(blamed, started == ended_for, reason, how, worker.number, outcomes)
+        self._unwatch(peer)
+        peer.sock.close()
+        peer.reader.close()
+        peer.page.close()
+        del self._peers[worker.number]
+        now_s = time.monotonic()
+        if self._context.emit is not None:
+            self._context.emit((WORKER_ENDED, now_s, self._label, worker.number, reason or how))
+        if was_starting and replace and self._failed_starts_exceeded(peer.reason or how, outcomes):
+            return
+        if replace and not self._closing and self.broken is None:
+            self._spawn()
+
+    def _blame(self, blamed: tuple[Task, int], is_it: bool, reason: str, how: str, number: int, outcomes: list[Outcome]) -> None:  # noqa: FBT001, PLR0913, PLR0917
+        task, attempt = blamed
+        if reason == "walltime" and is_it:
+            limit = format_duration(walltime_of(task) or 0)
+            error = AppTimeout(f"{task} ran longer than its walltime of {limit}; its processes were ended")
+            outcomes.append((task, attempt, ERROR, error, 0.0, 0.0, number))
+        elif reason in {"walltime", "cancelled"}:
+            if not is_it:  # it was only in the way
+                self.core.put_back([task])
+        else:
+            outcomes.append((task, attempt, LOST, WorkerLost(number, self._hostname, how), 0.0, 0.0, number))
+
+    def _failed_starts_exceeded(self, how: str, outcomes: list[Outcome]) -> bool:
+        self._failed_starts += 1
+        if self._failed_starts < MAX_FAILED_STARTS:
+            return False
+        self._break(f"{self._failed_starts} workers in a row could not start; the last one: {how}")
+        self._refuse_all(outcomes)
+        return True
+
+    def _break(self, reason: str) -> None:
+        self.broken = ExecutorError(self._label, reason)
+        if self._context.emit is not None:
+            self._context.emit((NOTE, time.monotonic(), str(self.broken)))
+
+    def _refuse_all(self, outcomes: list[Outcome]) -> None:
+        """Gives up everything that waits: no worker will come."""
+        waiting = [*self.core.queue, *(entry[3] for entry in self.core.special)]
+        self.core.queue.clear()
+        self.core.special.clear()
+        outcomes.extend((task, task.attempt, ERROR, self.broken, 0.0, 0.0, -1) for task in waiting if task.attempt)
+
+    def _readable(self, peer: Peer) -> bool:
+        poll = select.poll()
+        poll.register(peer.sock, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _unwatch(self, peer: Peer) -> None:
+        fd = peer.sock.fileno()
+        if self._by_fd.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    # ------------------------------------------------------------------ timers
+    def _at(self, when_s: float, do: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (when_s, next(self._ties), do))
+
+    def _until_next_timer(self) -> float | None:
+        return self._timers[0][0] - time.monotonic() if self._timers else None
+
+    def _run_timers(self) -> None:
+        now_s = time.monotonic()
+        while self._timers and self._timers[0][0] <= now_s:
+            heapq.heappop(self._timers)[2]()
+
+    # ------------------------------------------------------------------ the end
+    def _say_exit(self) -> None:
+        self._ask(["exit", GRACE_S])
+        try:
+            self._control.setblocking(True)
+        except OSError:
+            pass
+
+    def _close(self) -> None:
+        """Closes everything that is open; the thread has ended."""
+        _live.discard(self)
+        for peer in self._peers.values():
+            self._unwatch(peer)
+            peer.sock.close()
+            peer.reader.close()
+            for _, fds in peer.out:
+                _close_all(fds)
+            peer.page.close()
+        self._peers.clear()
+        self._control.close()
+        for fd in (self._wake_r, self._wake_w):
+            os.close(fd)
+        self._close_zygote_errors()
+
+    def _zygote_tail(self) -> str:
+        try:
+            size = os.fstat(self._zygote_errors).st_size
+            return os.pread(self._zygote_errors, 2000, max(0, size - 2000)).decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+    def _close_zygote_errors(self) -> None:
+        if self._zygote_errors >= 0:
+            os.close(self._zygote_errors)
+            self._zygote_errors = -1
+
+    def forget(self) -> None:
+        """In a process that user code forked from the driver: the sockets are the driver's; here they are closed."""
+        for peer in self._peers.values():
+            peer.sock.close()
+        self._control.close()
+        self._shut = True
+        self.broken = ExecutorError(self._label, "this process was forked from the one that loaded plait; load a kernel of its own here")
+
+
+def _in_forked_child() -> None:
+    for link in list(_live):
+        link.forget()
+    _live.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _kill_group(pid: int) -> None:
+    import signal
+
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except OSError:
+        pass
+
+
+def _how(status: int, peak_bytes: int, memory_ran_out: bool) -> str:  # noqa: FBT001
+    """How a worker ended, from its wait status."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        text = f"its process was ended by {signal_name(number)}"
+        if memory_ran_out:
+            text += ", probably because memory ran out"
+        return f"{text} (at most {format_bytes(peak_bytes)} of memory in use)"
+    return f"its process exited with status {os.WEXITSTATUS(status)}"
+
+
+def _status_text(returncode: int) -> str:
+    return signal_name(-returncode) if returncode < 0 else f"exit status {returncode}"

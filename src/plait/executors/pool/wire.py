@@ -1,0 +1,233 @@
+"""Frames between a pool and its workers: bytes to messages and back.
+
+A frame is a header (length of the body, kind, number of open files that travel with it) and a body in msgpack.
+Both ends are processes of one user on one host, joined by a socket that only they hold.
+
+Values that are big travel as anonymous files beside the frame (`Segments`): one copy into the file, none out of it.
+"""
+
+from __future__ import annotations
+
+import array
+import mmap
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from plait.errors import BadMessage
+from plait.executors.pool.page import anonymous_file
+from plait.limits import BIG_BYTES, MAX_MAPPINGS
+from plait.serialize import dumps, loads
+
+if TYPE_CHECKING:
+    import pickle
+    from collections.abc import Sequence
+
+HEADER: Final = struct.Struct("<IBBH")
+_MAX_FILES: Final = 64
+_ANCILLARY: Final = socket.CMSG_SPACE(_MAX_FILES * 4)
+_ALIGN: Final = 64
+
+# pool -> worker
+INIT: Final = 1
+FUNCTION: Final = 2
+TASKS: Final = 3
+STOP: Final = 4
+# worker -> pool
+READY: Final = 10
+OUTCOMES: Final = 11
+RETIRE: Final = 12
+
+# how an attempt ended
+DONE: Final = 0
+RAISED: Final = 1
+SKIPPED: Final = 2
+
+#: (sequence number, function number, payload, sizes of the segments in the file that comes along)
+TaskItem = tuple[int, int, bytes, list[int] | None]
+#: (sequence number, how it ended, payload, sizes of segments, seconds when it began, when it ended)
+OutcomeItem = tuple[int, int, bytes, list[int] | None, float, float]
+
+encode = msgspec.msgpack.Encoder().encode
+decode_tasks = msgspec.msgpack.Decoder(list[TaskItem]).decode
+decode_outcomes = msgspec.msgpack.Decoder(list[OutcomeItem]).decode
+decode_function = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
+decode_text = msgspec.msgpack.Decoder(str).decode
+decode_any = msgspec.msgpack.Decoder().decode
+
+
+def frame(kind: int, body: bytes, files: int = 0) -> bytes:
+    """A whole frame."""
+    return HEADER.pack(len(body), kind, files, 0) + body
+
+
+def send_files(sock: socket.socket, buffers: Sequence[Any], fds: Sequence[int]) -> int:
+    """Sends bytes, the files with the first of them; the number of bytes that went."""
+    if not fds:
+        return sock.sendmsg(buffers)
+    return sock.sendmsg(buffers, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+
+
+def receive_files(sock: socket.socket, size: int) -> tuple[bytes, list[int]]:
+    """Up to ``size`` bytes, and the files that came with them."""
+    data, ancillary, _, _ = sock.recvmsg(size, _ANCILLARY, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+    fds: list[int] = []
+    for level, kind, body in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers = array.array("i")
+            numbers.frombytes(body[: len(body) - len(body) % numbers.itemsize])
+            fds.extend(numbers)
+    return data, fds
+
+
+class FrameReader:
+    """Cuts what arrives into frames."""
+
+    __slots__ = ("_buffer", "_fds")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._fds: list[int] = []
+
+    def feed(self, data: bytes, fds: list[int]) -> list[tuple[int, bytes, list[int]]]:
+        """The frames that are complete now: (kind, body, files).
+
+        Raises:
+            BadMessage: the bytes are not frames.
+        """
+        self._fds += fds
+        buffer: bytearray | bytes = data
+        if self._buffer:
+            self._buffer += data
+            buffer = self._buffer
+        frames: list[tuple[int, bytes, list[int]]] = []
+        at, end = 0, len(buffer)
+        while end - at >= HEADER.size:
+            length, kind, files, zero = HEADER.unpack_from(buffer, at)
+            if zero or kind > RETIRE:
+                raise BadMessage(f"a frame of kind {kind} (0x{zero:04x})")
+            if end - at < HEADER.size + length:
+                break
+            body = bytes(buffer[at + HEADER.size : at + HEADER.size + length])
+            frames.append((kind, body, self._fds[:files]))
+            del self._fds[:files]
+            at += HEADER.size + length
+        self._buffer = bytearray(buffer[at:])
+        return frames
+
+    def close(self) -> None:
+        """Closes files of frames that never became complete."""
+        for fd in self._fds:
+            os.close(fd)
+        self._fds.clear()
+
+
+# ------------------------------------------------------------------ big values
+class Segments:
+    """A pickle and its big buffers, in one anonymous file or still in memory.
+
+    Attributes:
+        waiting: how many files are open in this process.
+        sizes: bytes of the pickle, then of each buffer; each begins at a multiple of 64.
+    """
+
+    __slots__ = ("_parts", "fd", "sizes")
+    waiting = 0
+
+    def __init__(self, data: bytes, buffers: Sequence[pickle.PickleBuffer], *, in_file: bool) -> None:
+        parts = [memoryview(data), *(buffer.raw() for buffer in buffers)]
+        self.sizes = [part.nbytes for part in parts]
+        self.fd = -1
+        self._parts: list[Any] | None = None
+        if in_file:
+            self._write(parts)
+        else:  # a copy: the caller may change the object as soon as the call returns
+            self._parts = [bytes(part) for part in parts]
+
+    def file(self) -> int:
+        """The descriptor of the file, written now if it was not yet."""
+        if self._parts is not None:
+            self._write([memoryview(part) for part in self._parts])
+            self._parts = None
+        return self.fd
+
+    def _write(self, parts: list[memoryview]) -> None:
+        self.fd = anonymous_file(0)
+        Segments.waiting += 1
+        for part, start in zip(parts, offsets(self.sizes), strict=False):
+            done = 0
+            while done < part.nbytes:  # write(2) rather than a mapping: no page faults
+                done += os.pwrite(self.fd, part[done : done + (1 << 26)], start + done)
+        os.ftruncate(self.fd, max(offsets(self.sizes)[-1], 1))
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            Segments.waiting -= 1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def offsets(sizes: Sequence[int]) -> list[int]:
+    """Where each segment begins, and where the last ends."""
+    starts = [0]
+    for size in sizes:
+        starts.append((starts[-1] + size + _ALIGN - 1) // _ALIGN * _ALIGN)
+    return starts
+
+
+def dump_value(value: Any, *, in_file: bool = True) -> bytes | Segments:
+    """A value as bytes, or as segments when it is big.
+
+    Raises:
+        SerializationError: it cannot be sent.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    data = dumps(value, buffers)
+    if not buffers and len(data) < BIG_BYTES:
+        return data
+    return Segments(data, buffers, in_file=in_file)
+
+
+class _Mapping(mmap.mmap):
+    """A mapping that counts itself."""
+
+    live = 0
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        _Mapping.live += 1
+
+    def __del__(self) -> None:
+        _Mapping.live -= 1
+
+
+def load_segments(fd: int, sizes: Sequence[int]) -> Any:
+    """The value of segments; its big buffers stay where they are, and can be written to. Closes the file.
+
+    Raises:
+        DeserializationError: it cannot be rebuilt.
+        BadMessage: the file is shorter than its segments.
+    """
+    starts = offsets(sizes)
+    try:
+        if os.fstat(fd).st_size < starts[-1]:
+            raise BadMessage(f"a file of {os.fstat(fd).st_size} bytes for segments of {starts[-1]}")
+        if len(sizes) > 1 and _Mapping.live < MAX_MAPPINGS:
+            area: Any = _Mapping(fd, starts[-1], flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        else:
+            area = bytearray(starts[-1])
+            view = memoryview(area)
+            done = os.lseek(fd, 0, os.SEEK_SET)
+            while done < starts[-1]:
+                done += os.readv(fd, [view[done : done + (1 << 26)]])
+    finally:
+        os.close(fd)
+    whole = memoryview(area)
+    parts = [whole[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+    return loads(parts[0], buffers=parts[1:])

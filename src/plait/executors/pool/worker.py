@@ -1,0 +1,238 @@
+"""A worker: runs the user's code, one task at a time.
+
+It is forked by the zygote, reads frames of tasks from its socket, and writes what came of each into its page,
+from where many outcomes go out as one frame.
+It has one thread: whatever a task does (hang, crash, exit, hold the interpreter's lock) cannot be confused with what plait does,
+and the pool sees the end of the process at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from plait.executors.pool.call import run_call
+from plait.executors.pool.hygiene import Hygiene
+from plait.executors.pool.page import COUNT, DATA, REVOKED_FROM, REVOKED_TO, STARTED, USED, Page
+from plait.executors.pool.wire import (
+    DONE,
+    FUNCTION,
+    HEADER,
+    INIT,
+    OUTCOMES,
+    RAISED,
+    READY,
+    RETIRE,
+    SKIPPED,
+    STOP,
+    TASKS,
+    Segments,
+    decode_any,
+    decode_function,
+    decode_tasks,
+    dump_value,
+    encode,
+    frame,
+    load_segments,
+    receive_files,
+    send_files,
+)
+from plait.limits import BIG_BYTES, FLUSH_S, PAGE_BYTES
+from plait.serialize import NONE_BYTES, dump_error, load_function, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ROOM = PAGE_BYTES - DATA
+_clock = time.monotonic
+
+
+class Worker:
+    """The state of a worker between two frames."""
+
+    def __init__(self, sock: socket.socket, page: Page) -> None:
+        self.sock = sock
+        self.page = page
+        self.functions: dict[int, bytes | Callable[..., Any]] = {}
+        self.hygiene: Hygiene | None = None
+        self.left: float = float("inf")  # tasks until it is replaced
+        self.flushed_s = 0.0
+        self.forked = False
+        os.register_at_fork(after_in_child=self._in_forked_child)
+
+    def _in_forked_child(self) -> None:
+        """A task forked: its child must not speak for the worker."""
+        self.forked = True
+        self.sock.close()
+
+    def run(self) -> None:
+        """Serves frames until the pool says stop or goes away."""
+        while True:
+            kind, body, fds = self._read()
+            if kind == TASKS:
+                reason = self._tasks(decode_tasks(body), fds)
+                if reason:
+                    self.sock.sendall(frame(RETIRE, encode(reason)))
+                    return
+            elif kind == FUNCTION:
+                number, data = decode_function(body)
+                self.functions[number] = data
+            elif kind == INIT:
+                self._init(decode_any(body))
+            elif kind == STOP:
+                return
+
+    def _init(self, config: dict[str, Any]) -> None:
+        """Makes the worker ready for its first task; whatever fails here ends it, with its reason on standard error."""
+        if config["initializer"]:
+            initializer, args = loads(config["initializer"])
+            load_function(initializer)(*args)
+        if config["max_tasks"]:
+            self.left = config["max_tasks"]
+        self.hygiene = Hygiene()
+        self.sock.sendall(frame(READY, encode(os.getpid())))
+
+    def _tasks(self, items: list[Any], fds: list[int]) -> str:
+        """Runs a batch; why the worker must be replaced, or an empty text."""
+        numbers = self.page.numbers
+        functions = self.functions
+        hygiene = self.hygiene
+        assert hygiene is not None  # noqa: S101 - INIT is the first frame
+        next_fd = 0
+        reason = ""
+        start = _clock()
+        for seq, function, payload, sizes in items:
+            fd = -1
+            if sizes is not None:
+                fd = fds[next_fd]
+                next_fd += 1
+            if numbers[REVOKED_FROM] <= seq < numbers[REVOKED_TO] or reason:
+                self._put(seq, SKIPPED, b"", start, start)
+                if fd >= 0:
+                    os.close(fd)
+                continue
+            numbers[STARTED] = seq
+            try:
+                func = functions[function]
+                if type(func) is bytes:
+                    func = functions[function] = load_function(func)
+                call = loads(payload) if sizes is None else load_segments(fd, sizes)
+                if len(call) == 2:  # noqa: PLR2004 - a plain call
+                    result = func(*call[0], **call[1])  # type: ignore[operator]
+                else:
+                    result = run_call(func, *call, in_thread=False)  # type: ignore[arg-type]
+                status = DONE
+                data = NONE_BYTES if result is None else dump_value(result)
+                result = call = None
+            except BaseException as error:  # noqa: BLE001 - boundary: whatever a task raises is its outcome
+                status = RAISED
+                data = dump_error(error)
+                error.__traceback__ = None
+                result = call = None
+            if self.forked:  # the child of a task came back from the user's function
+                os._exit(0)
+            end = _clock()
+            self._put(seq, status, data, start, end)
+            reason = hygiene.after_task()
+            self.left -= 1
+            if self.left <= 0:
+                reason = reason or "it ran max_tasks_per_worker tasks"
+            if end - self.flushed_s > FLUSH_S:
+                self._flush()
+                reason = hygiene.after_batch(end) or reason
+                start = _clock()
+            else:
+                start = end
+        self._flush()
+        return hygiene.after_batch(start) or reason
+
+    def _put(self, seq: int, status: int, data: bytes | Segments, start: float, end: float) -> None:
+        """Writes an outcome into the page; big ones go out by themselves."""
+        if type(data) is bytes and len(data) < BIG_BYTES:
+            record = encode((seq, status, data, None, start, end))
+            numbers = self.page.numbers
+            used = numbers[USED]
+            if used + len(record) > _ROOM:
+                self._flush()
+                used = 0
+            if len(record) <= _ROOM:
+                self.page.data[used : used + len(record)] = record
+                numbers[COUNT] += 1
+                numbers[USED] = used + len(record)
+                return
+            self._send([_array(1) + record], OUTCOMES, [])
+            return
+        if type(data) is bytes:
+            data = Segments(data, (), in_file=True)
+        assert isinstance(data, Segments)  # noqa: S101 - the other case of the union
+        self._flush()
+        self._send([_array(1) + encode((seq, status, b"", data.sizes, start, end))], OUTCOMES, [data.fd])
+        data.close()
+
+    def _flush(self) -> None:
+        numbers = self.page.numbers
+        count = numbers[COUNT]
+        if count:
+            self._send([_array(count), self.page.data[: numbers[USED]]], OUTCOMES, [])
+            numbers[USED] = 0
+            numbers[COUNT] = 0
+        self.flushed_s = _clock()
+
+    def _send(self, parts: list[Any], kind: int, fds: list[int]) -> None:
+        body = b"".join(parts)
+        view = memoryview(HEADER.pack(len(body), kind, len(fds), 0) + body)
+        sent = send_files(self.sock, [view], fds)
+        if sent < len(view):
+            self.sock.sendall(view[sent:])
+
+    def _read(self) -> tuple[int, bytes, list[int]]:
+        header, fds = receive_files(self.sock, HEADER.size)
+        while len(header) < HEADER.size:
+            if not header:
+                raise SystemExit(0)
+            more, more_fds = receive_files(self.sock, HEADER.size - len(header))
+            if not more:
+                raise SystemExit(0)
+            header += more
+            fds += more_fds
+        length, kind, _, _ = HEADER.unpack(header)
+        body = self.sock.recv(length, socket.MSG_WAITALL)
+        if len(body) < length:
+            rest = bytearray(body)
+            while len(rest) < length:
+                more = self.sock.recv(length - len(rest), socket.MSG_WAITALL)
+                if not more:
+                    raise SystemExit(0)
+                rest += more
+            body = bytes(rest)
+        return kind, body, fds
+
+
+def _array(count: int) -> bytes:
+    """The beginning of an array of that length in msgpack."""
+    return b"\xdc" + count.to_bytes(2, "big")
+
+
+def worker_main(sock: socket.socket, page: Page) -> NoReturn:
+    """Serves, and ends the process without the finalisers of the interpreter: threads that tasks left must not hold it up."""
+    status = 0
+    try:
+        Worker(sock, page).run()
+    except SystemExit as exit_:
+        status = exit_.code if isinstance(exit_.code, int) else 1
+    except (BrokenPipeError, ConnectionResetError):
+        status = 0  # the pool is gone
+    except BaseException:  # noqa: BLE001 - boundary of the process
+        import traceback
+
+        traceback.print_exc()
+        status = 1
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+    os._exit(status)

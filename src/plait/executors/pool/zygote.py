@@ -1,0 +1,301 @@
+"""The zygote: starts workers, sees them end, and ends what they leave behind.
+
+```
+driver ──(socket: requests, reports)── zygote ──fork──▶ worker ──▶ what tasks start
+```
+
+A process of one thread, started by exec, which has imported what workers need and nothing of the user's: so forking it is safe and quick.
+It is the reaper of everything below it: a process whose parent is gone becomes its child, wherever it hides (`setsid`, double fork).
+When the driver goes away, in whatever way, the socket says so, and the zygote ends all its descendants, again and again until none is left.
+It leads a session of its own, so a Ctrl-C in the terminal does not reach it.
+
+Requests (msgpack arrays): ``["spawn", worker]`` with the socket and the page of the worker, ``["end", worker, grace_s]``, ``["exit", grace_s]``.
+Reports: ``["started", worker, pid]``, ``["ended", worker, wait status, peak memory in bytes]``.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from plait._util import procs
+from plait.executors.pool import wire
+from plait.executors.pool.page import Page
+from plait.executors.pool.worker import worker_main
+
+_POLL_S = 0.005  # while something is being ended
+
+
+@dataclass
+class Child:
+    """A worker, as the zygote knows it.
+
+    Attributes:
+        number: the pool's name for it.
+        pid: of its process, which leads a process group.
+        deadline_s: when SIGKILL follows SIGTERM, if it is being ended.
+        tree: processes that belonged to it when ending began.
+    """
+
+    number: int
+    pid: int
+    deadline_s: float | None = None
+    tree: set[int] = field(default_factory=set)
+
+
+class Zygote:
+    """The loop."""
+
+    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
+        self.control = control
+        self.config = config
+        self.children: dict[int, Child] = {}  # by pid
+        self.dying: dict[int, float] = {}  # strays of workers that ended: pid -> when SIGKILL follows
+        self.leaving = False
+        self.wake_r, self.wake_w = os.pipe()
+        os.set_blocking(self.wake_r, False)
+        os.set_blocking(self.wake_w, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.wake_w, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Serves until the driver is gone or says exit; then nothing is left."""
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(self.wake_r, select.POLLIN)
+        while not self.leaving:
+            busy = self.dying or any(child.deadline_s is not None for child in self.children.values())
+            for fd, _ in poll.poll(_POLL_S * 1000 if busy else None):
+                if fd == self.wake_r:
+                    self._drain()
+                else:
+                    self._request()
+            self._reap()
+            self._end_due()
+        self._leave()
+
+    def _drain(self) -> None:
+        try:
+            while os.read(self.wake_r, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _request(self) -> None:
+        try:
+            data, fds = wire.receive_files(self.control, 65536)
+        except ConnectionResetError:
+            data, fds = b"", []
+        if not data:
+            self.leaving = True
+            return
+        request = wire.decode_any(data)
+        if request[0] == "spawn":
+            self._spawn(request[1], fds)
+        elif request[0] == "end":
+            self._begin_end(request[1], request[2])
+        elif request[0] == "exit":
+            self._ask_to_leave(request[1])
+            self.leaving = True
+
+    def _ask_to_leave(self, grace_s: float) -> None:
+        """SIGTERM to everything below; a little time to obey."""
+        below = procs.descendants(os.getpid())
+        procs.signal_all(below, signal.SIGTERM)
+        deadline_s = time.monotonic() + grace_s
+        while time.monotonic() < deadline_s:
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return
+            time.sleep(0.001)
+
+    def _report(self, *report: Any) -> None:
+        try:
+            self.control.send(wire.encode(report))
+        except OSError:
+            self.leaving = True
+
+    def _spawn(self, number: int, fds: list[int]) -> None:
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(number, fds)
+        for fd in fds:
+            os.close(fd)
+        try:
+            os.setpgid(pid, pid)  # in both processes: whoever comes first
+        except OSError:
+            pass
+        self.children[pid] = Child(number, pid)
+        self._report("started", number, pid)
+
+    def _become_worker(self, number: int, fds: list[int]) -> NoReturn:
+        try:
+            parent = os.getppid()
+            os.setpgid(0, 0)
+            procs.die_with_parent()
+            if os.getppid() != parent:
+                os._exit(1)
+            procs.become_subreaper()  # so that what a task leaves behind shows as a child of its worker
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.control.close()
+            os.close(self.wake_r)
+            os.close(self.wake_w)
+            _be_the_first_to_go()
+            sock_fd, page_fd = (_high(fd) for fd in fds)
+            page = Page(page_fd)
+            os.close(page_fd)
+            _redirect(self.config["output"], number)
+            if self.config["cpus"]:
+                _bind(self.config["cpus"], number)
+            os.environ["PLAIT_WORKER"] = str(number)
+            sock = socket.socket(fileno=sock_fd)
+            sock.setblocking(True)
+        except BaseException:  # noqa: BLE001 - boundary of the process
+            import traceback
+
+            traceback.print_exc()
+            os._exit(1)
+        worker_main(sock, page)
+
+    # ------------------------------------------------------------------ ending
+    def _begin_end(self, number: int, grace_s: float) -> None:
+        for child in self.children.values():
+            if child.number == number and child.deadline_s is None:
+                child.tree = set(procs.descendants(child.pid))
+                child.deadline_s = time.monotonic() + grace_s
+                procs.signal_all([child.pid, *child.tree], signal.SIGTERM if grace_s > 0 else signal.SIGKILL)
+                procs.signal_all([child.pid, *child.tree], signal.SIGCONT)  # a stopped process sees SIGTERM only when it goes on
+
+    def _end_due(self) -> None:
+        now = time.monotonic()
+        for child in self.children.values():
+            if child.deadline_s is not None and now >= child.deadline_s:
+                child.tree |= set(procs.descendants(child.pid))
+                procs.signal_all([child.pid, *child.tree], signal.SIGKILL)
+        for pid, deadline_s in list(self.dying.items()):
+            if not procs.is_alive(pid):
+                del self.dying[pid]
+            elif now >= deadline_s:
+                procs.signal_all([pid, *procs.descendants(pid)], signal.SIGKILL)
+
+    def _reap(self) -> None:
+        """Collects processes that ended. The children of a worker became ours at its end; they follow it."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                break
+            child = self.children.pop(pid, None)
+            self.dying.pop(pid, None)
+            if child is not None:
+                self._follow(child)
+                self._report("ended", child.number, status, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+    def _follow(self, child: Child) -> None:
+        """Ends what a worker left: those seen below it, and those that became ours."""
+        now = time.monotonic()
+        deadline_s = now if child.deadline_s is None else child.deadline_s
+        strays = {pid for pid in child.tree if procs.is_alive(pid)}
+        strays |= {pid for pid in procs.children_of(os.getpid()) if pid not in self.children and pid not in self.dying}
+        for stray in strays:
+            if deadline_s <= now:
+                procs.signal_all([stray, *procs.descendants(stray)], signal.SIGKILL)
+            self.dying[stray] = deadline_s
+
+    def _leave(self) -> None:
+        """Ends all descendants, again and again, until none is left."""
+        me = os.getpid()
+        for _ in range(2000):
+            below = procs.descendants(me)
+            procs.signal_all(below, signal.SIGKILL)
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return
+            time.sleep(0.001)
+
+
+def _high(fd: int) -> int:
+    """The file under a number that user code does not meet by chance."""
+    import fcntl
+
+    try:
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 200)
+    except OSError:
+        return fd
+    os.close(fd)
+    return high
+
+
+def _be_the_first_to_go() -> None:
+    """When memory runs out, the system ends the worker rather than the driver."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("500")
+    except OSError:
+        pass
+
+
+def _redirect(pattern: str, number: int) -> None:
+    """Standard input from nowhere; output into a file of the worker's own, if one is wanted."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    if pattern:
+        out = os.open(pattern.format(worker=number), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        os.close(out)
+    for number_, name in ((1, "stdout"), (2, "stderr")):
+        stream = os.fdopen(number_, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _bind(sets: list[list[int]], number: int) -> None:
+    cpus = sets[number % len(sets)]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+
+
+def main(fd: int, stderr: int) -> None:
+    """Entry of the process."""
+    control = socket.socket(fileno=fd)
+    control.set_inheritable(False)
+    size = int.from_bytes(control.recv(8), "little")
+    body = bytearray()
+    while len(body) < size:
+        part = control.recv(65536)
+        if not part:
+            return
+        body += part
+    config = wire.decode_any(bytes(body))
+    sys.path[:] = config["path"]
+    if config["cwd"]:
+        try:
+            os.chdir(config["cwd"])
+        except OSError as error:
+            print(f"cannot enter the working directory {config['cwd']!r}: {error}", file=sys.stderr)
+    for name in config["preload"]:
+        __import__(name)
+    procs.become_subreaper()
+    os.dup2(stderr, 2)  # until here, errors went to the driver
+    os.close(stderr)
+    gc.collect()
+    gc.freeze()  # objects made so far stay in pages that workers share
+    Zygote(control, config).run()

@@ -1,0 +1,188 @@
+"""`ProcessPoolExecutor`: worker processes on this machine; what plait uses when nothing else is configured."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from plait._util import machine
+from plait.errors import ConfigurationError, ExecutorError
+from plait.executors.base import Executor, ExecutorContext, ExecutorStatus
+from plait.executors.capacity import Capacity
+from plait.executors.pool.core import PoolCore
+from plait.executors.pool.prepare import prepare
+from plait.model.units import format_duration
+from plait.serialize import FunctionBlob, dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from plait.executors.pool.link import PoolLink
+    from plait.model.resources import Resources
+    from plait.model.task import Task
+
+
+class ProcessPoolExecutor(Executor):
+    """Runs tasks in processes of this machine.
+
+    Args:
+        label: name of the executor.
+        max_workers: tasks that run at once; None for the cores that this process may use (affinity and the cgroup's quota).
+        prefetch: tasks that may wait in a worker behind the one that runs; None to follow how long tasks take.
+        initializer: called once in each worker before its first task, with ``initargs``.
+        initargs: its arguments.
+        max_tasks_per_worker: a worker is replaced after so many; None for never.
+        env: environment variables to set in workers, or to remove where the value is None.
+        cpu_affinity: ``"none"``; ``"block"`` to bind each worker to its share of the cores; or a list with the cores of each worker.
+        preload: modules to import before workers are forked. They must not start threads.
+        memory_bytes: memory to give to tasks that ask for some; None for what this process may use.
+
+    Raises:
+        ConfigurationError: a value cannot work.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        label: str = "processes",
+        max_workers: int | None = None,
+        *,
+        prefetch: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Sequence[Any] = (),
+        max_tasks_per_worker: int | None = None,
+        env: Mapping[str, str | None] | None = None,
+        cpu_affinity: str | Sequence[Sequence[int]] = "none",
+        preload: Sequence[str] = (),
+        memory_bytes: int | None = None,
+    ) -> None:
+        self.label = label
+        self.max_workers = _positive("max_workers", max_workers) or machine.available_cores()
+        self.prefetch = prefetch
+        if prefetch is not None and (isinstance(prefetch, bool) or not isinstance(prefetch, int) or prefetch < 0):
+            raise ConfigurationError(f"ProcessPoolExecutor(prefetch={prefetch!r}): expected 0 or a larger whole number, or None")
+        if initializer is not None and not callable(initializer):
+            raise ConfigurationError(f"ProcessPoolExecutor(initializer={initializer!r}): expected a function")
+        self.initializer = initializer
+        self.initargs = tuple(initargs)
+        self.max_tasks_per_worker = _positive("max_tasks_per_worker", max_tasks_per_worker)
+        self.env = dict(env or {})
+        self.cpu_affinity = cpu_affinity
+        self.preload = tuple(preload)
+        self._cpus = _cpu_sets(cpu_affinity, self.max_workers)
+        self._capacity = Capacity(self.max_workers, machine.available_memory_bytes() if memory_bytes is None else memory_bytes)
+        self._link: PoolLink | None = None
+        self._core: PoolCore | None = None
+
+    def start(self, context: ExecutorContext) -> None:
+        """Starts the workers; does not wait for them."""
+        from plait.executors.pool.link import PoolLink
+
+        if sys.platform == "win32":
+            raise ConfigurationError("ProcessPoolExecutor needs fork(), which Windows does not have; use ThreadPoolExecutor there")
+        initializer = b""
+        if self.initializer is not None:
+            initializer = dumps((FunctionBlob(self.initializer).data, self.initargs))
+        config = {
+            "path": [path or os.getcwd() for path in sys.path],
+            "cwd": os.getcwd(),
+            "output": os.path.join(context.log_dir(self.label), "worker_{worker}.log") if context.log_dir else "",
+            "cpus": self._cpus,
+            "preload": [*self.preload, *(["plait.compat.parsl"] if "plait.compat.parsl" in sys.modules else [])],
+            "initializer": initializer,
+            "max_tasks": self.max_tasks_per_worker or 0,
+        }
+        env = {key: value for key, value in {**os.environ, **self.env}.items() if value is not None}
+        self._core = PoolCore(Capacity(self._capacity.cores, self._capacity.memory_bytes), self.prefetch)
+        self._link = PoolLink(self._core, self.max_workers, config, env, self.label, context)
+
+    def submit(self, task: Task) -> None:
+        """Takes a task."""
+        link = self._running()
+        prepare(task)
+        link.submit(task)
+
+    def cancel(self, task: Task, attempt: int) -> bool:
+        """Ends the attempt. One that still waits in the queue is dropped when its turn comes."""
+        if self._link is not None:
+            self._link.command("cancel", task, attempt)
+        return True
+
+    def recycle(self, reason: str) -> None:
+        """Replaces the workers, each when it has done what it holds; nothing is lost."""
+        self._running().command("recycle", reason)
+
+    def status(self) -> ExecutorStatus:
+        """How much it has to do."""
+        core = self._core
+        return ExecutorStatus(self.max_workers, core.running, core.queued) if core is not None else ExecutorStatus(self.max_workers, 0, 0)
+
+    def check(self, resources: Resources) -> None:
+        """Refuses what can never be given, with the numbers."""
+        self._capacity.check(resources, self.label)
+
+    def explain(self, task: Task) -> str:
+        """Where a launched task stands."""
+        if self._link is None:
+            return super().explain(task)
+        if self._link.broken is not None:
+            return f"cannot run: {self._link.broken}"
+        place = self._link.running_since(task)
+        if place is None:
+            status = self.status()
+            return (
+                f"waits in executor {self.label!r} for a free worker: {status.running} tasks are with its {status.workers} workers "
+                f"and {status.queued} wait"
+            )
+        worker, pid, started = place
+        if started:
+            since = f" for {format_duration(_since(task))}" if task.launch_s is not None else ""
+            return f"runs on worker {worker} of executor {self.label!r} (process {pid}){since}"
+        return f"waits on worker {worker} of executor {self.label!r} behind a running task"
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Ends the workers and all that tasks left."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.shutdown(timeout_s)
+
+    def _running(self) -> PoolLink:
+        link = self._link
+        if link is None:
+            raise ExecutorError(self, "it does not run: it was not started, or is shut down")
+        if link.broken is not None:
+            raise link.broken
+        return link
+
+
+def _since(task: Task) -> float:
+    import time
+
+    return time.monotonic() - (task.launch_s or 0.0)
+
+
+def _positive(name: str, value: int | None) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"ProcessPoolExecutor({name}={value!r}): expected a whole number from 1, or None")
+    return value
+
+
+def _cpu_sets(affinity: str | Sequence[Sequence[int]], workers: int) -> list[list[int]]:
+    """The cores of each worker; empty to bind none."""
+    if affinity == "none":
+        return []
+    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if affinity == "block":
+        share = max(1, len(usable) // workers)
+        return [usable[(i * share) % len(usable) :][:share] for i in range(workers)] if usable else []
+    if isinstance(affinity, str):
+        raise ConfigurationError(f'ProcessPoolExecutor(cpu_affinity={affinity!r}): expected "none", "block" or a list with the cores of each worker')
+    sets = [sorted(int(core) for core in cores) for cores in affinity]
+    unknown = {core for cores in sets for core in cores} - set(usable)
+    if unknown or not all(sets) or len(sets) != workers:
+        raise ConfigurationError(
+            f"ProcessPoolExecutor(cpu_affinity={affinity!r}): expected {workers} lists, one for each worker, of cores among {usable}"
+        )
+    return sets

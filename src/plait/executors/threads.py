@@ -1,0 +1,296 @@
+"""`ThreadPoolExecutor`: threads of the driver. Nothing is sent anywhere; tasks may submit tasks."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections import deque
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from plait._util.timers import Timers
+from plait.errors import AppTimeout, ConfigurationError, ExecutorError, TaskExited
+from plait.executors.base import ERROR, OK, Executor, ExecutorContext, ExecutorStatus, Outcome
+from plait.executors.capacity import Capacity
+from plait.executors.pool.core import is_plain, resources_of, walltime_of
+from plait.executors.pool.prepare import call_of
+from plait.futures import blocking
+from plait.model.events import ATTEMPT_STARTED
+from plait.model.resources import DEFAULT
+from plait.model.task import LAUNCHED
+from plait.model.units import format_duration
+
+if TYPE_CHECKING:
+    from plait.model.resources import Resources
+    from plait.model.task import Task
+
+
+class ThreadPoolExecutor(Executor):
+    """Runs tasks in threads of the driver.
+
+    A task that waits for another task lends its place meanwhile, so tasks that wait for tasks cannot fill the pool.
+
+    A thread cannot be ended: a running task cannot be cancelled, and the future of one that exceeds its walltime fails in time while the thread goes on.
+
+    Args:
+        label: name of the executor.
+        max_threads: tasks that run at once; one core each for tasks that ask for cores.
+        thread_name_prefix: of the threads' names.
+        storage_access: staging providers; for those who pass them.
+        working_dir: where staged files go; for those who pass it.
+        remote_monitoring_radio: accepted and not used: a thread's events need no radio.
+
+    Raises:
+        ConfigurationError: a value cannot work.
+    """
+
+    ends_running_tasks = False
+    in_process = True
+
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        label: str = "threads",
+        max_threads: int = 2,
+        thread_name_prefix: str | None = None,
+        storage_access: list[Any] | None = None,
+        working_dir: str | None = None,
+        remote_monitoring_radio: Any = None,
+    ) -> None:
+        if isinstance(max_threads, bool) or not isinstance(max_threads, int) or max_threads < 1:
+            raise ConfigurationError(f"ThreadPoolExecutor(max_threads={max_threads!r}): expected a whole number from 1")
+        self.label = label
+        self.max_threads = max_threads
+        self.thread_name_prefix = thread_name_prefix or f"ThreadPoolExecutor-{label}"
+        self.storage_access = storage_access
+        self.working_dir = working_dir
+        self.remote_monitoring_radio = remote_monitoring_radio
+        self._lock = threading.Lock()
+        self._capacity = Capacity(max_threads)
+        self._queue: deque[Task] = deque()  # plain tasks that wait
+        self._special: list[tuple[float, int, Task]] = []  # others: heap of (priority, submission, task)
+        self._ready: SimpleQueue[Task | None] = SimpleQueue()  # admitted, for a thread that has nothing to do
+        self._running: set[tuple[Task, int]] = set()  # with the attempt
+        self._dropped: set[tuple[Task, int]] = set()  # cancelled before they began
+        self._threads: set[threading.Thread] = set()
+        self._spare = 0  # threads that wait for something to do
+        self._lent = 0  # threads that wait for other tasks, or go on after a walltime
+        self._context: ExecutorContext | None = None
+        self._timers = Timers(f"plait-timers-{label}")
+        self._stopped = False
+
+    def start(self, context: ExecutorContext) -> None:
+        """Threads are started when there is something to do."""
+        self._context = context
+
+    def submit(self, task: Task) -> None:
+        """Takes a task."""
+        with self._lock:
+            if self._stopped or self._context is None:
+                raise ExecutorError(self, "it does not run: it was not started, or is shut down")
+            if is_plain(task):
+                self._queue.append(task)
+            else:
+                priority = resources_of(task).priority
+                heapq.heappush(self._special, (float("inf") if priority is None else priority, task.id, task))
+            self._admit()
+
+    def cancel(self, task: Task, attempt: int) -> bool:
+        """Drops a task that has not begun; a thread that runs one cannot be ended."""
+        with self._lock:
+            if (task, attempt) in self._running:
+                return False
+            self._dropped.add((task, attempt))
+            return True
+
+    def status(self) -> ExecutorStatus:
+        """How much it has to do."""
+        return ExecutorStatus(self.max_threads, len(self._running), len(self._queue) + len(self._special))
+
+    def check(self, resources: Resources) -> None:
+        """Refuses what can never be given, with the numbers."""
+        self._capacity.check(resources, self.label)
+
+    def explain(self, task: Task) -> str:
+        """Where a launched task stands."""
+        if (task, task.attempt) in self._running:
+            since = time.monotonic() - (task.launch_s or time.monotonic())
+            return f"runs in a thread of executor {self.label!r} (given to it {format_duration(since)} ago)"
+        status = self.status()
+        return f"waits in executor {self.label!r} for a free thread: {status.running} tasks run on {status.workers} threads and {status.queued} wait"
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Drops what waits, and gives threads that run tasks the time to finish."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+            self._queue.clear()
+            self._special.clear()
+            threads = list(self._threads)
+            for _ in threads:
+                self._ready.put(None)
+        self._timers.stop()
+        deadline_s = time.monotonic() + timeout_s
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline_s - time.monotonic()))
+
+    # ------------------------------------------------------------------ who runs next; all with the lock held
+    def _next(self) -> Task | None:
+        """The task whose turn it is, if it fits; it has its resources then."""
+        special, queue, capacity = self._special, self._queue, self._capacity
+        while queue and queue[0].state != LAUNCHED:
+            queue.popleft()
+        while special and special[0][2].state != LAUNCHED:
+            heapq.heappop(special)
+        if special and (not queue or special[0][0] < float("inf") or special[0][1] < queue[0].id):
+            task = special[0][2]
+            resources = resources_of(task)
+            if not capacity.fits(resources):
+                return None
+            heapq.heappop(special)
+            capacity.take(resources)
+            return task
+        if queue and capacity.used_cores + 1 <= capacity.cores:
+            capacity.used_cores += 1
+            return queue.popleft()
+        return None
+
+    def _admit(self) -> None:
+        while (self._queue or self._special) and (task := self._next()) is not None:
+            self._ready.put(task)
+            if self._spare > 0:
+                self._spare -= 1
+            else:
+                self._start_thread()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self.thread_name_prefix}_{len(self._threads)}", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    # ------------------------------------------------------------------ the threads
+    def _work(self) -> None:
+        slot = _Slot(self)
+        blocking.before, blocking.after = slot.lend, slot.take_back
+        context = self._context
+        assert context is not None  # noqa: S101 - set by start
+        task: Task | None = None
+        try:
+            while True:
+                if task is None:
+                    task = self._ready.get()
+                    if task is None:
+                        return
+                attempt = task.attempt
+                outcome = self._run(task, attempt, slot)
+                with self._lock:
+                    self._running.discard((task, attempt))
+                    task = None
+                    surplus = slot.finish()
+                    if not self._stopped and not surplus:
+                        task = self._next()
+                        if task is None:
+                            self._spare += 1
+                if outcome is not None:
+                    context.deliver([outcome])
+                del outcome
+                if surplus:
+                    return
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+
+    def _run(self, task: Task, attempt: int, slot: _Slot) -> Outcome | None:
+        with self._lock:
+            self._running.add((task, attempt))
+            slot.begin(task)
+            args, kwargs = task.args, task.kwargs
+            dropped = (task, attempt) in self._dropped
+            self._dropped.discard((task, attempt))
+            if dropped or task.state != LAUNCHED or args is None or kwargs is None:
+                return None
+        context = self._context
+        assert context is not None  # noqa: S101 - set by start
+        start_s = time.monotonic()
+        if context.emit is not None:
+            context.emit((ATTEMPT_STARTED, start_s, task.id, attempt, self.label, -1))
+        call = call_of(task)
+        walltime_s = walltime_of(task)
+        if walltime_s is not None and task.app.kind != "bash":
+            self._timers.at(start_s + walltime_s, lambda: self._timed_out(task, attempt, walltime_s, slot))
+        try:
+            if call is None:
+                result = task.app.func(*args, **kwargs)
+            else:
+                from plait.executors.pool.call import run_call
+
+                result = run_call(task.app.func, args, kwargs, call, in_thread=True)
+        except Exception as error:  # noqa: BLE001 - boundary: whatever a task raises is its outcome
+            return task, attempt, ERROR, error, start_s, time.monotonic(), -1
+        except BaseException as error:  # noqa: BLE001 - SystemExit and its like
+            wrapped = TaskExited(type(error).__name__, str(error)).with_traceback(error.__traceback__)
+            return task, attempt, ERROR, wrapped, start_s, time.monotonic(), -1
+        return task, attempt, OK, result, start_s, time.monotonic(), -1
+
+    def _timed_out(self, task: Task, attempt: int, walltime_s: float, slot: _Slot) -> None:
+        with self._lock:
+            if (task, attempt) not in self._running or slot.task is not task:
+                return
+        slot.lend()
+        error = AppTimeout(
+            f"{task} ran longer than its walltime of {format_duration(walltime_s)}; a thread cannot be ended, so it goes on in the background. "
+            "Use ProcessPoolExecutor for tasks that must be ended."
+        )
+        assert self._context is not None  # noqa: S101 - set by start
+        self._context.deliver([(task, attempt, ERROR, error, 0.0, 0.0, -1)])
+
+
+class _Slot:
+    """The place of a thread: what its task uses, and whether it is lent to others."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self.task: Task | None = None
+        self._resources: Resources = DEFAULT
+        self._lent = 0
+
+    def begin(self, task: Task) -> None:
+        """The thread begins a task, whose resources were taken when it was admitted."""
+        self.task = task
+        self._resources = DEFAULT if is_plain(task) else resources_of(task)
+
+    def finish(self) -> bool:
+        """The task ended (the lock is held). Whether the thread is one too many now."""
+        pool = self._pool
+        self.task = None
+        if self._lent:
+            pool._lent -= 1  # noqa: SLF001 - its own pool
+            self._lent = 0
+            return True
+        pool._capacity.give_back(self._resources)  # noqa: SLF001
+        return False
+
+    def lend(self) -> None:
+        """The thread will not go on for a while: others may have its place."""
+        pool = self._pool
+        with pool._lock:  # noqa: SLF001
+            if self.task is None:
+                return
+            self._lent += 1
+            if self._lent == 1:
+                pool._lent += 1  # noqa: SLF001
+                pool._capacity.give_back(self._resources)  # noqa: SLF001
+                pool._admit()  # noqa: SLF001
+
+    def take_back(self) -> None:
+        """The thread goes on; for a moment there may be one more than the pool's number."""
+        pool = self._pool
+        with pool._lock:  # noqa: SLF001
+            if self.task is None or not self._lent:
+                return
+            self._lent -= 1
+            if self._lent == 0:
+                pool._lent -= 1  # noqa: SLF001
+                pool._capacity.take(self._resources)  # noqa: SLF001

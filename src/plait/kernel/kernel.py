@@ -1,0 +1,592 @@
+"""The kernel: one run, from load to cleanup. It wires the engine to executors, futures and the event stream.
+
+```
+caller's thread ── call ──▶ engine ──▶ executor ──▶ workers, threads
+       ▲                      ▲ │                        │
+       │ futures              │ └─ Effects ─▶ futures    │
+       └──────────────────────┴────── deliver ◀──────────┘
+                         (the executor's own thread)
+events ──▶ EventStream (a thread of its own) ──▶ journal
+```
+
+One lock guards the engine. It is held for the engine's decisions only: never while arguments are serialised, user code runs or a future is set.
+What a decision entails (`Effects`) is done after the lock is released, by the thread that brought the news, as a worklist.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING, Any
+
+from plait.dataflow.check import check
+from plait.dataflow.engine import Effects, Engine, path_to, root_cause
+from plait.dataflow.explain import explain, failure_sentence
+from plait.dataflow.memo import BasicMemoizer
+from plait.dataflow.record import TaskRecord
+from plait.dataflow.resolve import DEEP_DEPENDENCY_RESOLVER, PLAIN, find_futures, replace_futures
+from plait.errors import JoinError, NoDataFlowKernelError, MissingOutputs
+from plait.executors.base import ERROR, LOST, OK, Outcome
+from plait.futures import CANCELLED as FUTURE_CANCELLED
+from plait.futures import FINISHED, AppFuture, DataFuture, LiftedFuture
+from plait.kernel.arguments import RESERVED, choose_stream_names, read_reserved, refuse_remote_files
+from plait.kernel.lifecycle import Lifecycle
+from plait.limits import SCAN_DEPTH
+from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASK_JOINING, TASK_SUBMITTED
+from plait.model.resources import DEFAULT
+from plait.model.task import CANCELLED, EXEC_DONE, FINAL_STATES, JOINING, LAUNCHED, MEMO_DONE, PENDING, AppSpec, Task
+from plait.model.files import File
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from plait.config import Config
+    from plait.executors.base import Executor
+
+_monotonic = time.monotonic
+_VALIDATE = bool(os.environ.get("PLAIT_VALIDATE"))
+#: Results of these types answer ``future[key]`` and ``future.name`` at once; others are asked in a thread, because their code is the user's.
+_PLAIN_CONTAINERS = (dict, list, tuple, str, bytes)
+
+
+class DataFlowKernel(Lifecycle):
+    """One run: its tasks, its executors, its files. `plait.load` makes one.
+
+    Args:
+        config: how the run is to be done.
+
+    Attributes:
+        config: as given.
+        run_id: a random id.
+        executors: by label.
+        memoizer: the plug-in in use.
+        cleanup_called: whether the run is over.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._lock = threading.Lock()
+        self._engine = Engine(retries=config.retries, max_losses=config.max_losses, keep=not config.garbage_collect)
+        self._resolver = config.dependency_resolver
+        self._deep = config.dependency_resolver is DEEP_DEPENDENCY_RESOLVER
+        self.memoizer = config.memoizer or BasicMemoizer()
+        self._specs: dict[Any, AppSpec] = {}
+        self._failures: dict[tuple[str, str], list[int]] = {}  # (error, app) -> tasks, the first few
+        super().__init__(config)
+
+    # ------------------------------------------------------------------ calls
+    def call(self, spec: AppSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AppFuture[Any]:
+        """Submits a call of an app; returns at once.
+
+        Raises:
+            NoDataFlowKernelError: the run is over.
+            InvalidResourceSpecification: the call asks for what no executor can ever give.
+            ValueError, TypeError: a keyword that plait reads has a value that it cannot use.
+        """
+        task = Task(spec, args, kwargs, self, _monotonic())
+        future: AppFuture[Any] = AppFuture(task)
+        task.future = future
+        executor = self._only
+        if executor is not None and spec.is_simple and PLAIN.issuperset(map(type, args)):
+            if not kwargs or (PLAIN.issuperset(map(type, kwargs.values())) and RESERVED.isdisjoint(kwargs)):
+                self._call_simple(task, executor)
+                return future
+        self._call(task, args, kwargs)
+        return future
+
+    def _call_simple(self, task: Task, executor: Executor) -> None:
+        """A call that waits for nothing and asks for nothing: what most are."""
+        spec = task.app
+        with self._lock:
+            if self._closing:
+                self._refuse_call()
+            # `Engine.add` and `Engine.launch` in one
+            engine = self._engine
+            task.id = engine.submitted
+            engine.submitted += 1
+            engine.tasks[task.id] = task
+            engine.counts[LAUNCHED] += 1
+            engine.app_counts(spec.name)[LAUNCHED] += 1
+            task.state = LAUNCHED
+            task.attempt = 1
+        task.launch_s = task.submit_s
+        task.executor = executor
+        emit = self._emit
+        if emit is not None:
+            emit((TASK_SUBMITTED, task.submit_s, task.id, spec.name))
+        try:
+            executor.submit(task)
+        except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
+            self._failed_to_launch(task, error)
+
+    def _call(self, task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        spec = task.app
+        if kwargs.keys() & RESERVED or spec.reserved_defaults:
+            kwargs = task.kwargs = read_reserved(task, kwargs)
+        refuse_remote_files(args)
+        refuse_remote_files(kwargs.values())
+        self._candidates(task)  # refuses what can never be given
+        futures = self._futures_of(args, kwargs)
+        parents, others = self._sort_futures(futures)
+        effects = Effects()
+        with self._lock:
+            if self._closing:
+                self._refuse_call()
+            self._engine.add(task)
+            if futures:
+                task.depends = tuple(futures)
+        if self._emit is not None:
+            depends = sorted({parent.id for parent in parents})
+            self._emit((TASK_SUBMITTED, task.submit_s, task.id, spec.name, depends) if depends else (TASK_SUBMITTED, task.submit_s, task.id, spec.name))
+        details = task.details
+        if details is not None and (details.stdout is not None or details.stderr is not None):
+            try:
+                choose_stream_names(task, self._autopath)
+            except Exception as error:  # noqa: BLE001 - std_autopath is the user's
+                with self._lock:
+                    self._engine.fail_launch(task, error, effects)
+        with self._lock:
+            self._engine.wait_for(task, parents, len(others))
+            self._engine.settle_waiting(task, effects)
+        for other in others:
+            other.add_done_callback(lambda _: self._dependency_done(task))
+        self._apply(effects)
+
+    def map_calls(self, spec: AppSpec, calls: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[AppFuture[Any]]:
+        """Submits many calls of an app as one batch."""
+        executor = self._only
+        futures: list[AppFuture[Any]] = []
+        simple: list[Task] = []
+        now_s = _monotonic()
+        for args, kwargs in calls:
+            task = Task(spec, args, kwargs, self, now_s)
+            future: AppFuture[Any] = AppFuture(task)
+            task.future = future
+            futures.append(future)
+            if executor is not None and spec.is_simple and not kwargs and PLAIN.issuperset(map(type, args)):
+                simple.append(task)
+            else:
+                self._call_batch(simple)
+                simple = []
+                self._call(task, args, kwargs)
+        self._call_batch(simple)
+        return futures
+
+    def _call_batch(self, tasks: list[Task]) -> None:
+        executor = self._only
+        if not tasks or executor is None:
+            return
+        spec = tasks[0].app
+        with self._lock:
+            if self._closing:
+                self._refuse_call()
+            engine = self._engine
+            number = engine.submitted
+            for task in tasks:
+                task.id = number
+                task.state = LAUNCHED
+                task.attempt = 1
+                task.launch_s = task.submit_s
+                task.executor = executor
+                engine.tasks[number] = task
+                number += 1
+            engine.submitted = number
+            engine.counts[LAUNCHED] += len(tasks)
+            engine.app_counts(spec.name)[LAUNCHED] += len(tasks)
+        emit = self._emit
+        if emit is not None:
+            name = spec.name
+            for task in tasks:
+                emit((TASK_SUBMITTED, task.submit_s, task.id, name))
+        for task, error in executor.submit_many(tasks):
+            self._failed_to_launch(task, error)
+
+    def submit(  # noqa: PLR0913, PLR0917 - the signature that users of the field know
+        self,
+        func: Any,
+        app_args: Sequence[Any],
+        executors: str | Sequence[str] = "all",
+        cache: bool = False,  # noqa: FBT001, FBT002
+        ignore_for_cache: Sequence[str] | None = None,
+        app_kwargs: dict[str, Any] | None = None,
+        join: bool = False,  # noqa: FBT001, FBT002
+    ) -> AppFuture[Any]:
+        """Submits a call of a function that is no app."""
+        labels = None if executors == "all" else tuple(executors)
+        key = (func, labels, cache, tuple(ignore_for_cache or ()), join)
+        spec = self._specs.get(key)
+        if spec is None:
+            name = getattr(func, "__name__", type(func).__name__)
+            spec = self._specs[key] = AppSpec(
+                func, name, "join" if join else "python", executors=labels, cache=cache, ignore_for_cache=ignore_for_cache or ()
+            )
+        return self.call(spec, tuple(app_args), dict(app_kwargs or {}))
+
+    # ------------------------------------------------------------------ futures in arguments
+    def _futures_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Future[Any]]:
+        found: list[Future[Any]] = []
+        if self._deep:
+            if not PLAIN.issuperset(map(type, args)):
+                found += find_futures(args, SCAN_DEPTH + 1)
+            if not PLAIN.issuperset(map(type, kwargs.values())):
+                found += find_futures(kwargs, SCAN_DEPTH + 1)
+        else:
+            gather = self._resolver.traverse_to_gather
+            for value in [*args, *kwargs.values(), *(kwargs.get("inputs") or ())]:
+                found += gather(value)
+        return list(dict.fromkeys(found))
+
+    def _unwrap(self, task: Task) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = task.args or (), task.kwargs or {}
+        if self._deep:
+            return replace_futures(args, SCAN_DEPTH + 1), replace_futures(kwargs, SCAN_DEPTH + 1)
+        unwrap = self._resolver.traverse_to_unwrap
+        unwrapped = {name: unwrap(value) for name, value in kwargs.items()}
+        if kwargs.get("inputs"):
+            unwrapped["inputs"] = [unwrap(value) for value in kwargs["inputs"]]
+        return tuple(unwrap(value) for value in args), unwrapped
+
+    def _sort_futures(self, futures: Iterable[Future[Any]]) -> tuple[list[Task], list[Future[Any]]]:
+        """Tasks of this kernel among what is waited for, and the other futures."""
+        parents: list[Task] = []
+        others: list[Future[Any]] = []
+        for future in futures:
+            origin = future._parent if isinstance(future, DataFuture) else future  # noqa: SLF001 - our own classes
+            if isinstance(origin, LiftedFuture):
+                origin.start()
+            if isinstance(origin, AppFuture) and origin._task.owner is self:  # noqa: SLF001
+                parents.append(origin._task)  # noqa: SLF001
+            else:
+                others.append(future)
+        return parents, others
+
+    def _dependency_done(self, task: Task) -> None:
+        effects = Effects()
+        with self._lock:
+            self._engine.dependency_done(task, effects)
+        self._apply(effects)
+
+    # ------------------------------------------------------------------ launching
+    def _launch(self, task: Task, effects: Effects) -> None:
+        """Gives a ready task to an executor, or ends it here."""
+        try:
+            if task.depends is not None and task.attempt == 0:
+                failures = _failures_among(task.depends)
+                if failures:
+                    with self._lock:
+                        self._engine.dependency_failed(task, failures, effects)
+                    return
+                task.args, task.kwargs = self._unwrap(task)
+                task.depends = None
+            if task.app.kind == "lift" and self._lift_here(task, effects):
+                return
+            if task.app.cache and self._from_memo(task, effects):
+                return
+            candidates = self._candidates(task)
+        except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
+            with self._lock:
+                self._engine.fail_launch(task, error, effects)
+            return
+        with self._lock:
+            if not self._engine.launch(task):
+                return
+        task.launch_s = _monotonic()
+        executor = task.executor = candidates[0] if len(candidates) == 1 else min(candidates, key=_load)
+        try:
+            executor.submit(task)
+        except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
+            with self._lock:
+                self._engine.fail(task, task.attempt, error, effects, final=True)
+
+    def _failed_to_launch(self, task: Task, error: BaseException) -> None:
+        effects = Effects()
+        with self._lock:
+            self._engine.fail(task, task.attempt, error, effects, final=True)
+        self._apply(effects)
+
+    def _lift_here(self, task: Task, effects: Effects) -> bool:
+        value, key = task.args or ()
+        if type(value) not in _PLAIN_CONTAINERS:
+            return False
+        try:
+            result, error = task.app.func(value, key), None
+        except Exception as raised:  # noqa: BLE001 - the outcome of the operation
+            result, error = None, raised
+        with self._lock:
+            if self._engine.launch(task):
+                if error is None:
+                    self._engine.succeed(task, task.attempt, result, effects)
+                else:
+                    self._engine.fail(task, task.attempt, error, effects, final=True)
+        return True
+
+    def _from_memo(self, task: Task, effects: Effects) -> bool:
+        known = self.memoizer.check_memo(TaskRecord(task))
+        if known is None:
+            return False
+        error = known.exception()
+        with self._lock:
+            self._engine.memoized(task, None if error is not None else known.result(), error, effects)
+        return True
+
+    # ------------------------------------------------------------------ outcomes
+    def deliver(self, outcomes: list[Outcome]) -> None:
+        """Takes what became of attempts. Called by executors, in threads of theirs."""
+        effects = Effects()
+        rest: list[Outcome] = []
+        emit = self._emit
+        with self._lock:
+            succeed = self._engine.succeed
+            for outcome in outcomes:
+                task, attempt, kind, value, start_s, stop_s, worker = outcome
+                if kind != OK or task.app.kind == "join":
+                    rest.append(outcome)
+                elif succeed(task, attempt, value, effects) and emit is not None:
+                    emit((TASK_ENDED, stop_s, task.id, EXEC_DONE, attempt, start_s, stop_s, worker))
+            if _VALIDATE:
+                check(self._engine)
+        for outcome in rest:
+            if outcome[2] == OK:
+                self._begin_join(outcome[0], outcome[1], outcome[3], effects)
+            else:
+                self._take_failure(outcome, effects)
+        self._apply(effects)
+
+    def _take_failure(self, outcome: Outcome, effects: Effects) -> None:
+        task, attempt, kind, error, start_s, stop_s, worker = outcome
+        if kind == LOST:
+            with self._lock:
+                handled = self._engine.lose(task, attempt, error, effects)
+            if handled:
+                if task.state not in FINAL_STATES:
+                    self._note_attempt(task, attempt, error, lost=True)
+                return
+        cost: float = 1
+        handler = self.config.retry_handler
+        final = isinstance(error, JoinError)
+        if handler is not None and task.app.retry is None and task.state == LAUNCHED and task.attempt == attempt:
+            try:
+                cost = handler(error, TaskRecord(task))
+            except Exception as raised:  # noqa: BLE001 - the user's handler: its error becomes the task's
+                raised.__context__ = error
+                error, final = raised, True
+        with self._lock:
+            if task.state == LAUNCHED and task.attempt == attempt:
+                details = task.more()
+                details.times = (start_s, stop_s, worker)
+            self._engine.fail(task, attempt, error, effects, cost=cost, final=final)
+        if task.state == PENDING:
+            self._note_attempt(task, attempt, error, lost=False)
+
+    def _note_attempt(self, task: Task, attempt: int, error: BaseException, *, lost: bool) -> None:
+        if self._emit is not None:
+            delay = (task.details.not_before or 0.0) if task.details is not None else 0.0
+            self._emit((ATTEMPT_FAILED, _monotonic(), task.id, attempt, lost, f"{type(error).__name__}: {str(error)[:500]}", delay))
+
+    # ------------------------------------------------------------------ joins
+    def _begin_join(self, task: Task, attempt: int, value: Any, effects: Effects) -> None:
+        inner = list(dict.fromkeys(find_futures(value)))
+        if not inner and not (isinstance(value, (list, tuple, set, frozenset, dict)) and not any(True for _ in value)):
+            error = TypeError(
+                f"join_app {task.app.name}() must return a future, or a list, tuple, set or dictionary of futures, "
+                f"not {type(value).__name__}; return the future of an app call, or use python_app"
+            )
+            with self._lock:
+                self._engine.fail(task, attempt, error, effects, final=True)
+            return
+        parents, others = self._sort_futures(inner)
+        with self._lock:
+            if task.state == LAUNCHED and task.attempt == attempt:
+                task.more().join_value = value
+                task.depends = tuple(inner)
+            current = self._engine.join(task, attempt, parents, len(others), effects)
+        if not current:
+            return
+        if self._emit is not None:
+            ids = [parent.id for parent in parents] + [-1] * len(others)
+            self._emit((TASK_JOINING, _monotonic(), task.id, ids))
+        for other in others:
+            other.add_done_callback(lambda _: self._dependency_done(task))
+
+    def _end_join(self, task: Task, effects: Effects) -> None:
+        """All inner futures have ended: their results in place of the futures, or a JoinError."""
+        value = task.more().join_value
+        inner = find_futures(value)
+        failures = _failures_among(inner)
+        result: Any = None
+        error: BaseException | None = None
+        if failures:
+            error = JoinError(failures, task.id)
+        else:
+            try:
+                result = replace_futures(value)
+            except Exception as raised:  # noqa: BLE001 - rebuilding a container of the user's class
+                error = raised
+        with self._lock:
+            task.more().join_value = None
+            self._engine.joined(task, result, error, effects)
+
+    # ------------------------------------------------------------------ effects
+    def _apply(self, effects: Effects) -> None:
+        """Does what follows from a decision, and from what that causes, until nothing is left."""
+        while True:
+            for task in effects.stop:
+                executor = task.executor
+                if executor is not None:
+                    executor.cancel(task, task.attempt)
+            called = [self._publish(*settled) for settled in effects.settled]
+            following = Effects()
+            for task in effects.joined:
+                self._end_join(task, following)
+            for task, delay_s in effects.later:
+                self._launch_later(task, delay_s)
+            for task in effects.ready:
+                self._launch(task, following)
+            for future in called:
+                if future is not None and future._cbs is not None:  # noqa: SLF001 - our own class
+                    future._run_callbacks()  # noqa: SLF001
+            if not (following.settled or following.ready or following.joined or following.later or following.stop):
+                return
+            effects = following
+
+    def _publish(self, task: Task, result: Any, error: BaseException | None) -> AppFuture[Any] | None:
+        """Sets the future of a task that ended."""
+        task.end_s = now_s = _monotonic()
+        state = task.state
+        if task.app.cache and state != MEMO_DONE and state != CANCELLED:
+            self._memoize(task, result, error)
+        if (state != EXEC_DONE or task.app.kind == "join") and self._emit is not None:
+            self._note_end(task, error, now_s)
+        if error is not None:
+            self._count_failure(task, error)
+        future = task.future
+        if future is None:
+            return None
+        future._publish(FUTURE_CANCELLED if state == CANCELLED else FINISHED, result, error)  # noqa: SLF001 - our own class
+        details = task.details
+        if details is not None and (details.outputs or details.outputs_hidden):
+            _publish_files(task, state, error)
+        if not self._engine.keep:
+            task.future = None  # future -> task stays; the circle would keep both until the collector comes
+        return future
+
+    def _memoize(self, task: Task, result: Any, error: BaseException | None) -> None:
+        try:
+            if error is None:
+                self.memoizer.update_memo_result(TaskRecord(task), result)
+            else:
+                self.memoizer.update_memo_exception(TaskRecord(task), error)
+        except Exception:
+            self._logger.exception("the memoizer failed for %s; its result is not remembered", task)
+
+    def _note_end(self, task: Task, error: BaseException | None, now_s: float) -> None:
+        details = task.more()
+        start_s, stop_s, worker = details.times or (0.0, 0.0, -1)
+        why = details.cancel_reason
+        text = trace = ""
+        if error is not None:
+            import traceback
+
+            why = failure_sentence(task, error)
+            text = f"{type(error).__name__}: {str(error)[:500]}"
+            trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))[-8000:]
+        assert self._emit is not None  # noqa: S101 - the caller looked
+        self._emit((TASK_ENDED, now_s, task.id, task.state, task.attempt, start_s, stop_s, worker, text, why, trace))
+
+    def _count_failure(self, task: Task, error: BaseException) -> None:
+        known = self._failures.setdefault((type(error).__name__, task.app.name), [0, task.id])
+        known[0] += 1
+
+    def _launch_later(self, task: Task, delay_s: float) -> None:
+        task.more().not_before = _monotonic() + delay_s
+
+        def launch() -> None:
+            effects = Effects()
+            with self._lock:
+                self._engine.retry_now(task, effects)
+            self._apply(effects)
+
+        self._timers.after(delay_s, launch)
+
+    # ------------------------------------------------------------------ what futures ask (model.task.Owner)
+    def cancel_task(self, task: Task, reason: str = "") -> bool:
+        """Cancels a task and all that need it; of a join app, also what it waits for."""
+        inner = task.depends if task.state == JOINING else None
+        attempt = task.attempt
+        if task.state == LAUNCHED and task.executor is not None and not task.executor.ends_running_tasks and not task.executor.cancel(task, attempt):
+            return False
+        effects = Effects()
+        with self._lock:
+            if not self._engine.cancel(task, reason or f"{task} was cancelled", effects):
+                return task.state == CANCELLED
+        self._apply(effects)
+        for future in inner or ():
+            future.cancel()
+        return True
+
+    def explain_task(self, task: Task) -> str:
+        """One sentence on where the task stands."""
+        return explain(task, _monotonic(), lambda t: t.executor.explain(t) if t.executor is not None else "is about to be given to an executor")
+
+    def new_lifted(self, parent: AppFuture[Any], operation: str, key: Any) -> Task:
+        """The task behind ``future.name`` or ``future[key]``, not submitted yet."""
+        spec = self._lift_item if operation == "item" else self._lift_attr
+        return Task(spec, (parent, key), {}, self, _monotonic())
+
+    def start_lifted(self, task: Task) -> None:
+        """Submits it."""
+        try:
+            task.submit_s = _monotonic()
+            self._call(task, task.args or (), {})
+        except NoDataFlowKernelError as error:
+            effects = Effects()
+            with self._lock:
+                self._engine.add(task)
+                self._engine.fail_launch(task, error, effects)
+            self._apply(effects)
+
+    def task_record(self, task: Task) -> TaskRecord:
+        """The task as a mapping."""
+        return TaskRecord(task)
+
+
+def _failures_among(futures: Iterable[Future[Any]]) -> list[tuple[BaseException, str]]:
+    """Root cause and path of each future that failed; all have ended."""
+    failures: list[tuple[BaseException, str]] = []
+    for future in dict.fromkeys(futures):
+        try:
+            error = future.exception()
+        except CancelledError as cancelled:
+            error = cancelled
+        if error is None:
+            continue
+        if isinstance(future, AppFuture) and not isinstance(error, CancelledError):
+            failures.append((root_cause(future._task), path_to(future._task)))  # noqa: SLF001 - our own class
+        else:
+            failures.append((error, repr(future)))
+    return failures
+
+
+def _publish_files(task: Task, state: int, error: BaseException | None) -> None:
+    """Ends the DataFutures of a task: with the file when it is there."""
+    details = task.more()
+    for future in [*details.outputs, *details.outputs_hidden]:
+        file: File = future.file_obj
+        if state == CANCELLED:
+            future._publish(FUTURE_CANCELLED, None, None)  # noqa: SLF001 - our own class
+        elif error is not None:
+            future._publish(FINISHED, None, error)  # noqa: SLF001
+        elif not os.path.exists(file.filepath):
+            missing = MissingOutputs(f"{task} succeeded, but did not make the file that it declared in outputs", [file.filepath])
+            future._publish(FINISHED, None, missing)  # noqa: SLF001
+        else:
+            future._publish(FINISHED, file, None)  # noqa: SLF001
+        future._run_callbacks()  # noqa: SLF001
+
+
+def _load(executor: Executor) -> float:
+    status = executor.status()
+    return (status.running + status.queued) / max(1, status.workers)
+

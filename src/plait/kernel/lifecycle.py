@@ -1,0 +1,396 @@
+"""The beginning and the end of a run: directory, log, journal, executors, signals, cleanup.
+
+Start: run directory and log, event stream, executors, progress.
+Stop: intake, tasks, executors, progress, events; each step within its own time, and none is skipped because an earlier one failed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import datetime
+import logging
+import os
+import platform
+import sys
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from plait._util.dirs import make_numbered_dir
+from plait._util.timers import Timers
+from plait.clock import SystemClock
+from plait.dataflow.engine import Effects
+from plait.errors import ConfigurationError, InvalidResourceSpecification, NoDataFlowKernelError
+from plait.executors.base import ExecutorContext
+from plait.executors.threads import ThreadPoolExecutor
+from plait.ids import new_run_id
+from plait.kernel.signals import leave_on_signals
+from plait.limits import INTERRUPT_EXIT_S, SHUTDOWN_S
+from plait.model.events import RUN_ENDED, RUN_STARTED, SCHEMA_VERSION
+from plait.model.resources import DEFAULT
+from plait.model.task import FINAL_STATES, AppSpec, Task, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from plait.config import Config
+    from plait.dataflow.engine import Engine
+    from plait.executors.base import Executor
+
+#: Label of the threads that run the bodies of join apps and lifted operations.
+INTERNAL = "_plait_internal"
+
+_live: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
+
+
+class Lifecycle:
+    """What a kernel is apart from its tasks."""
+
+    _lock: threading.Lock
+    _engine: Engine
+    _failures: dict[tuple[str, str], list[int]]
+    memoizer: Any
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.run_id = new_run_id()
+        self.cleanup_called = False
+        self.executors: dict[str, Executor] = {}
+        self.on_cleanup: list[Callable[[], None]] = []
+        self._logger = logging.getLogger("plait")
+        self._pid = os.getpid()
+        self._closing = False
+        self._closed = threading.Event()
+        self._cleanup_lock = threading.Lock()
+        self._run_dir: str | None = None
+        self._run_dir_lock = threading.Lock()
+        self._wall_offset_s = time.time() - time.monotonic()
+        self._log_handler: logging.Handler | None = None
+        self._emit: Callable[[tuple[Any, ...]], None] | None = None
+        self._stream: Any = None
+        self._progress: Any = None
+        self._only: Executor | None = None
+        self._timers = Timers("plait-timers")
+        self._lift_item = AppSpec(_getitem, "item", "lift", executors=(INTERNAL,))
+        self._lift_attr = AppSpec(getattr, "attribute", "lift", executors=(INTERNAL,))
+        self._restore_signals: Callable[[], None] = lambda: None
+        try:
+            self._start()
+        except BaseException:
+            self.cleanup()
+            raise
+
+    # ------------------------------------------------------------------ start
+    def _start(self) -> None:
+        config = self.config
+        if config.initialize_logging:
+            self._start_log()
+        self.memoizer.start(run_dir=self._run_dir or "", config_run_dir=config.run_dir)
+        internal = ThreadPoolExecutor(INTERNAL, config.internal_tasks_max_threads, thread_name_prefix="plait-internal")
+        self._add(internal)
+        self.add_executors(config.executors)
+        self._restore_signals = leave_on_signals()
+        atexit.register(self._at_exit)
+        _live.add(self)
+        self._start_progress()
+
+    def _start_log(self) -> None:
+        from plait.monitoring.journal import EventStream, Journal
+
+        directory = self.run_dir
+        handler = logging.FileHandler(os.path.join(directory, "plait.log"))
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setLevel(logging.INFO)
+        handler.addFilter(lambda record: not record.name.startswith("concurrent"))
+        self._logger.addHandler(handler)
+        if self._logger.level == logging.NOTSET:
+            self._logger.setLevel(logging.INFO)
+        self._log_handler = handler
+        self._stream = EventStream([Journal(directory)])
+        self._emit = self._stream.emit
+        self._emit((RUN_STARTED, time.monotonic(), time.time(), self.run_id, SCHEMA_VERSION, _version(), platform.python_version(),
+                    platform.node(), os.getpid(), script_name(), [e.label for e in self.config.executors]))  # fmt: skip
+        self._logger.info("run %s in %s: plait %s, Python %s, %s", self.run_id, directory, _version(), platform.python_version(), self.config)
+
+    def _start_progress(self) -> None:
+        if self.config.progress is False:
+            return
+        from plait.monitoring import display
+
+        if self.config.progress or display.is_wanted():
+            self._progress = display.start(self)
+
+    def add_executors(self, executors: Iterable[Executor]) -> None:
+        """Starts more executors.
+
+        Raises:
+            ConfigurationError: a label is taken, or an executor belongs to another kernel.
+        """
+        for executor in executors:
+            self._add(executor)
+        usable = [executor for label, executor in self.executors.items() if label != INTERNAL]
+        self._only = usable[0] if len(usable) == 1 else None
+
+    def _add(self, executor: Executor) -> None:
+        if executor.label in self.executors:
+            raise ConfigurationError(f"executor {executor!r}: the label {executor.label!r} is taken")
+        if getattr(executor, "_kernel_id", None) is not None:
+            raise ConfigurationError(f"executor {executor!r} is in use by another kernel; make a new one")
+        log_dir = self._log_dir if self.config.initialize_logging else None
+        executor.start(ExecutorContext(self.deliver, self._emit, log_dir, SystemClock()))  # type: ignore[attr-defined]
+        self.executors[executor.label] = executor
+
+    # ------------------------------------------------------------------ places and times
+    @property
+    def run_dir(self) -> str:
+        """The run's own folder; made when it is first asked for."""
+        with self._run_dir_lock:
+            if self._run_dir is None:
+                self._run_dir = make_numbered_dir(self.config.run_dir)
+            return self._run_dir
+
+    def _log_dir(self, label: str) -> str:
+        path = os.path.join(self.run_dir, label)
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        return os.path.abspath(path)
+
+    def wall_time(self, monotonic_s: float | None) -> datetime.datetime | None:
+        """The date and time of a moment of the monotonic clock."""
+        return None if monotonic_s is None else datetime.datetime.fromtimestamp(monotonic_s + self._wall_offset_s)  # noqa: DTZ006 - local time
+
+    def default_std_autopath(self, task: Any, kind: str) -> str:
+        """Where AUTO_LOGNAME points to: ``task_logs/0000/task_0017_name_label.stdout`` in the run's folder.
+
+        Args:
+            task: the task, or its record.
+            kind: ``stdout`` or ``stderr``.
+        """
+        if not isinstance(task, Task):
+            task = task.task
+        label = f"_{task.details.label}" if task.details is not None and task.details.label else ""
+        name = f"task_{task.id:04d}_{task.app.name}{label}.{kind}"
+        return os.path.join(self.run_dir, "task_logs", f"{task.id // 10000:04d}", name)
+
+    def _autopath(self, task: Task, kind: str) -> Any:
+        chosen = self.config.std_autopath
+        return self.default_std_autopath(task, kind) if chosen is None else chosen(self.task_record(task), kind)  # type: ignore[attr-defined]
+
+    # ------------------------------------------------------------------ looking
+    @property
+    def task_count(self) -> int:
+        """Number of tasks submitted so far."""
+        return self._engine.submitted
+
+    @property
+    def tasks(self) -> dict[int, Any]:
+        """Records of tasks by id; of ended ones too when ``garbage_collect`` is False."""
+        with self._lock:
+            tasks = list(self._engine.tasks.values())
+        return {task.id: self.task_record(task) for task in tasks}  # type: ignore[attr-defined]
+
+    @property
+    def task_state_counts(self) -> dict[TaskState, int]:
+        """Number of tasks in each state."""
+        return {TaskState(state): count for state, count in self._engine.counts.items()}
+
+    @property
+    def app_counts(self) -> dict[str, dict[int, int]]:
+        """Number of tasks in each state, for each app."""
+        return {name: dict(counts) for name, counts in list(self._engine.apps.items())}
+
+    @property
+    def failures(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Failed tasks, grouped: (error, app) to (how many, number of the first)."""
+        return {key: (count, first) for key, (count, first) in list(self._failures.items())}
+
+    def log_task_states(self) -> None:
+        """Writes the counts of states to the log."""
+        counts = ", ".join(f"{state.name}: {count}" for state, count in self.task_state_counts.items() if count)
+        self._logger.info("tasks by state: %s", counts or "none")
+
+    def wait_for_current_tasks(self) -> None:
+        """Waits until all tasks that were submitted before this call have ended."""
+        with self._lock:
+            futures = [task.future for task in self._engine.tasks.values()]
+        for future in futures:
+            if future is not None and not future.done():
+                try:
+                    future.exception()
+                except BaseException as error:
+                    if not future.done():  # not the task's own end: somebody interrupts the waiting
+                        raise
+                    del error
+
+    # ------------------------------------------------------------------ choosing executors
+    def _candidates(self, task: Task) -> list[Executor]:
+        """The executors that may run a task.
+
+        Raises:
+            ValueError: a label that no executor has.
+            InvalidResourceSpecification: no executor can ever give what the task asks for.
+        """
+        spec = task.app
+        details = task.details
+        resources = details.resources if details is not None and details.resources is not None else spec.resources
+        if spec.kind == "join":
+            return [self.executors[INTERNAL]]
+        if spec.executors is None:
+            candidates = [self._only] if self._only is not None else [e for label, e in self.executors.items() if label != INTERNAL]
+        else:
+            unknown = [label for label in spec.executors if label not in self.executors]
+            if unknown or not spec.executors:
+                known = ", ".join(repr(label) for label in self.executors if label != INTERNAL)
+                raise ValueError(f"app {spec.name}: executors={list(spec.executors)!r}: expected some of {known}")
+            candidates = [self.executors[label] for label in spec.executors]
+        if resources is None or resources == DEFAULT:
+            return candidates  # type: ignore[return-value]
+        refusal: InvalidResourceSpecification | None = None
+        able = []
+        for executor in candidates:
+            try:
+                executor.check(resources)  # type: ignore[union-attr]
+                able.append(executor)
+            except InvalidResourceSpecification as error:
+                refusal = error
+        if refusal is not None and not able:
+            raise refusal
+        return able  # type: ignore[return-value]
+
+    def _refuse_call(self) -> NoReturn:
+        raise NoDataFlowKernelError(
+            "this process was forked from the one that loaded plait; call plait.load() here to submit tasks"
+            if os.getpid() != self._pid
+            else "the kernel of this app was cleaned up; load another with plait.load()"
+        )
+
+    # ------------------------------------------------------------------ the end
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        mode = self.config.exit_mode
+        if mode == "skip":
+            return
+        if mode == "wait" and kind is None:
+            self.wait_for_current_tasks()
+        self.cleanup(INTERRUPT_EXIT_S if kind is not None and issubclass(kind, KeyboardInterrupt) else SHUTDOWN_S)
+
+    def cleanup(self, timeout_s: float = SHUTDOWN_S) -> None:
+        """Ends the run: unfinished tasks are cancelled, executors shut down, files closed. Calling it again does nothing.
+
+        Args:
+            timeout_s: seconds that it may take.
+        """
+        if os.getpid() != self._pid:  # the driver's run is not ours to end
+            return
+        with self._cleanup_lock:
+            if self.cleanup_called:
+                return
+            self.cleanup_called = True
+        try:
+            self._cleanup(timeout_s)
+        except KeyboardInterrupt:  # a second Ctrl-C: at once
+            self._cleanup(0.05)
+            raise
+
+    def _cleanup(self, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        with self._lock:
+            self._closing = True
+        steps: list[Callable[[], object]] = [
+            self._give_up_tasks,
+            *(lambda e=e: e.shutdown(max(0.05, deadline_s - time.monotonic())) for e in self.executors.values()),
+            lambda: self._give_up_tasks(everything=True),
+            self._timers.stop,
+            self.memoizer.close,
+            self._end_progress,
+            self._end_log,
+            lambda: atexit.unregister(self._at_exit),
+            self._restore_signals,
+            *self.on_cleanup,
+        ]
+        for step in steps:
+            try:
+                step()
+            except Exception:
+                self._logger.exception("a step of the cleanup failed; the others go on")
+        _live.discard(self)
+        self._closed.set()
+
+    def _give_up_tasks(self, *, everything: bool = False) -> None:
+        """Cancels tasks that have not ended; those that run in threads only when their time is over."""
+        effects = Effects()
+        with self._lock:
+            for task in list(self._engine.tasks.values()):
+                if task.state in FINAL_STATES:
+                    continue
+                executor = task.executor
+                if not everything and executor is not None and not executor.ends_running_tasks and not executor.cancel(task, task.attempt):
+                    continue
+                self._engine.cancel(task, f"{task} was cancelled because the kernel was cleaned up before it ended", effects)
+        self._apply(effects)  # type: ignore[attr-defined]
+
+    def _end_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _end_log(self) -> None:
+        from plait.monitoring.summary import closing_sentence
+
+        sentence = closing_sentence(self.task_state_counts, self.failures)
+        self._logger.info("run %s ended: %s", self.run_id, sentence)
+        if self._stream is not None:
+            self._emit_end(sentence)
+            self._stream.close()
+        if self._log_handler is not None:
+            self._logger.removeHandler(self._log_handler)
+            self._log_handler.close()
+            self._log_handler = None
+
+    def _emit_end(self, sentence: str) -> None:
+        if self._emit is not None:
+            self._emit((RUN_ENDED, time.monotonic(), time.time(), sentence))
+
+    def _at_exit(self) -> None:
+        if self.cleanup_called or os.getpid() != self._pid:
+            return
+        left = sum(task.state not in FINAL_STATES for task in list(self._engine.tasks.values()))
+        if left:
+            message = (
+                f"plait: the program ends while {left} task{'s are' if left > 1 else ' is'} unfinished; they are cancelled. "
+                "Wait for their futures, call plait.wait_for_current_tasks(), or use `with plait.load(Config(exit_mode='wait')):`."
+            )
+            self._logger.warning(message)
+            print(message, file=sys.stderr)
+        self.cleanup()
+
+
+def _getitem(value: Any, key: Any) -> Any:
+    return value[key]
+
+
+def _version() -> str:
+    import plait
+
+    return plait.__version__
+
+
+def script_name() -> str:
+    """Name of the program that runs."""
+    main = sys.modules.get("__main__")
+    path = getattr(main, "__file__", None)
+    return os.path.basename(path) if path else "interactive"
+
+
+def _in_forked_child() -> None:
+    """User code forked the driver: the kernel stays the parent's."""
+    for kernel in list(_live):
+        kernel._closing = True  # noqa: SLF001 - this module's own class
+        kernel._lock = threading.Lock()  # noqa: SLF001 - a thread that is not here may hold the old one
+    _live.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)

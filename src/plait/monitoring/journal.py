@@ -1,0 +1,172 @@
+"""The journal: what happened in a run, on disk, readable at any moment and after any crash.
+
+A file is a header and then frames: length of the body (4 bytes), CRC32 of the body (4 bytes), body (a msgpack array of events).
+A torn end costs the frame that it tore. Writing happens in a thread of its own, within `limits.JOURNAL_FLUSH_S`;
+a full disk stops the journal with one warning, and never a task.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import struct
+import threading
+import zlib
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from plait.limits import JOURNAL_FILE_BYTES, JOURNAL_FLUSH_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from plait.model.events import Event, EventTuple
+    from plait.monitoring.base import EventSink
+
+_logger = logging.getLogger("plait")
+
+MAGIC: Final = b"plait journal 1\n"
+_HEAD: Final = struct.Struct("<II")
+#: Events that are encoded at once.
+_BATCH: Final = 1024
+#: Bytes that a frame may have; more is damage.
+_MAX_FRAME: Final = 64 * 1024 * 1024
+_NAME: Final = re.compile(r"journal(?:-\d{3})?\.plj")
+
+
+class EventStream:
+    """Carries events from whoever emits them to the sinks.
+
+    Attributes:
+        emit: appends an event; this is the whole cost for a task.
+    """
+
+    def __init__(self, sinks: Sequence[EventSink]) -> None:
+        self._events: deque[EventTuple] = deque()
+        self.emit = self._events.append
+        self._sinks = list(sinks)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="plait-events", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Writes what is left and closes the sinks."""
+        if not self._stop.is_set():
+            self._stop.set()
+            self._thread.join(5.0)
+
+    def _run(self) -> None:
+        while not self._stop.wait(JOURNAL_FLUSH_S):
+            self._drain()
+        self._drain()
+        for sink in self._sinks:
+            sink.close()
+
+    def _drain(self) -> None:
+        events = self._events
+        while events:
+            batch = []
+            try:
+                for _ in range(_BATCH):
+                    batch.append(events.popleft())
+            except IndexError:
+                pass
+            for sink in list(self._sinks):
+                try:
+                    sink.write(batch)
+                except Exception:
+                    self._sinks.remove(sink)
+                    _logger.exception("%s cannot go on and is switched off; tasks are not affected", type(sink).__name__)
+
+
+class Journal:
+    """Writes events into files of a directory: ``journal.plj``, then ``journal-001.plj`` …"""
+
+    def __init__(self, directory: str, file_bytes: int = JOURNAL_FILE_BYTES) -> None:
+        import msgspec
+
+        self._encode = msgspec.msgpack.Encoder(enc_hook=str).encode
+        self._directory = directory
+        self._file_bytes = file_bytes
+        self._number = 0
+        self._written = 0
+        self._fd = -1
+        self._open()
+
+    def write(self, events: Sequence[EventTuple]) -> None:
+        """Appends a frame."""
+        if self._fd < 0:
+            return
+        body = self._encode(events)
+        data = _HEAD.pack(len(body), zlib.crc32(body)) + body
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            _logger.warning("the journal in %s cannot be written any more (%s); the run goes on without it", self._directory, error)
+            self.close()
+            return
+        self._written += len(body)
+        if self._written >= self._file_bytes:
+            self._number += 1
+            self.close()
+            self._open()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> None:
+        name = "journal.plj" if self._number == 0 else f"journal-{self._number:03d}.plj"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        self._fd = os.open(os.path.join(self._directory, name), flags, 0o600)
+        os.write(self._fd, MAGIC)
+        self._written = 0
+
+
+def journal_files(directory: str) -> list[str]:
+    """The files of a run's journal, in order."""
+    names = [name for name in os.listdir(directory) if _NAME.fullmatch(name)]
+    return [os.path.join(directory, name) for name in sorted(names, key=lambda name: (len(name), name))]
+
+
+def read_frames(path: str) -> Iterator[bytes]:
+    """The bodies of the whole frames of a file, up to the first damage."""
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            return
+        while len(head := file.read(_HEAD.size)) == _HEAD.size:
+            length, checksum = _HEAD.unpack(head)
+            if length > _MAX_FRAME:
+                return
+            body = file.read(length)
+            if len(body) < length or zlib.crc32(body) != checksum:
+                return
+            yield body
+
+
+def read_journal(directory: str) -> Iterator[Event]:
+    """The events of a run, live or ended in whatever way.
+
+    Events of a newer plait that this one does not know are left out.
+    """
+    import msgspec
+
+    from plait.model.events import AnyEvent
+
+    decode: Any = msgspec.msgpack.Decoder(list[AnyEvent]).decode
+    raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+    one = msgspec.msgpack.Decoder(AnyEvent).decode
+    for path in journal_files(directory):
+        for body in read_frames(path):
+            try:
+                yield from decode(body)
+            except msgspec.ValidationError:
+                for part in raw(body):
+                    try:
+                        yield one(part)
+                    except msgspec.ValidationError:
+                        continue
