@@ -172,8 +172,8 @@ class PoolLink:
                 self._fill(outcomes)
                 if outcomes:
                     self._context.deliver(outcomes)
-                    continue
-                self._wait()
+                elif not self._closing:  # told to end just now: nothing more will wake it
+                    self._wait()
         except BaseException as error:  # noqa: BLE001 - boundary of the thread: without it nothing would ever end
             import logging
 
