@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import pickle
 import time
 
@@ -410,7 +411,7 @@ def test_a_long_chain_succeeds_step_by_step():
 def test_nested_joins_end_without_recursion():
     bench = Bench()
     tasks = [bench.launched() for _ in range(20_000)]
-    for outer, inner in zip(tasks, tasks[1:], strict=False):
+    for outer, inner in itertools.pairwise(tasks):
         bench.join(outer, inner)
     bench.succeed(tasks[-1])
     while bench.effects.joined:

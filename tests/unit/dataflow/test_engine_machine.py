@@ -6,6 +6,8 @@ what users know: who needs whom, what was reported, and what must follow from it
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -299,7 +301,7 @@ class EngineMachine(RuleBasedStateMachine):
     @invariant()
     def states_follow_each_other_as_written_down(self):
         for task, seen in self.states.items():
-            for before, after in zip(seen, seen[1:], strict=False):
+            for before, after in itertools.pairwise(seen):
                 assert after in TRANSITIONS[before], f"{task!r}: {seen}"
 
     @invariant()

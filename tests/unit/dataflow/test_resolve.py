@@ -76,7 +76,23 @@ def test_each_occurrence_is_found():
     assert find_futures([F, {"k": F}, other]) == [F, F, other]
 
 
-@pytest.mark.parametrize("value", [1, "text", b"b", None, [1, 2], {"k": [1]}, (Path("a"), range(3)), Box(1), Box, {1, 2}, SimpleNamespace(x=F), [Box(1), [2]]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        1,
+        "text",
+        b"b",
+        None,
+        [1, 2],
+        {"k": [1]},
+        (Path("a"), range(3)),
+        Box(1),
+        Box,
+        {1, 2},
+        SimpleNamespace(x=F),
+        [Box(1), [2]],
+    ],
+)
 def test_what_holds_no_future_stays_the_same_object(value):
     assert find_futures(value) == []
     assert replace_futures(value) is value
