@@ -135,11 +135,36 @@ def test_no_grace_is_sigkill_at_once():
 
 
 def test_the_group_of_a_root_that_is_gone_ends():
-    code = f"import os, subprocess, sys; subprocess.Popen([sys.executable, '-c', {'import os; print(os.getpid(), flush=True); ' + PAUSE!r}])"
+    code = f"import subprocess, sys; {start('import os; print(os.getpid(), flush=True); ' + PAUSE)}"
     with python(code, start_new_session=True) as process:
         (orphan,) = read_pids(process, 1)
         process.wait()
         assert procs.is_alive(orphan)
+        assert procs.end_tree(process.pid, 5.0) == []
+        assert not procs.is_alive(orphan)
+
+
+def start(code: str) -> str:
+    """A statement that starts a Python process."""
+    return f"subprocess.Popen([sys.executable, '-c', {code!r}])"
+
+
+def test_a_group_without_a_session_ends():
+    sleeper = f"import os; print(os.getpid(), flush=True); {PAUSE}"
+    with python(f"import os, subprocess, sys; os.setpgid(0, 0); {start(sleeper)}") as process:
+        (orphan,) = read_pids(process, 1)
+        process.wait()
+        assert procs.look(orphan).session == os.getsid(0)
+        assert procs.end_tree(process.pid, 5.0) == []
+        assert not procs.is_alive(orphan)
+
+
+def test_other_groups_of_the_session_end():
+    sleeper = f"import os; os.setpgid(0, 0); print(os.getpid(), flush=True); {PAUSE}"
+    with python(f"import subprocess, sys; {start(sleeper)}", start_new_session=True) as process:
+        (orphan,) = read_pids(process, 1)
+        process.wait()
+        assert procs.look(orphan)[3:5] == (orphan, process.pid)
         assert procs.end_tree(process.pid, 5.0) == []
         assert not procs.is_alive(orphan)
 

@@ -221,14 +221,16 @@ def _end_leftovers(root: int, trace: _Adopted | _Marked, settle_s: float) -> Non
             if _group_exists(root):  # all that is known where there is no /proc
                 procs.end_tree(root, reap=True)
             return
-        _reap(pids)
+        _reap(root, pids)
         time.sleep(_POLL_S)
 
 
-def _reap(pids: set[int]) -> None:
-    for pid in pids:
+def _reap(group: int, pids: set[int]) -> None:
+    """Takes the exit status of orphans that came to this process: to a child subreaper, and to the first process of a container."""
+    for target in (-group, *pids):
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+            while os.waitpid(target, os.WNOHANG)[0]:
+                pass
 
 
 def _group_exists(group: int) -> bool:

@@ -108,7 +108,10 @@ def test_only_what_is_named_is_opened():
 # ------------------------------------------------------------------ a whole process, which is not this one: pytest has its own descriptors
 def run(code: str) -> subprocess.CompletedProcess:
     prelude = "import ctypes, io, os, subprocess, sys\nfrom plait.executors.pool.streams import capture_process\n"
-    return subprocess.run([sys.executable, "-c", prelude + code], capture_output=True, text=True, check=False)
+    env = {
+        name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"
+    }  # buffers are what it is about
+    return subprocess.run([sys.executable, "-c", prelude + code], capture_output=True, text=True, check=False, env=env)
 
 
 def test_everything_a_process_writes():
