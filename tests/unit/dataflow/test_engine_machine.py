@@ -232,44 +232,56 @@ class EngineMachine(RuleBasedStateMachine):
         self.apply(effects)
 
     @precondition(lambda self: any(t.attempt for t in self.tasks))
-    @rule(
-        data=st.data(),
-        what=st.sampled_from(
-            ["succeed", "fail", "lose", "join", "joined", "retry", "dependency failed", "memoized", "cannot"]
-        ),
-    )
-    def message_out_of_time(self, data, what):
-        """Messages about attempts that no longer count, and about tasks that are in another state."""
-        task = data.draw(st.sampled_from([t for t in self.tasks if t.attempt]), label="task")
-        attempt = (
-            task.attempt if task.state != LAUNCHED else data.draw(st.integers(0, task.attempt - 1), label="attempt")
-        )
-        effects, before = Effects(), (task.state, task.attempt, task.waiting, task.fail_cost)
+    @rule(data=st.data(), what=st.sampled_from(["succeed", "fail", "lose", "join"]))
+    def outcome_of_an_old_attempt(self, data, what):
+        running = [t for t in self.tasks if t.state == LAUNCHED]
+        task = data.draw(st.sampled_from(running or [t for t in self.tasks if t.attempt]), label="task")
+        attempt = data.draw(st.integers(0, task.attempt - 1), label="attempt") if running else task.attempt
+        effects, before = Effects(), self.seen_from_outside(task)
         if what == "succeed":
             assert not self.engine.succeed(task, attempt, 1, effects)
         elif what == "fail":
             assert not self.engine.fail(task, attempt, ValueError(), effects)
         elif what == "lose":
             assert self.engine.lose(task, attempt, WorkerLost(1, "host"), effects)
-        elif what == "join":
+        else:
             assert not self.engine.join(task, attempt, self.tasks[:1], 1, effects)
-        elif what == "joined" and task.state != JOINING:
-            self.engine.joined(task, 1, None, effects)
-        elif what == "retry" and task not in self.later:
+        self.stale += 1
+        self.nothing_follows(effects)
+        assert before == self.seen_from_outside(task)
+
+    @precondition(lambda self: any(t.state != PENDING for t in self.tasks))
+    @rule(data=st.data(), what=st.sampled_from(["joined", "retry", "dependency failed", "memoized", "cannot"]))
+    def message_that_comes_too_late(self, data, what):
+        task = data.draw(st.sampled_from([t for t in self.tasks if t.state != PENDING]), label="task")
+        effects, before = Effects(), self.seen_from_outside(task)
+        if what == "joined":
+            if task.state != JOINING:
+                self.engine.joined(task, 1, None, effects)
+        elif what == "retry":
             self.engine.retry_now(task, effects)
-        elif task.state != PENDING:
-            if what == "dependency failed":
-                self.engine.dependency_failed(task, [(ValueError(), "x")], effects)
-            elif what == "memoized":
-                self.engine.memoized(task, 1, None, effects)
-            elif what == "cannot":
-                self.engine.fail_launch(task, ValueError(), effects)
-        if what in {"succeed", "fail", "lose", "join"}:
-            self.stale += 1
-        assert not effects.settled
-        assert not effects.ready
-        assert not effects.stop
-        assert before == (task.state, task.attempt, task.waiting, task.fail_cost)
+        elif what == "dependency failed":
+            self.engine.dependency_failed(task, [(ValueError(), "x")], effects)
+        elif what == "memoized":
+            self.engine.memoized(task, 1, None, effects)
+        else:
+            self.engine.fail_launch(task, ValueError(), effects)
+        self.nothing_follows(effects)
+        assert before == self.seen_from_outside(task)
+
+    @staticmethod
+    def seen_from_outside(task: Task) -> tuple:
+        return (
+            task.state,
+            task.attempt,
+            task.waiting,
+            task.fail_cost,
+            list(task.details.losses) if task.details else None,
+        )
+
+    @staticmethod
+    def nothing_follows(effects: Effects) -> None:
+        assert not any(getattr(effects, name) for name in Effects.__slots__)
 
     # -- what must always hold
     def needs(self, task: Task, other: Task) -> bool:
