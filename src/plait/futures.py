@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from plait.model.task import FINAL_STATES, Task, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from plait.model.files import File
 
@@ -217,6 +217,20 @@ class PlaitFuture(Future[R]):
 
     def _invoke_callbacks(self) -> None:
         self._run_callbacks()
+
+
+def finish_all(futures: Sequence[PlaitFuture[Any]]) -> None:
+    """Publishes many results at once; each future has its ``_result`` already. Callbacks are left to the caller.
+
+    Between taking and releasing the lock nothing is made, so no finalizer of the collector's can run into it.
+    """
+    with _making:
+        for future in futures:
+            if future._cond is None:
+                future._state = FINISHED
+    for future in futures:
+        if future._state is not FINISHED:
+            future._publish(FINISHED, future._result, None)
 
 
 class AppFuture(PlaitFuture[R], Generic[R]):

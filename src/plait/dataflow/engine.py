@@ -161,6 +161,39 @@ class Engine:
             self._spread(effects, len(effects.settled) - 1)
         return True
 
+    def succeed_many(self, outcomes: Iterable[Any], effects: Effects) -> list[Any]:
+        """Takes a batch of outcomes of an executor; `succeed` for each, written out, because it runs once per task.
+
+        Args:
+            outcomes: tuples that begin with task, attempt, how it ended (0 for a result), result.
+            effects: where to write what follows.
+
+        Returns:
+            The outcomes that are no plain success: failures, bodies of join apps, stale ones.
+        """
+        rest: list[Any] = []
+        tasks, keep, settled = self.tasks, self.keep, effects.settled
+        done: dict[str, int] = {}
+        for outcome in outcomes:
+            task, attempt, kind, result = outcome[:4]
+            if kind or task.attempt != attempt or task.state != LAUNCHED or task.app.kind == "join":
+                rest.append(outcome)
+                continue
+            name = task.app.name
+            done[name] = done.get(name, 0) + 1
+            task.state = EXEC_DONE
+            task.args = task.kwargs = task.payload = task.depends = None
+            if not keep:
+                del tasks[task.id]
+            settled.append((task, result, None))
+            if task.dependants is not None:
+                self._spread(effects, len(settled) - 1)
+        for name, number in done.items():
+            for counts in (self.counts, self.apps[name]):
+                counts[LAUNCHED] -= number
+                counts[EXEC_DONE] += number
+        return rest
+
     def memoized(self, task: Task, result: Any, error: BaseException | None, effects: Effects) -> None:
         """An equal call ended earlier; its outcome is this task's."""
         if task.state == PENDING:

@@ -80,12 +80,16 @@ class Executor(ABC):
             ExecutorError: the executor is broken.
         """
 
+    def submit_simple(self, task: Task) -> None:
+        """As `submit`, for a task with arguments of plain built-in types that asks for nothing."""
+        self.submit(task)
+
     def submit_many(self, tasks: Sequence[Task]) -> list[tuple[Task, Exception]]:
-        """Takes several at once; those that it could not take, each with the reason."""
+        """Takes several simple ones (`submit_simple`) at once; those that it could not take, each with the reason."""
         refused: list[tuple[Task, Exception]] = []
         for task in tasks:
             try:
-                self.submit(task)
+                self.submit_simple(task)
             except Exception as error:  # noqa: BLE001, PERF203 - whatever stops a task is its outcome
                 refused.append((task, error))
         return refused

@@ -12,8 +12,9 @@ from plait.executors.base import Executor, ExecutorContext, ExecutorStatus
 from plait.executors.capacity import Capacity
 from plait.executors.pool.core import PoolCore
 from plait.executors.pool.prepare import prepare
+from plait.limits import BIG_BYTES
 from plait.model.units import format_duration
-from plait.serialize import FunctionBlob, dumps
+from plait.serialize import FunctionBlob, dump_plain, dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -101,6 +102,24 @@ class ProcessPoolExecutor(Executor):
         link = self._running()
         prepare(task)
         link.submit(task)
+
+    def submit_simple(self, task: Task) -> None:
+        """Takes a task with plain arguments: the path of most tasks, written out."""
+        link = self._link
+        if link is None or link.broken is not None:
+            link = self._running()
+        app = task.app
+        blob = app.blob
+        if blob is None or not (blob.is_fixed or blob.is_current()):
+            app.blob = FunctionBlob(app.func)
+        payload = dump_plain((task.args, task.kwargs))
+        if len(payload) < BIG_BYTES:
+            task.payload = payload
+        else:
+            prepare(task)
+        link.core.queue.append(task)
+        if link.sleeping:
+            link.wake()
 
     def cancel(self, task: Task, attempt: int) -> bool:
         """Ends the attempt. One that still waits in the queue is dropped when its turn comes."""

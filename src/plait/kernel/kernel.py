@@ -31,7 +31,7 @@ from plait.dataflow.resolve import DEEP_DEPENDENCY_RESOLVER, PLAIN, find_futures
 from plait.errors import JoinError, NoDataFlowKernelError, MissingOutputs
 from plait.executors.base import ERROR, LOST, OK, Outcome
 from plait.futures import CANCELLED as FUTURE_CANCELLED
-from plait.futures import FINISHED, AppFuture, DataFuture, LiftedFuture
+from plait.futures import FINISHED, AppFuture, DataFuture, LiftedFuture, finish_all
 from plait.kernel.arguments import RESERVED, choose_stream_names, read_reserved, refuse_remote_files
 from plait.kernel.lifecycle import Lifecycle
 from plait.limits import SCAN_DEPTH
@@ -117,7 +117,7 @@ class DataFlowKernel(Lifecycle):
         if emit is not None:
             emit((TASK_SUBMITTED, task.submit_s, task.id, spec.name))
         try:
-            executor.submit(task)
+            executor.submit_simple(task)
         except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
             self._failed_to_launch(task, error)
 
@@ -335,20 +335,19 @@ class DataFlowKernel(Lifecycle):
     def deliver(self, outcomes: list[Outcome]) -> None:
         """Takes what became of attempts. Called by executors, in threads of theirs."""
         effects = Effects()
-        rest: list[Outcome] = []
         emit = self._emit
         with self._lock:
-            succeed = self._engine.succeed
-            for outcome in outcomes:
-                task, attempt, kind, value, start_s, stop_s, worker = outcome
-                if kind != OK or task.app.kind == "join":
-                    rest.append(outcome)
-                elif succeed(task, attempt, value, effects) and emit is not None:
-                    emit((TASK_ENDED, stop_s, task.id, EXEC_DONE, attempt, start_s, stop_s, worker))
+            rest = self._engine.succeed_many(outcomes, effects)
             if _VALIDATE:
                 check(self._engine)
+        if emit is not None:
+            for task, attempt, kind, _, start_s, stop_s, worker in outcomes:
+                if kind == OK and task.state == EXEC_DONE and task.attempt == attempt and task.app.kind != "join":
+                    emit((TASK_ENDED, stop_s, task.id, EXEC_DONE, attempt, start_s, stop_s, worker))
         for outcome in rest:
-            if outcome[2] == OK:
+            if outcome[0].app.kind != "join" and outcome[2] == OK:
+                self._engine.stale += 1
+            elif outcome[2] == OK:
                 self._begin_join(outcome[0], outcome[1], outcome[3], effects)
             else:
                 self._take_failure(outcome, effects)
@@ -436,7 +435,7 @@ class DataFlowKernel(Lifecycle):
                 executor = task.executor
                 if executor is not None:
                     executor.cancel(task, task.attempt)
-            called = [self._publish(*settled) for settled in effects.settled]
+            called = self._publish_all(effects.settled) if effects.settled else ()
             following = Effects()
             for task in effects.joined:
                 self._end_join(task, following)
@@ -445,15 +444,35 @@ class DataFlowKernel(Lifecycle):
             for task in effects.ready:
                 self._launch(task, following)
             for future in called:
-                if future is not None and future._cbs is not None:  # noqa: SLF001 - our own class
-                    future._run_callbacks()  # noqa: SLF001
+                future._run_callbacks()  # noqa: SLF001 - our own class
             if not (following.settled or following.ready or following.joined or following.later or following.stop):
                 return
             effects = following
 
-    def _publish(self, task: Task, result: Any, error: BaseException | None) -> AppFuture[Any] | None:
-        """Sets the future of a task that ended."""
-        task.end_s = now_s = _monotonic()
+    def _publish_all(self, settled: list[tuple[Task, Any, BaseException | None]]) -> list[AppFuture[Any]]:
+        """Sets the futures of tasks that ended; those that have callbacks to run."""
+        ended: list[AppFuture[Any]] = []
+        plain: list[AppFuture[Any]] = []
+        now_s = _monotonic()
+        keep = self._engine.keep
+        for task, result, error in settled:
+            future = task.future
+            if task.state != EXEC_DONE or task.details is not None or task.app.cache or task.app.kind == "join" or future is None:
+                self._publish(task, result, error, now_s)
+            else:  # `_publish` for what most tasks are, written out
+                task.end_s = now_s
+                future._result = result  # noqa: SLF001 - our own class
+                plain.append(future)
+                if not keep:
+                    task.future = None  # future -> task stays; the circle would keep both until the collector comes
+            if future is not None:
+                ended.append(future)
+        finish_all(plain)
+        return [future for future in ended if future._cbs is not None]  # noqa: SLF001
+
+    def _publish(self, task: Task, result: Any, error: BaseException | None, now_s: float) -> None:
+        """Sets the future of a task that ended, and what hangs on it."""
+        task.end_s = now_s
         state = task.state
         if task.app.cache and state != MEMO_DONE and state != CANCELLED:
             self._memoize(task, result, error)
@@ -463,14 +482,13 @@ class DataFlowKernel(Lifecycle):
             self._count_failure(task, error)
         future = task.future
         if future is None:
-            return None
+            return
         future._publish(FUTURE_CANCELLED if state == CANCELLED else FINISHED, result, error)  # noqa: SLF001 - our own class
         details = task.details
         if details is not None and (details.outputs or details.outputs_hidden):
             _publish_files(task, state, error)
         if not self._engine.keep:
-            task.future = None  # future -> task stays; the circle would keep both until the collector comes
-        return future
+            task.future = None
 
     def _memoize(self, task: Task, result: Any, error: BaseException | None) -> None:
         try:

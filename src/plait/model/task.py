@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -166,36 +168,31 @@ class TaskDetails:
         self.times: tuple[float, float, int] | None = None  # of the last attempt: began, ended, worker
 
 
-class Task:
+class Task(msgspec.Struct, eq=False, weakref=True):
     """The record of one call.
 
     The kernel owns it and changes it under its lock; a future keeps it for as long as the user keeps the future.
+    It is a msgspec structure because one is made four times as fast as an object of a class with slots.
     """
 
-    __slots__ = (
-        "app", "args", "attempt", "depends", "dependants", "details", "end_s", "executor", "fail_cost", "future", "id", "kwargs", "launch_s", "owner",
-        "payload", "state", "submit_s", "waiting",
-    )  # fmt: skip
-
-    def __init__(self, app: AppSpec, args: tuple[Any, ...], kwargs: dict[str, Any], owner: Any, submit_s: float) -> None:
-        self.id: int = -1
-        self.app = app
-        self.args: tuple[Any, ...] | None = args
-        self.kwargs: dict[str, Any] | None = kwargs
-        self.owner: Any = owner
-        self.submit_s = submit_s
-        self.state = PENDING
-        self.attempt = 0
-        self.waiting = 0  # dependencies that have not ended
-        self.depends: tuple[PlaitFuture, ...] | None = None
-        self.dependants: list[Task] | None = None
-        self.future: AppFuture[Any] | None = None
-        self.executor: Any = None
-        self.payload: Any = None
-        self.details: TaskDetails | None = None
-        self.fail_cost: float = 0
-        self.launch_s: float | None = None
-        self.end_s: float | None = None
+    app: AppSpec
+    args: Any  # tuple; None once the task has ended
+    kwargs: Any  # dictionary; likewise
+    owner: Any
+    submit_s: float
+    id: int = -1
+    state: int = PENDING
+    attempt: int = 0
+    waiting: int = 0  # dependencies that have not ended
+    depends: Any = None  # tuple of futures
+    dependants: Any = None  # list of tasks
+    future: Any = None  # AppFuture
+    executor: Any = None
+    payload: Any = None
+    details: Any = None  # TaskDetails
+    fail_cost: float = 0
+    launch_s: float | None = None
+    end_s: float | None = None
 
     def more(self) -> TaskDetails:
         """The details, made when there are none."""

@@ -5,6 +5,6 @@
 
 from plait.serialize.errors import dump_error, load_error
 from plait.serialize.functions import FunctionBlob, load_function
-from plait.serialize.values import NONE_BYTES, dumps, loads
+from plait.serialize.values import NONE_BYTES, dump_plain, dumps, loads
 
-__all__ = ["NONE_BYTES", "FunctionBlob", "dump_error", "dumps", "load_error", "load_function", "loads"]
+__all__ = ["NONE_BYTES", "FunctionBlob", "dump_error", "dump_plain", "dumps", "load_error", "load_function", "loads"]

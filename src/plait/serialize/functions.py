@@ -34,9 +34,10 @@ class FunctionBlob:
     Attributes:
         digest: 16 bytes of BLAKE2b over the data.
         data: what `load_function` reads.
+        is_fixed: whether nothing that went along can change, so that `is_current` need not be asked.
     """
 
-    __slots__ = ("_func", "_seen", "data", "digest")
+    __slots__ = ("_func", "_seen", "data", "digest", "is_fixed")
 
     def __init__(self, func: Callable[..., Any]) -> None:
         data = _reference(func)
@@ -48,6 +49,7 @@ class FunctionBlob:
         self._func = func if any(type(value) in _MUTABLE for _, _, value in self._seen) else None
         self.data = data
         self.digest = _digest(data)
+        self.is_fixed = not self._seen
 
     def is_current(self) -> bool:
         """Whether the function would still be sent with the same globals: scripts and notebooks change them between calls."""

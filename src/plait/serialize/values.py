@@ -7,6 +7,7 @@ Whatever it wrote by such a name shows in the bytes; only then, or when it fails
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,9 @@ NONE_BYTES: Final = pickle.dumps(None, 5)
 
 _dumps = pickle.dumps
 _loads = pickle.loads
+
+#: Bytes of a value that consists of built-in types only: such values need none of the care of `dumps`.
+dump_plain: Final = functools.partial(pickle.dumps, protocol=5)
 
 
 def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes:

@@ -10,8 +10,7 @@ Layout: numbers of 8 bytes, then the outcomes.
 | 0 | worker | sequence number of the task that runs or ran last |
 | 1 | pool | first sequence number that must not be started … |
 | 2 | pool | … and the one after the last such number |
-| 3 | worker | bytes of outcomes that are in the page |
-| 4 | worker | number of these outcomes |
+| 3 | worker | outcomes that are in the page: their bytes times 65,536, plus their number |
 
 How tasks are taken back without a lock: the pool writes 1 and 2, waits far longer than a store takes to become visible, and reads 0 again.
 If it has not moved, the worker will see the numbers before it begins another task; if it has, the worker says itself what it skipped.
@@ -29,8 +28,7 @@ from plait.limits import PAGE_BYTES
 STARTED: Final = 0
 REVOKED_FROM: Final = 1
 REVOKED_TO: Final = 2
-USED: Final = 3
-COUNT: Final = 4
+HELD: Final = 3
 
 #: Where outcomes begin.
 DATA: Final = 64
@@ -49,7 +47,8 @@ class Page:
 
     def outcomes(self) -> tuple[int, bytes]:
         """Number and bytes of the outcomes that were not sent."""
-        return self.numbers[COUNT], bytes(self.data[: self.numbers[USED]])
+        used, count = divmod(self.numbers[HELD], 65536)
+        return count, bytes(self.data[:used])
 
     def close(self) -> None:
         """Unmaps it."""

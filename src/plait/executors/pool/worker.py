@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from plait.executors.pool.call import run_call
 from plait.executors.pool.hygiene import Hygiene
-from plait.executors.pool.page import COUNT, DATA, REVOKED_FROM, REVOKED_TO, STARTED, USED, Page
+from plait.executors.pool.page import DATA, HELD, REVOKED_FROM, REVOKED_TO, STARTED, Page
 from plait.executors.pool.wire import (
     DONE,
     FUNCTION,
@@ -41,12 +41,13 @@ from plait.executors.pool.wire import (
     send_files,
 )
 from plait.limits import BIG_BYTES, FLUSH_S, PAGE_BYTES
-from plait.serialize import NONE_BYTES, dump_error, load_function, loads
+from plait.serialize import dump_error, dump_plain, load_function, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ROOM = PAGE_BYTES - DATA
+_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _clock = time.monotonic
 
 
@@ -56,6 +57,10 @@ class Worker:
     def __init__(self, sock: socket.socket, page: Page) -> None:
         self.sock = sock
         self.page = page
+        self.numbers = page.numbers
+        self.data = page.data
+        self.used = 0  # bytes of outcomes in the page
+        self.count = 0  # and their number
         self.functions: dict[int, bytes | Callable[..., Any]] = {}
         self.hygiene: Hygiene | None = None
         self.left: float = float("inf")  # tasks until it is replaced
@@ -97,7 +102,7 @@ class Worker:
 
     def _tasks(self, items: list[Any], fds: list[int]) -> str:
         """Runs a batch; why the worker must be replaced, or an empty text."""
-        numbers = self.page.numbers
+        numbers = self.numbers
         functions = self.functions
         hygiene = self.hygiene
         assert hygiene is not None  # noqa: S101 - INIT is the first frame
@@ -125,7 +130,7 @@ class Worker:
                 else:
                     result = run_call(func, *call, in_thread=False)  # type: ignore[arg-type]
                 status = DONE
-                data = NONE_BYTES if result is None else dump_value(result)
+                data = dump_plain(result) if type(result) in _ATOMS else dump_value(result)
                 result = call = None
             except BaseException as error:  # noqa: BLE001 - boundary: whatever a task raises is its outcome
                 status = RAISED
@@ -153,15 +158,17 @@ class Worker:
         """Writes an outcome into the page; big ones go out by themselves."""
         if type(data) is bytes and len(data) < BIG_BYTES:
             record = encode((seq, status, data, None, start, end))
-            numbers = self.page.numbers
-            used = numbers[USED]
-            if used + len(record) > _ROOM:
+            used = self.used
+            following = used + len(record)
+            if following > _ROOM:
                 self._flush()
                 used = 0
-            if len(record) <= _ROOM:
-                self.page.data[used : used + len(record)] = record
-                numbers[COUNT] += 1
-                numbers[USED] = used + len(record)
+                following = len(record)
+            if following <= _ROOM:
+                self.data[used:following] = record
+                self.used = following
+                self.count += 1
+                self.numbers[HELD] = following << 16 | self.count
                 return
             self._send([_array(1) + record], OUTCOMES, [])
             return
@@ -173,12 +180,9 @@ class Worker:
         data.close()
 
     def _flush(self) -> None:
-        numbers = self.page.numbers
-        count = numbers[COUNT]
-        if count:
-            self._send([_array(count), self.page.data[: numbers[USED]]], OUTCOMES, [])
-            numbers[USED] = 0
-            numbers[COUNT] = 0
+        if self.count:
+            self._send([_array(self.count), self.data[: self.used]], OUTCOMES, [])
+            self.used = self.count = self.numbers[HELD] = 0
         self.flushed_s = _clock()
 
     def _send(self, parts: list[Any], kind: int, fds: list[int]) -> None:
