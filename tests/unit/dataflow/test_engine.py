@@ -369,7 +369,7 @@ def test_a_cancel_is_stronger_than_a_failure(bench):
 
 
 # ------------------------------------------------------------------ long and wide graphs
-DEEP = 100_000
+DEEP = 100_000  # a recursion would end at 1,000
 
 
 def chain(bench, length=DEEP) -> list[Task]:
