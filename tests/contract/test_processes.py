@@ -1,0 +1,20 @@
+"""The process executor and the contract of executors."""
+
+from __future__ import annotations
+
+import pytest
+
+from plait import ProcessPoolExecutor
+
+pytest.register_assert_rewrite("plait.testing.crash_matrix", "plait.testing.executor_contract")
+
+from plait.testing.crash_matrix import CrashMatrixOfProcesses
+
+
+class Processes:
+    def make_executor(self, workers=2, **options):
+        return ProcessPoolExecutor(max_workers=workers, **options)
+
+
+class TestCrashes(Processes, CrashMatrixOfProcesses):
+    pass
