@@ -96,13 +96,10 @@ class Meter:
     def look(self, now_s: float) -> Progress:
         """How far the run is now."""
         counts: Mapping[str, Mapping[int, int]] = self._kernel.app_counts
-        launched = sum(c.get(LAUNCHED, 0) for c in counts.values())
-        share = min(1.0, self._places() / launched) if launched else 0.0
+        running_of = _share({name: c.get(LAUNCHED, 0) for name, c in counts.items()}, self._places())
         rows = []
         for name, c in counts.items():
-            given = c.get(LAUNCHED, 0)
-            # Nobody knows which of the tasks in a queue run. With more of them than workers, each app is shown with its share.
-            running = min(given, max(1, round(given * share))) if given else 0
+            given, running = c.get(LAUNCHED, 0), running_of[name]
             waiting = c.get(PENDING, 0) + c.get(JOINING, 0) + given - running
             done = c.get(EXEC_DONE, 0) + c.get(MEMO_DONE, 0)
             failed, other = c.get(FAILED, 0), c.get(DEP_FAIL, 0) + c.get(CANCELLED, 0)
@@ -118,8 +115,8 @@ class Meter:
         )
         return Progress(now_s - self._start_s, total, tuple(rows))
 
-    def _places(self) -> float:
-        """Tasks that can run at once, as far as the executors say."""
+    def _places(self) -> int | None:
+        """Tasks that can run at once; None when the executors do not say."""
         executors = getattr(self._kernel, "executors", None) or {}
         places = 0
         for label, executor in list(executors.items()):
@@ -128,8 +125,8 @@ class Meter:
             try:
                 places += executor.status().workers
             except Exception:  # noqa: BLE001 - a display never fails because of a plug-in
-                return float("inf")
-        return places or float("inf")
+                return None
+        return places or None
 
     def _rate(self, name: str, now_s: float, ended: int) -> float | None:
         """Tasks per second within the window; before the first end there is none."""
@@ -144,3 +141,17 @@ class Meter:
         if ended <= 0 or now_s <= then_s:
             return None
         return max(0, ended - before) / (now_s - then_s)
+
+
+def _share(launched: dict[str, int], places: int | None) -> dict[str, int]:
+    """How many of each app's launched tasks run.
+
+    Nobody knows which of the tasks in a queue do. With more of them than places, each app is shown with its share; the sum is right.
+    """
+    total = sum(launched.values())
+    if places is None or total <= places:
+        return launched
+    shares = {name: divmod(count * places, total) for name, count in launched.items()}
+    left = places - sum(whole for whole, _ in shares.values())
+    favoured = set(sorted(shares, key=lambda name: -shares[name][1])[:left])
+    return {name: whole + (name in favoured) for name, (whole, _) in shares.items()}

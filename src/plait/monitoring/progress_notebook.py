@@ -6,7 +6,7 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from plait.model.units import format_duration
-from plait.monitoring.progress_plain import rate_text
+from plait.monitoring.progress_plain import left_text, rate_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,10 @@ def _show_with_ipython(text: str) -> Any:
 
 def html_of(progress: Progress) -> str:
     """The table."""
-    head = "".join(f"<th style='text-align:right'>{name}</th>" for name in ("", "waiting", "running", "done", "failed", "rate", "left"))
+    head = "".join(
+        f"<th style='text-align:right'>{name}</th>"
+        for name in ("", "waiting", "running", "done", "failed", "rate", "left")
+    )
     rows = [*progress.apps, progress.total] if len(progress.apps) > 1 else list(progress.apps)
     body = "".join(_row(row) for row in rows)
     return (
@@ -94,7 +97,7 @@ def _row(row: Row) -> str:
         f"{row.done:,}",
         f"<b style='color:#c0392b'>{row.failed:,}</b>" if row.failed else "0",
         rate_text(row.rate) if row.rate and row.unfinished else "",
-        format_duration(row.eta_s) if row.eta_s is not None else "",
+        left_text(row.eta_s) if row.eta_s is not None else "",
     ]
     right = "".join(f"<td style='text-align:right'>{cell}</td>" for cell in cells)
     return f"<tr><td style='text-align:left'>{html.escape(row.name)}</td>{right}</tr>"

@@ -43,7 +43,7 @@ class PlainProgress:
 
 
 def line_of(progress: Progress) -> str:
-    """``plait 12.3 s: 120 of 500 done, 2 failed, 4 running, 374 waiting; 24/s, about 16.0 s left; now: simulate()``."""
+    """``plait 12.3 s: 120 of 500 done, 2 failed, 4 running, 374 waiting; 24/s, about 16 s left; now: simulate()``."""
     total = progress.total
     parts = [f"{total.done} of {total.total} done"]
     parts += [
@@ -60,7 +60,7 @@ def line_of(progress: Progress) -> str:
     if total.rate and total.unfinished:
         text += f"; {rate_text(total.rate)}"
     if total.eta_s is not None:
-        text += f", about {format_duration(total.eta_s)} left"
+        text += f", about {left_text(total.eta_s)} left"
     busy: list[Row] = sorted((r for r in progress.apps if r.running), key=lambda r: -r.running)
     if busy:
         text += f"; now: {', '.join(r.name + '()' for r in busy[:3])}"
@@ -69,8 +69,13 @@ def line_of(progress: Progress) -> str:
 
 def rate_text(rate: float) -> str:
     """``1,234/s``, ``3.5/s``, ``12/min``."""
-    if rate >= 10:  # noqa: PLR2004 - digits that mean something
+    if rate >= 10:
         return f"{rate:,.0f}/s"
     if rate >= 1:
         return f"{rate:.1f}/s"
     return f"{rate * 60:.1f}/min"
+
+
+def left_text(seconds: float) -> str:
+    """A guess, so without fractions: ``4 s``, ``2m05s``."""
+    return f"{max(1, round(seconds))} s" if seconds < 60 else format_duration(seconds)

@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, TextIO
 
 from plait.model.units import format_duration
-from plait.monitoring.progress_plain import rate_text
+from plait.monitoring.progress_plain import left_text, rate_text
 
 if TYPE_CHECKING:
     from plait.monitoring.progress import Progress, Row
@@ -245,13 +245,15 @@ def _table(progress: Progress, width: int, height: int) -> Any:
         name = f"{len(progress.apps)} apps, {format_duration(progress.elapsed_s)}" if is_total else row.name
         table.add_row(
             Text(name, style="bold" if is_total else ""),
-            ProgressBar(total=max(1, row.total), completed=row.ended, finished_style="green" if not row.failed else "red"),
+            ProgressBar(
+                total=max(1, row.total), completed=row.ended, finished_style="green" if not row.failed else "red"
+            ),
             f"{row.waiting:,}",
             Text(f"{row.running:,}", style="cyan" if row.running else "dim"),
             Text(f"{row.done:,}", style="green" if row.done else "dim"),
             Text(f"{row.failed:,}", style="bold red" if row.failed else "dim"),
             rate_text(row.rate) if row.rate and row.unfinished else "",
-            format_duration(row.eta_s) if row.eta_s is not None else "",
+            left_text(row.eta_s) if row.eta_s is not None else "",
             style="" if row.unfinished or is_total else "dim",
         )
     return table
