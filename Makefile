@@ -15,7 +15,7 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready ## a real workflow on this machine, with a live display and a report (under a minute)
-	$(BIN)/plait run examples/demo.py
+	$(BIN)/plait run --report demo-report.html examples/demo.py
 
 test: $(VENV)/.ready-dev debian ## everything that CI checks: lint, types, all tests, documentation
 	@$(MAKE) --no-print-directory --keep-going lint types docs tests
