@@ -219,6 +219,10 @@ class UnsupportedFeatureError(PlaitError):
         return f"{text}. Please check executor {self.target_executor}" if self.target_executor else text
 
 
+class UnknownExecutor(PlaitError, ValueError):
+    """An app names an executor that the run does not have."""
+
+
 class InvalidResourceSpecification(PlaitError):
     """A task asks for resources that cannot be given."""
 

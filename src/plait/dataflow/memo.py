@@ -67,6 +67,9 @@ class Memoizer(ABC):
     ``ignore_for_cache``, ``hashsum`` and ``app_fu``.
     """
 
+    #: Whether it is asked about tasks of apps without ``cache=True`` as well.
+    every_task = False
+
     @abstractmethod
     def start(self, *, run_dir: str, config_run_dir: str) -> None:
         """Called once, before the first task.

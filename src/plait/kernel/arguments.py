@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from plait.errors import InvalidResourceSpecification
 from plait.futures import AppFuture, DataFuture
 from plait.model.files import File, as_file
-from plait.model.resources import DEFAULT, parse_resources
 from plait.model.units import parse_duration
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def _read_specification(task: Task, spec: Any) -> None:
         raise InvalidResourceSpecification({"parsl_resource_specification"}, f"expected a dictionary, not {spec!r}")
     details = task.more()
     details.spec = dict(spec)
-    details.resources, walltime_s = parse_resources(spec, task.app.resources or DEFAULT)
+    details.resources, walltime_s = task.owner.read_specification(task, spec)
     if walltime_s is not None:
         details.walltime_s = walltime_s
 

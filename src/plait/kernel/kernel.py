@@ -36,7 +36,7 @@ from plait.kernel.arguments import RESERVED, choose_stream_names, read_reserved,
 from plait.kernel.lifecycle import Lifecycle
 from plait.limits import SCAN_DEPTH
 from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASK_JOINING, TASK_SUBMITTED
-from plait.model.resources import DEFAULT
+from plait.model.resources import DEFAULT, parse_resources
 from plait.model.task import CANCELLED, EXEC_DONE, FINAL_STATES, JOINING, LAUNCHED, MEMO_DONE, PENDING, AppSpec, Task
 from plait.model.files import File
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from plait.config import Config
     from plait.executors.base import Executor
+    from plait.model.resources import Resources
 
 _monotonic = time.monotonic
 _VALIDATE = bool(os.environ.get("PLAIT_VALIDATE"))
@@ -66,12 +67,16 @@ class DataFlowKernel(Lifecycle):
         cleanup_called: whether the run is over.
     """
 
+    #: Refusals of a call that are to be the outcome of its task, for those whose users look for them in the future.
+    refusals_in_futures: tuple[type[Exception], ...] = ()
+
     def __init__(self, config: Config) -> None:
         self._lock = threading.Lock()
         self._engine = Engine(retries=config.retries, max_losses=config.max_losses, keep=not config.garbage_collect)
         self._resolver = config.dependency_resolver
         self._deep = config.dependency_resolver is DEEP_DEPENDENCY_RESOLVER
         self.memoizer = config.memoizer or BasicMemoizer()
+        self._memo_all = self.memoizer.every_task
         self._specs: dict[Any, AppSpec] = {}
         self._failures: dict[tuple[str, str], list[int]] = {}  # (error, app) -> tasks, the first few
         super().__init__(config)
@@ -123,11 +128,15 @@ class DataFlowKernel(Lifecycle):
 
     def _call(self, task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         spec = task.app
-        if kwargs.keys() & RESERVED or spec.reserved_defaults:
-            kwargs = task.kwargs = read_reserved(task, kwargs)
-        refuse_remote_files(args)
-        refuse_remote_files(kwargs.values())
-        self._candidates(task)  # refuses what can never be given
+        refusal: Exception | None = None
+        try:
+            if kwargs.keys() & RESERVED or spec.reserved_defaults:
+                kwargs = task.kwargs = read_reserved(task, kwargs)
+            refuse_remote_files(args)
+            refuse_remote_files(kwargs.values())
+            self._candidates(task)  # refuses what can never be given
+        except self.refusals_in_futures as error:
+            refusal = error
         futures = self._futures_of(args, kwargs)
         parents, others = self._sort_futures(futures)
         effects = Effects()
@@ -141,7 +150,10 @@ class DataFlowKernel(Lifecycle):
             depends = sorted({parent.id for parent in parents})
             self._emit((TASK_SUBMITTED, task.submit_s, task.id, spec.name, depends) if depends else (TASK_SUBMITTED, task.submit_s, task.id, spec.name))
         details = task.details
-        if details is not None and (details.stdout is not None or details.stderr is not None):
+        if refusal is not None:
+            with self._lock:
+                self._engine.fail_launch(task, refusal, effects)
+        elif details is not None and (details.stdout is not None or details.stderr is not None):
             try:
                 choose_stream_names(task, self._autopath)
             except Exception as error:  # noqa: BLE001 - std_autopath is the user's
@@ -153,6 +165,14 @@ class DataFlowKernel(Lifecycle):
         for other in others:
             other.add_done_callback(lambda _: self._dependency_done(task))
         self._apply(effects)
+
+    def read_specification(self, task: Task, spec: dict[str, Any]) -> tuple[Resources, float | None]:
+        """What ``parsl_resource_specification`` asks for: the resources, and the walltime in seconds if there is one.
+
+        Raises:
+            InvalidResourceSpecification: it cannot be understood.
+        """
+        return parse_resources(spec, task.app.resources or DEFAULT)
 
     def map_calls(self, spec: AppSpec, calls: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[AppFuture[Any]]:
         """Submits many calls of an app as one batch."""
@@ -282,7 +302,7 @@ class DataFlowKernel(Lifecycle):
                 task.depends = None
             if task.app.kind == "lift" and self._lift_here(task, effects):
                 return
-            if task.app.cache and self._from_memo(task, effects):
+            if (task.app.cache or self._memo_all) and self._from_memo(task, effects):
                 return
             candidates = self._candidates(task)
         except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
@@ -323,7 +343,7 @@ class DataFlowKernel(Lifecycle):
         return True
 
     def _from_memo(self, task: Task, effects: Effects) -> bool:
-        known = self.memoizer.check_memo(TaskRecord(task))
+        known = self.memoizer.check_memo(self.task_record(task))
         if known is None:
             return False
         error = known.exception()
@@ -367,7 +387,7 @@ class DataFlowKernel(Lifecycle):
         final = isinstance(error, JoinError)
         if handler is not None and task.app.retry is None and task.state == LAUNCHED and task.attempt == attempt:
             try:
-                cost = handler(error, TaskRecord(task))
+                cost = handler(error, self.task_record(task))
             except Exception as raised:  # noqa: BLE001 - the user's handler: its error becomes the task's
                 raised.__context__ = error
                 error, final = raised, True
@@ -474,7 +494,7 @@ class DataFlowKernel(Lifecycle):
         """Sets the future of a task that ended, and what hangs on it."""
         task.end_s = now_s
         state = task.state
-        if task.app.cache and state != MEMO_DONE and state != CANCELLED:
+        if (task.app.cache or self._memo_all) and state != MEMO_DONE and state != CANCELLED:
             self._memoize(task, result, error)
         if (state != EXEC_DONE or task.app.kind == "join") and self._emit is not None:
             self._note_end(task, error, now_s)
@@ -493,9 +513,9 @@ class DataFlowKernel(Lifecycle):
     def _memoize(self, task: Task, result: Any, error: BaseException | None) -> None:
         try:
             if error is None:
-                self.memoizer.update_memo_result(TaskRecord(task), result)
+                self.memoizer.update_memo_result(self.task_record(task), result)
             else:
-                self.memoizer.update_memo_exception(TaskRecord(task), error)
+                self.memoizer.update_memo_exception(self.task_record(task), error)
         except Exception:
             self._logger.exception("the memoizer failed for %s; its result is not remembered", task)
 

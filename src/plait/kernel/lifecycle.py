@@ -21,7 +21,7 @@ from plait._util.dirs import make_numbered_dir
 from plait._util.timers import Timers
 from plait.clock import SystemClock
 from plait.dataflow.engine import Effects
-from plait.errors import ConfigurationError, InvalidResourceSpecification, NoDataFlowKernelError
+from plait.errors import ConfigurationError, InvalidResourceSpecification, NoDataFlowKernelError, UnknownExecutor
 from plait.executors.base import ExecutorContext
 from plait.executors.threads import ThreadPoolExecutor
 from plait.ids import new_run_id
@@ -56,7 +56,7 @@ class Lifecycle:
         self.config = config
         self.run_id = new_run_id()
         self.cleanup_called = False
-        self.executors: dict[str, Executor] = {}
+        self._executors: dict[str, Executor] = {}
         self.on_cleanup: list[Callable[[], None]] = []
         self._logger = logging.getLogger("plait")
         self._pid = os.getpid()
@@ -66,7 +66,7 @@ class Lifecycle:
         self._run_dir: str | None = None
         self._run_dir_lock = threading.Lock()
         self._wall_offset_s = time.time() - time.monotonic()
-        self._log_handler: logging.Handler | None = None
+        self._close_log: Callable[[], None] = _nothing
         self._emit: Callable[[tuple[Any, ...]], None] | None = None
         self._stream: Any = None
         self._progress: Any = None
@@ -99,6 +99,15 @@ class Lifecycle:
         from plait.monitoring.journal import EventStream, Journal
 
         directory = self.run_dir
+        self._close_log = self._open_log(directory)
+        self._stream = EventStream([Journal(directory)])
+        self._emit = self._stream.emit
+        self._emit((RUN_STARTED, time.monotonic(), time.time(), self.run_id, SCHEMA_VERSION, _version(), platform.python_version(),
+                    platform.node(), os.getpid(), script_name(), [e.label for e in self.config.executors]))  # fmt: skip
+        self._logger.info("run %s in %s: plait %s, Python %s, %s", self.run_id, directory, _version(), platform.python_version(), self.config)
+
+    def _open_log(self, directory: str) -> Callable[[], None]:
+        """Begins to write the log of the run; the returned function ends it."""
         handler = logging.FileHandler(os.path.join(directory, "plait.log"))
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         handler.setLevel(logging.INFO)
@@ -106,12 +115,12 @@ class Lifecycle:
         self._logger.addHandler(handler)
         if self._logger.level == logging.NOTSET:
             self._logger.setLevel(logging.INFO)
-        self._log_handler = handler
-        self._stream = EventStream([Journal(directory)])
-        self._emit = self._stream.emit
-        self._emit((RUN_STARTED, time.monotonic(), time.time(), self.run_id, SCHEMA_VERSION, _version(), platform.python_version(),
-                    platform.node(), os.getpid(), script_name(), [e.label for e in self.config.executors]))  # fmt: skip
-        self._logger.info("run %s in %s: plait %s, Python %s, %s", self.run_id, directory, _version(), platform.python_version(), self.config)
+
+        def close() -> None:
+            self._logger.removeHandler(handler)
+            handler.close()
+
+        return close
 
     def _start_progress(self) -> None:
         if self.config.progress is False:
@@ -129,17 +138,17 @@ class Lifecycle:
         """
         for executor in executors:
             self._add(executor)
-        usable = [executor for label, executor in self.executors.items() if label != INTERNAL]
-        self._only = usable[0] if len(usable) == 1 else None
+        usable = [executor for label, executor in self._executors.items() if label != INTERNAL]
+        self._only = usable[0] if len(usable) == 1 and not self.memoizer.every_task else None
 
     def _add(self, executor: Executor) -> None:
-        if executor.label in self.executors:
+        if executor.label in self._executors:
             raise ConfigurationError(f"executor {executor!r}: the label {executor.label!r} is taken")
         if getattr(executor, "_kernel_id", None) is not None:
             raise ConfigurationError(f"executor {executor!r} is in use by another kernel; make a new one")
         log_dir = self._log_dir if self.config.initialize_logging else None
         executor.start(ExecutorContext(self.deliver, self._emit, log_dir, SystemClock()))  # type: ignore[attr-defined]
-        self.executors[executor.label] = executor
+        self._executors[executor.label] = executor
 
     # ------------------------------------------------------------------ places and times
     @property
@@ -177,6 +186,11 @@ class Lifecycle:
         return self.default_std_autopath(task, kind) if chosen is None else chosen(self.task_record(task), kind)  # type: ignore[attr-defined]
 
     # ------------------------------------------------------------------ looking
+    @property
+    def executors(self) -> dict[str, Any]:
+        """The executors by label, the one for the run's own tasks included."""
+        return dict(self._executors)
+
     @property
     def task_count(self) -> int:
         """Number of tasks submitted so far."""
@@ -227,22 +241,22 @@ class Lifecycle:
         """The executors that may run a task.
 
         Raises:
-            ValueError: a label that no executor has.
+            UnknownExecutor: a label that no executor has.
             InvalidResourceSpecification: no executor can ever give what the task asks for.
         """
         spec = task.app
         details = task.details
         resources = details.resources if details is not None and details.resources is not None else spec.resources
         if spec.kind == "join":
-            return [self.executors[INTERNAL]]
+            return [self._executors[INTERNAL]]
         if spec.executors is None:
-            candidates = [self._only] if self._only is not None else [e for label, e in self.executors.items() if label != INTERNAL]
+            candidates = [self._only] if self._only is not None else [e for label, e in self._executors.items() if label != INTERNAL]
         else:
-            unknown = [label for label in spec.executors if label not in self.executors]
+            unknown = [label for label in spec.executors if label not in self._executors]
             if unknown or not spec.executors:
-                known = ", ".join(repr(label) for label in self.executors if label != INTERNAL)
-                raise ValueError(f"app {spec.name}: executors={list(spec.executors)!r}: expected some of {known}")
-            candidates = [self.executors[label] for label in spec.executors]
+                known = ", ".join(repr(label) for label in self._executors if label != INTERNAL)
+                raise UnknownExecutor(f"app {spec.name}: executors={list(spec.executors)!r}: expected some of {known}")
+            candidates = [self._executors[label] for label in spec.executors]
         if resources is None or resources == DEFAULT:
             return candidates  # type: ignore[return-value]
         refusal: InvalidResourceSpecification | None = None
@@ -300,7 +314,7 @@ class Lifecycle:
             self._closing = True
         steps: list[Callable[[], object]] = [
             self._give_up_tasks,
-            *(lambda e=e: e.shutdown(max(0.05, deadline_s - time.monotonic())) for e in self.executors.values()),
+            *(lambda e=e: e.shutdown(max(0.05, deadline_s - time.monotonic())) for e in self._executors.values()),
             lambda: self._give_up_tasks(everything=True),
             self._timers.stop,
             self.memoizer.close,
@@ -344,10 +358,8 @@ class Lifecycle:
         if self._stream is not None:
             self._emit_end(sentence)
             self._stream.close()
-        if self._log_handler is not None:
-            self._logger.removeHandler(self._log_handler)
-            self._log_handler.close()
-            self._log_handler = None
+        close, self._close_log = self._close_log, _nothing
+        close()
 
     def _emit_end(self, sentence: str) -> None:
         if self._emit is not None:
@@ -365,6 +377,10 @@ class Lifecycle:
             self._logger.warning(message)
             print(message, file=sys.stderr)
         self.cleanup()
+
+
+def _nothing() -> None:
+    """Nothing to do."""
 
 
 def _getitem(value: Any, key: Any) -> Any:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait.config import Config
 from plait.errors import ConfigurationError, NoDataFlowKernelError
 from plait.kernel.kernel import DataFlowKernel
 from plait.model.task import FINAL_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _lock = threading.RLock()
 
@@ -23,16 +26,17 @@ class DataFlowKernelLoader:
     auto_load = True
 
     @classmethod
-    def load(cls, config: Config | None = None) -> DataFlowKernel:
+    def load(cls, config: Config | None = None, make: Callable[[Any], DataFlowKernel] | None = None) -> DataFlowKernel:
         """Starts a run and makes it the one that apps use.
 
         Args:
             config: how it is to be done; None for the defaults.
+            make: makes the kernel of the configuration, where it is a kernel of one's own, with a configuration of one's own.
 
         Raises:
             ConfigurationError: another run is loaded, or the configuration cannot work.
         """
-        if config is not None and not isinstance(config, Config):
+        if make is None and config is not None and not isinstance(config, Config):
             raise ConfigurationError(f"plait.load({config!r}): expected a plait.Config or nothing")
         with _lock:
             current = cls.current()
@@ -44,11 +48,11 @@ class DataFlowKernelLoader:
                     )
                 current.cleanup()
             cls._automatic = False
-            return cls._start(config or Config())
+            return cls._start(config or Config()) if make is None else cls._start(config, make)
 
     @classmethod
-    def _start(cls, config: Config) -> DataFlowKernel:
-        kernel = DataFlowKernel(config)
+    def _start(cls, config: Any, make: Callable[[Any], DataFlowKernel] = DataFlowKernel) -> DataFlowKernel:
+        kernel = make(config)
         kernel.on_cleanup.append(lambda: cls._forget(kernel))
         cls._kernel = kernel
         return kernel
