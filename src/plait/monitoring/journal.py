@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plait.limits import JOURNAL_FILE_BYTES, JOURNAL_FLUSH_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from plait.model.events import Event, EventTuple
     from plait.monitoring.base import EventSink
@@ -69,7 +69,7 @@ class EventStream:
             batch = []
             try:
                 for _ in range(_BATCH):
-                    batch.append(events.popleft())
+                    batch.append(events.popleft())  # noqa: PERF401 - others append meanwhile
             except IndexError:
                 pass
             for sink in list(self._sinks):
@@ -77,11 +77,13 @@ class EventStream:
                     sink.write(batch)
                 except Exception:
                     self._sinks.remove(sink)
-                    _logger.exception("%s cannot go on and is switched off; tasks are not affected", type(sink).__name__)
+                    _logger.exception(
+                        "%s cannot go on and is switched off; tasks are not affected", type(sink).__name__
+                    )
 
 
 class Journal:
-    """Writes events into files of a directory: ``journal.plj``, then ``journal-001.plj`` …"""
+    """Writes events into files of a directory: ``journal.plj``, then ``journal-001.plj`` and so on."""
 
     def __init__(self, directory: str, file_bytes: int = JOURNAL_FILE_BYTES) -> None:
         import msgspec
@@ -104,7 +106,9 @@ class Journal:
             while data:
                 data = data[os.write(self._fd, data) :]
         except OSError as error:
-            _logger.warning("the journal in %s cannot be written any more (%s); the run goes on without it", self._directory, error)
+            _logger.warning(
+                "the journal in %s cannot be written any more (%s); the run goes on without it", self._directory, error
+            )
             self.close()
             return
         self._written += len(body)
@@ -148,25 +152,67 @@ def read_frames(path: str) -> Iterator[bytes]:
             yield body
 
 
+def edge_frames(directory: str) -> Iterator[bytes]:
+    """The bodies of a journal's first and last whole frame; what lies between is passed over, not read."""
+    files = journal_files(directory)
+    for path, last in ((files[:1], False), (files[-1:], True)):
+        for name in path:
+            yield from _edge_frame(name, last=last)
+
+
+def _edge_frame(path: str, *, last: bool) -> Iterator[bytes]:
+    place: tuple[int, int, int] | None = None  # where the body begins, its length, its checksum
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if file.read(len(MAGIC)) != MAGIC:
+            return
+        while (place is None or last) and len(head := file.read(_HEAD.size)) == _HEAD.size:
+            length, checksum = _HEAD.unpack(head)
+            if file.tell() + length > size:
+                break
+            place = (file.tell(), length, checksum)
+            file.seek(length, os.SEEK_CUR)
+        if place is None:
+            return
+        file.seek(place[0])
+        body = file.read(place[1])
+    if zlib.crc32(body) == place[2]:
+        yield body
+
+
 def read_journal(directory: str) -> Iterator[Event]:
     """The events of a run, live or ended in whatever way.
 
     Events of a newer plait that this one does not know are left out.
     """
+    decode = decoder()
+    for path in journal_files(directory):
+        for body in read_frames(path):
+            yield from decode(body)
+
+
+def decoder() -> Callable[[bytes], list[Event]]:
+    """Makes the events of a frame's body; leaves out those that this plait does not know."""
     import msgspec
 
     from plait.model.events import AnyEvent
 
-    decode: Any = msgspec.msgpack.Decoder(list[AnyEvent]).decode
+    whole: Any = msgspec.msgpack.Decoder(list[AnyEvent]).decode
     raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-    one = msgspec.msgpack.Decoder(AnyEvent).decode
-    for path in journal_files(directory):
-        for body in read_frames(path):
+    one: Any = msgspec.msgpack.Decoder(AnyEvent).decode
+
+    def decode(body: bytes) -> list[Event]:
+        try:
+            events: list[Event] = whole(body)
+            return events
+        except msgspec.ValidationError:
+            pass
+        known: list[Event] = []
+        for part in raw(body):
             try:
-                yield from decode(body)
+                known.append(one(part))
             except msgspec.ValidationError:
-                for part in raw(body):
-                    try:
-                        yield one(part)
-                    except msgspec.ValidationError:
-                        continue
+                continue
+        return known
+
+    return decode

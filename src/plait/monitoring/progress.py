@@ -133,7 +133,9 @@ class Meter:
         history = self._history.get(name)
         if history is None:
             history = self._history[name] = deque([(self._start_s, 0)])
-        while len(history) > 1 and history[1][0] <= now_s - WINDOW_S:
+        while len(history) > 1 and (
+            history[1][0] <= now_s - WINDOW_S or history[1][1] == 0
+        ):  # not from before it began
             history.popleft()
         then_s, before = history[0]
         if now_s - history[-1][0] >= WINDOW_S / _SAMPLES:
