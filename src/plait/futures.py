@@ -59,31 +59,33 @@ class PlaitFuture(Future[R]):
         self._waiting: list[Any] | None = None
         self._cbs: list[Callable[[Any], object]] | None = None
 
-    # -- what the standard library reaches for
-    @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]
-        condition = self._cond
-        if condition is None:
-            made = threading.Condition()  # outside of the lock: making objects may run finalizers, and those may set futures
-            with _making:
-                condition = self._cond
-                if condition is None:
-                    condition = self._cond = made
-        return condition
+    # -- what the standard library reaches for; type checkers see the attributes of its own class
+    if not TYPE_CHECKING:
 
-    @property
-    def _waiters(self) -> list[Any]:  # type: ignore[override]
-        if self._waiting is None:
-            self._waiting = []
-        return self._waiting
+        @property
+        def _condition(self) -> threading.Condition:
+            condition = self._cond
+            if condition is None:
+                made = threading.Condition()  # outside of the lock: making objects may run finalizers, and those may set futures
+                with _making:
+                    condition = self._cond
+                    if condition is None:
+                        condition = self._cond = made
+            return condition
 
-    @_waiters.setter
-    def _waiters(self, waiters: list[Any]) -> None:  # pyright: ignore
-        self._waiting = waiters
+        @property
+        def _waiters(self) -> list[Any]:
+            if self._waiting is None:
+                self._waiting = []
+            return self._waiting
 
-    @property
-    def _done_callbacks(self) -> list[Callable[[Any], object]]:  # type: ignore[override]
-        return self._cbs or []
+        @_waiters.setter
+        def _waiters(self, waiters: list[Any]) -> None:
+            self._waiting = waiters
+
+        @property
+        def _done_callbacks(self) -> list[Callable[[Any], object]]:
+            return self._cbs or []
 
     # -- reading
     def done(self) -> bool:
@@ -352,10 +354,12 @@ class LiftedFuture(AppFuture[Any]):
             self._task.owner.start_lifted(self._task)
         return self
 
-    @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]
-        self.start()
-        return PlaitFuture._condition.fget(self)  # type: ignore[attr-defined,no-any-return]
+    if not TYPE_CHECKING:
+
+        @property
+        def _condition(self) -> threading.Condition:
+            self.start()
+            return PlaitFuture._condition.fget(self)
 
     def _block(self, timeout: float | None) -> None:
         self.start()

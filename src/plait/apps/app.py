@@ -18,6 +18,8 @@ from plait.model.task import AppSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from typing_extensions import Self
+
     from plait.futures import AppFuture
     from plait.kernel.kernel import DataFlowKernel
 
@@ -25,7 +27,21 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 #: What `App.options` and the decorators take beside the names of the field.
-OPTIONS = frozenset({"cores", "memory", "gpus", "priority", "walltime", "retries", "max_losses", "executors", "cache", "ignore_for_cache", "label"})
+OPTIONS = frozenset(
+    {
+        "cores",
+        "memory",
+        "gpus",
+        "priority",
+        "walltime",
+        "retries",
+        "max_losses",
+        "executors",
+        "cache",
+        "ignore_for_cache",
+        "label",
+    }
+)
 
 
 class App(Generic[P, R]):
@@ -46,7 +62,7 @@ class App(Generic[P, R]):
         func: Callable[..., Any],
         data_flow_kernel: DataFlowKernel | None = None,
         executors: str | Sequence[str] = "all",
-        cache: bool = False,  # noqa: FBT001, FBT002 - the order that users know
+        cache: bool = False,
         ignore_for_cache: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
@@ -54,10 +70,17 @@ class App(Generic[P, R]):
             raise ConfigurationError(f"{self.kind}_app: expected a function, not {func!r}")
         if inspect.iscoroutinefunction(func) or inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
             what = "a generator" if inspect.isgeneratorfunction(func) else "an async function"
-            raise ConfigurationError(f"{self.kind}_app: {_name(func)}() is {what}; an app's function must return its result")
+            raise ConfigurationError(
+                f"{self.kind}_app: {_name(func)}() is {what}; an app's function must return its result"
+            )
         self.func = func
         self.data_flow_kernel = data_flow_kernel
-        self.options_given: dict[str, Any] = {**options, "executors": executors, "cache": cache, "ignore_for_cache": ignore_for_cache}
+        self.options_given: dict[str, Any] = {
+            **options,
+            "executors": executors,
+            "cache": cache,
+            "ignore_for_cache": ignore_for_cache,
+        }
         functools.update_wrapper(self, func)
         if not hasattr(self, "__name__"):
             self.__name__ = _name(func)
@@ -99,9 +122,16 @@ class App(Generic[P, R]):
         given = {**self.options_given, **options}
         twin: App[P, R] = type(self)(self.func, self.data_flow_kernel, **given)
         twin.spec.blob = self.spec.blob
-        if key is not None and len(self._variants) < 1000:  # noqa: PLR2004 - options computed anew for each call need not stay
+        if key is not None and len(self._variants) < 1000:
             self._variants[key] = twin
         return twin
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+        @overload
+        def __get__(self, instance: object, owner: type | None = None) -> Callable[..., AppFuture[R]]: ...
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method: the instance becomes the first argument."""
@@ -110,7 +140,11 @@ class App(Generic[P, R]):
     def __reduce__(self) -> Any:
         module = sys.modules.get(getattr(self, "__module__", "") or "")
         name = getattr(self, "__qualname__", "")
-        if module is not None and module.__name__ not in {"__main__", "__mp_main__"} and getattr(module, name, None) is self:
+        if (
+            module is not None
+            and module.__name__ not in {"__main__", "__mp_main__"}
+            and getattr(module, name, None) is self
+        ):
             return name
         return _rebuild, (type(self), self.func, self.options_given)
 
@@ -147,8 +181,12 @@ def _spec(func: Callable[..., Any], kind: str, options: Mapping[str, Any]) -> Ap
     unknown = set(options) - OPTIONS
     name = _name(func)
     if unknown:
-        raise ConfigurationError(f"{name}: unknown option {', '.join(sorted(unknown))}; expected some of {', '.join(sorted(OPTIONS))}")
-    wanted = {key: options[key] for key in ("cores", "memory", "gpus", "priority", "walltime") if options.get(key) is not None}
+        raise ConfigurationError(
+            f"{name}: unknown option {', '.join(sorted(unknown))}; expected some of {', '.join(sorted(OPTIONS))}"
+        )
+    wanted = {
+        key: options[key] for key in ("cores", "memory", "gpus", "priority", "walltime") if options.get(key) is not None
+    }
     resources, walltime_s = parse_resources(wanted)
     accepts, defaults = _reserved_of(func)
     losses = options.get("max_losses")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from plait.apps.app import App, BashApp, JoinApp, PythonApp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
+    from plait.futures import AppFuture
     from plait.kernel.kernel import DataFlowKernel
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S")
+K = TypeVar("K")
 
 
 @overload
@@ -30,7 +33,7 @@ def python_app(
 def python_app(
     function: Callable[..., Any] | None = None,
     data_flow_kernel: DataFlowKernel | None = None,
-    cache: bool = False,  # noqa: FBT001, FBT002 - the order that users know
+    cache: bool = False,
     executors: str | Sequence[str] = "all",
     ignore_for_cache: Sequence[str] | None = None,
     **options: Any,
@@ -67,7 +70,7 @@ def bash_app(
 def bash_app(
     function: Callable[..., str] | None = None,
     data_flow_kernel: DataFlowKernel | None = None,
-    cache: bool = False,  # noqa: FBT001, FBT002 - the order that users know
+    cache: bool = False,
     executors: str | Sequence[str] = "all",
     ignore_for_cache: Sequence[str] | None = None,
     **options: Any,
@@ -79,10 +82,39 @@ def bash_app(
     return _decorate(BashApp, function, data_flow_kernel, cache, executors, ignore_for_cache, options)
 
 
+class _JoinDecorator(Protocol):
+    """The result of a join app is that of the futures it returns; of containers in containers the type is not known."""
+
+    @overload
+    def __call__(self, function: Callable[P, Future[R]], /) -> App[P, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, list[AppFuture[R]]] | Callable[P, list[Future[R]]], /
+    ) -> App[P, list[R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, tuple[Future[R], Future[S]]], /) -> App[P, tuple[R, S]]: ...
+    @overload
+    def __call__(self, function: Callable[P, tuple[Future[R], ...]], /) -> App[P, tuple[R, ...]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, dict[K, AppFuture[R]]] | Callable[P, dict[K, Future[R]]], /
+    ) -> App[P, dict[K, R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Any], /) -> App[P, Any]: ...
+
+
 @overload
 def join_app(function: Callable[P, Future[R]], /) -> App[P, R]: ...
 @overload
-def join_app(function: Callable[P, list[Future[R]]], /) -> App[P, list[R]]: ...
+def join_app(function: Callable[P, list[AppFuture[R]]] | Callable[P, list[Future[R]]], /) -> App[P, list[R]]: ...
+@overload
+def join_app(function: Callable[P, tuple[Future[R], Future[S]]], /) -> App[P, tuple[R, S]]: ...
+@overload
+def join_app(function: Callable[P, tuple[Future[R], ...]], /) -> App[P, tuple[R, ...]]: ...
+@overload
+def join_app(
+    function: Callable[P, dict[K, AppFuture[R]]] | Callable[P, dict[K, Future[R]]], /
+) -> App[P, dict[K, R]]: ...
 @overload
 def join_app(function: Callable[P, Any], /) -> App[P, Any]: ...
 @overload
@@ -92,11 +124,11 @@ def join_app(
     cache: bool = False,
     ignore_for_cache: Sequence[str] | None = None,
     **options: Any,
-) -> Callable[[Callable[P, Any]], App[P, Any]]: ...
+) -> _JoinDecorator: ...
 def join_app(
     function: Callable[..., Any] | None = None,
     data_flow_kernel: DataFlowKernel | None = None,
-    cache: bool = False,  # noqa: FBT001, FBT002 - the order that users know
+    cache: bool = False,
     ignore_for_cache: Sequence[str] | None = None,
     **options: Any,
 ) -> Any:
@@ -108,11 +140,11 @@ def join_app(
     return _decorate(JoinApp, function, data_flow_kernel, cache, "all", ignore_for_cache, options)
 
 
-def _decorate(  # noqa: PLR0913, PLR0917
+def _decorate(
     cls: type[App[Any, Any]],
     function: Callable[..., Any] | None,
     data_flow_kernel: DataFlowKernel | None,
-    cache: bool,  # noqa: FBT001
+    cache: bool,
     executors: str | Sequence[str],
     ignore_for_cache: Sequence[str] | None,
     options: dict[str, Any],

@@ -34,6 +34,8 @@ from plait.model.task import FINAL_STATES, AppSpec, Task, TaskState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from typing_extensions import Self
+
     from plait.config import Config
     from plait.dataflow.engine import Engine
     from plait.executors.base import Executor
@@ -279,7 +281,7 @@ class Lifecycle:
         )
 
     # ------------------------------------------------------------------ the end
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
