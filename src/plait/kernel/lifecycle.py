@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 #: Label of the threads that run the bodies of join apps and lifted operations.
 INTERNAL = "_plait_internal"
 
+#: Called with each kernel before it starts. The command line replaces parts of its configuration in this way.
+before_start: list[Callable[[Any], None]] = []
+
 _live: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
 
 
@@ -85,6 +88,8 @@ class Lifecycle:
 
     # ------------------------------------------------------------------ start
     def _start(self) -> None:
+        for prepare in before_start:
+            prepare(self)
         config = self.config
         if config.initialize_logging:
             self._start_log()
