@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -129,20 +130,16 @@ def sleep_in_c(path: str, name: str = "sleep_in_c") -> None:
 def family(path: str, *, deaf: bool = False) -> None:
     """Starts children that hide in every way that is known, notes their numbers, and waits for ever."""
     trap = "trap '' TERM HUP INT; " if deaf else ""
-    script = f"{trap}echo child $BASHPID >> {path}; while :; do read -t 1000 <> <(:); done"
+    script = f"{trap}echo child $BASHPID >> {path}; exec sleep 1000"
     children = [
         subprocess.Popen(["/bin/bash", "-c", script]),
         subprocess.Popen(["/bin/bash", "-c", script], start_new_session=True),
-        subprocess.Popen(["/bin/bash", "-c", f"setsid /bin/bash -c '{_quoted(script)}' & exit"]),  # its parent ends at once
+        subprocess.Popen(["/bin/bash", "-c", f"setsid /bin/bash -c {shlex.quote(script)} & exit"]),  # its parent ends at once
         subprocess.Popen(["/bin/bash", "-c", f"( ( {script} ) & ) & wait"]),
     ]
     note(path, f"family {os.getpid()}")
     for child in children:
         child.wait()
-
-
-def _quoted(script: str) -> str:
-    return script.replace("'", "'\\''")
 
 
 # ------------------------------------------------------------------ crashes

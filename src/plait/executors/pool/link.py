@@ -242,6 +242,8 @@ class PoolLink:
     def _fill(self, outcomes: list[Outcome]) -> None:
         core = self.core
         if not (core.queue or core.special):
+            if core.idle:  # a worker became ready or idle while tasks wait behind the long task of another
+                self._watch_stuck()
             return
         now_s = time.monotonic()
         for worker, batch in core.fill(now_s):
