@@ -73,6 +73,7 @@ class ProcessPoolExecutor(Executor):
         self._cpus = _cpu_sets(cpu_affinity, self.max_workers)
         self._capacity = Capacity(self.max_workers, machine.available_memory_bytes() if memory_bytes is None else memory_bytes)
         self._link: PoolLink | None = None
+        self._ending: PoolLink | None = None
         self._core: PoolCore | None = None
 
     def start(self, context: ExecutorContext) -> None:
@@ -161,9 +162,11 @@ class ProcessPoolExecutor(Executor):
 
     def shutdown(self, timeout_s: float) -> None:
         """Ends the workers and all that tasks left."""
-        link, self._link = self._link, None
+        link, self._link = self._link or self._ending, None
         if link is not None:
+            self._ending = link  # a call that a Ctrl-C interrupts can be made again
             link.shutdown(timeout_s)
+            self._ending = None
 
     def _running(self) -> PoolLink:
         link = self._link

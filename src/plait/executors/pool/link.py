@@ -31,6 +31,7 @@ from plait.errors import AppTimeout, BadMessage, DeserializationError, ExecutorE
 from plait.executors.base import ERROR, LOST, OK, Outcome
 from plait.executors.pool import wire
 from plait.executors.pool.core import GONE, PoolCore, Sent, WorkerState, is_plain, walltime_of
+from plait.executors.pool.remains import MARK, end_marked, new_mark
 from plait.executors.pool.page import STARTED, REVOKED_FROM, REVOKED_TO, Page, anonymous_file
 from plait.faults import fault
 from plait.limits import BIG_BYTES, GRACE_S, MAX_FAILED_STARTS, PAGE_BYTES, RETRACT_S, SHUTDOWN_S
@@ -84,7 +85,8 @@ class PoolLink:
         self.broken: ExecutorError | None = None
         self._wanted = workers
         self._config = config
-        self._env = env
+        self._mark = new_mark()
+        self._env = {**env, MARK: self._mark}
         self._label = label
         self._context = context
         self._hostname = socket.gethostname()
@@ -97,7 +99,8 @@ class PoolLink:
         self._ties = itertools.count()
         self._failed_starts = 0
         self._closing = False
-        self._shut = False
+        self._ended_thread = threading.Event()
+        self._closed = False
         self._poll = select.poll()
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
@@ -138,20 +141,38 @@ class PoolLink:
             pass  # it is awake, or gone
 
     def shutdown(self, timeout_s: float = SHUTDOWN_S) -> None:
-        """Ends the workers and all that they started, the zygote and the thread."""
-        if self._shut:
+        """Ends the workers and all that they started, the zygote and the thread. Continues where an interrupted call left off."""
+        if self._closed:
             return
-        self._shut = True
         deadline_s = time.monotonic() + timeout_s
         self.command("shutdown")
-        if threading.current_thread() is not self._thread:
-            self._thread.join(max(0.1, timeout_s - GRACE_S / 2))
+        if threading.current_thread() is self._thread:  # a callback of the user's: the thread cannot end before it returns
+            self._say_exit()
+        else:  # not Thread.join: interrupted by a Ctrl-C, it takes a thread that runs for one that has ended
+            self._ended_thread.wait(max(0.1, timeout_s - GRACE_S / 2))
+        self._end_zygote(max(0.1, deadline_s - time.monotonic()))
+        self._closed = True
+        if self._ended_thread.is_set():
+            self._thread.join(1.0)
+            self._close()
+        # else a callback holds the thread: what is open stays so, rather than being closed under it
+
+    def _end_zygote(self, timeout_s: float) -> None:
+        """Waits for its end, which is that of everything below it; hurries it when the time is over."""
         try:
-            self._zygote.wait(max(0.1, deadline_s - time.monotonic()))
+            self._zygote.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            self._zygote.kill()
-            self._zygote.wait()
-        self._close()
+            try:
+                self._control.shutdown(socket.SHUT_RDWR)  # as if the driver were gone: no more grace
+            except OSError:
+                pass
+            try:
+                self._zygote.wait(GRACE_S / 2)
+            except subprocess.TimeoutExpired:
+                self._zygote.kill()
+                self._zygote.wait()
+        if self._zygote.returncode != 0:  # it did not live to clean up
+            end_marked(self._mark)
 
     def running_since(self, task: Task) -> tuple[int, int, bool] | None:
         """Worker, its process and whether it runs (or waits behind another), for a task that was sent."""
@@ -181,6 +202,7 @@ class PoolLink:
             self._break(f"its I/O thread failed: {type(error).__name__}: {error}")
         finally:
             self._say_exit()
+            self._ended_thread.set()
 
     def _wait(self) -> None:
         core = self.core
@@ -562,12 +584,12 @@ class PoolLink:
         tail = self._zygote_tail()
         if tail:
             how += f"; it said: {tail}"
-        self._start_zygote_again = not self._closing
         if self._closing:
             return
         for peer in list(self._peers.values()):
             if peer.state.pid:
                 _kill_group(peer.state.pid)
+        end_marked(self._mark)
         if not self._failed_starts_exceeded(how, outcomes):
             self._start_zygote()
         for peer in list(self._peers.values()):
@@ -700,7 +722,7 @@ class PoolLink:
         for peer in self._peers.values():
             peer.sock.close()
         self._control.close()
-        self._shut = True
+        self._closed = True
         self.broken = ExecutorError(self._label, "this process was forked from the one that loaded plait; load a kernel of its own here")
 
 

@@ -110,7 +110,9 @@ class Zygote:
         below = procs.descendants(os.getpid())
         procs.signal_all(below, signal.SIGTERM)
         deadline_s = time.monotonic() + grace_s
-        while time.monotonic() < deadline_s:
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        while time.monotonic() < deadline_s and not poll.poll(0):  # readable: the driver is gone, so nobody waits any longer
             try:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
