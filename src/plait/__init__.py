@@ -14,7 +14,6 @@ Names are loaded when they are first used, so that importing plait costs little,
 from __future__ import annotations
 
 import importlib
-import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,8 +56,6 @@ _HOME = {
 _LOADER = ("load", "dfk", "clear", "wait_for_current_tasks")
 
 __all__ = [*_HOME, *_LOADER, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
-
-logging.getLogger("plait").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_logger = logging.getLogger("plait")
 
 
 class Timers:
@@ -63,4 +61,6 @@ class Timers:
             try:
                 do()
             except Exception:
-                _logger.exception("something that was due raised")
+                import logging
+
+                logging.getLogger("plait").exception("something that was due raised")

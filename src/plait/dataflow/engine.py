@@ -188,6 +188,8 @@ class Engine:
             settled.append((task, result, None))
             if task.dependants is not None:
                 self._spread(effects, len(settled) - 1)
+        if not tasks:  # a dictionary keeps the size that it once had
+            self.tasks = {}
         for name, number in done.items():
             for counts in (self.counts, self.apps[name]):
                 counts[LAUNCHED] -= number

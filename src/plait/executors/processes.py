@@ -120,7 +120,7 @@ class ProcessPoolExecutor(Executor):
             prepare(task)
         link.core.queue.append(task)
         if link.sleeping:
-            link.wake()
+            link.nudge()
 
     def cancel(self, task: Task, attempt: int) -> bool:
         """Ends the attempt. One that still waits in the queue is dropped when its turn comes."""

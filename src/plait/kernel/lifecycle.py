@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from plait.dataflow.engine import Engine
     from plait.executors.base import Executor
 
+logging.getLogger("plait").addHandler(logging.NullHandler())
+
 #: Label of the threads that run the bodies of join apps and lifted operations.
 INTERNAL = "_plait_internal"
 

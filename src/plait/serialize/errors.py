@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import DeserializationError, RemoteError, SerializationError, TaskExited
@@ -94,6 +93,8 @@ def _chain(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
 
 
 def _text(error: BaseException) -> str:
+    import traceback  # here and not above: workers that see no error need not load it
+
     try:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     except BaseException as failure:  # noqa: BLE001 - formatting calls the exception's own __str__

@@ -7,7 +7,6 @@ All others (``__main__``, notebooks, lambdas, closures, partials, bound methods)
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import marshal
 import sys
@@ -16,6 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from plait.errors import DeserializationError, SerializationError
 from plait.serialize.values import dumps, loads
+
+try:  # hashlib's own, without the 5 ms that loading OpenSSL takes in each worker
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +118,7 @@ def _value(func: Callable[..., Any]) -> bytes:
 
 
 def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16, person=b"plait.function").digest()
+    return blake2b(data, digest_size=16, person=b"plait.function").digest()
 
 
 def _gather_globals(func: Any, seen: list[tuple[dict[str, Any], str, Any]], visited: set[int]) -> None:
@@ -160,7 +164,7 @@ def _code_digest(func: Any) -> bytes:
     if not isinstance(func, FunctionType) or code is None:
         return b""
     data = marshal.dumps(_bare(code), 2)  # bytes of later formats depend on which objects the process shares
-    return hashlib.blake2b(data, digest_size=8).digest()
+    return blake2b(data, digest_size=8).digest()
 
 
 def _bare(code: CodeType) -> tuple[Any, ...]:

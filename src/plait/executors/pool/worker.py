@@ -12,9 +12,9 @@ import os
 import socket
 import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from plait.executors.pool.call import run_call
 from plait.executors.pool.hygiene import Hygiene
 from plait.executors.pool.page import DATA, HELD, REVOKED_FROM, REVOKED_TO, STARTED, Page
 from plait.executors.pool.wire import (
@@ -29,6 +29,7 @@ from plait.executors.pool.wire import (
     SKIPPED,
     STOP,
     TASKS,
+    FrameReader,
     Segments,
     decode_any,
     decode_function,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _ROOM = PAGE_BYTES - DATA
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+_READ_BYTES = 1 << 16
 _clock = time.monotonic
 
 
@@ -61,6 +63,8 @@ class Worker:
         self.data = page.data
         self.used = 0  # bytes of outcomes in the page
         self.count = 0  # and their number
+        self.reader = FrameReader()
+        self.frames: deque[tuple[int, bytes, list[int]]] = deque()
         self.functions: dict[int, bytes | Callable[..., Any]] = {}
         self.hygiene: Hygiene | None = None
         self.left: float = float("inf")  # tasks until it is replaced
@@ -128,6 +132,8 @@ class Worker:
                 if len(call) == 2:  # noqa: PLR2004 - a plain call
                     result = func(*call[0], **call[1])  # type: ignore[operator]
                 else:
+                    from plait.executors.pool.call import run_call  # streams and commands: not every worker needs them
+
                     result = run_call(func, *call, in_thread=False)  # type: ignore[arg-type]
                 status = DONE
                 data = dump_plain(result) if type(result) in _ATOMS else dump_value(result)
@@ -141,16 +147,16 @@ class Worker:
                 os._exit(0)
             end = _clock()
             self._put(seq, status, data, start, end)
-            reason = hygiene.after_task()
+            start = end
+            if end - self.flushed_s > FLUSH_S:  # who waits for the outcome need not wait for the tidying
+                self._flush()
+                reason = hygiene.after_task() or hygiene.after_batch(end)
+                start = _clock()
+            else:
+                reason = hygiene.after_task()
             self.left -= 1
             if self.left <= 0:
                 reason = reason or "it ran max_tasks_per_worker tasks"
-            if end - self.flushed_s > FLUSH_S:
-                self._flush()
-                reason = hygiene.after_batch(end) or reason
-                start = _clock()
-            else:
-                start = end
         self._flush()
         return hygiene.after_batch(start) or reason
 
@@ -193,26 +199,12 @@ class Worker:
             self.sock.sendall(view[sent:])
 
     def _read(self) -> tuple[int, bytes, list[int]]:
-        header, fds = receive_files(self.sock, HEADER.size)
-        while len(header) < HEADER.size:
-            if not header:
+        while not self.frames:
+            data, fds = receive_files(self.sock, _READ_BYTES)
+            if not data:
                 raise SystemExit(0)
-            more, more_fds = receive_files(self.sock, HEADER.size - len(header))
-            if not more:
-                raise SystemExit(0)
-            header += more
-            fds += more_fds
-        length, kind, _, _ = HEADER.unpack(header)
-        body = self.sock.recv(length, socket.MSG_WAITALL)
-        if len(body) < length:
-            rest = bytearray(body)
-            while len(rest) < length:
-                more = self.sock.recv(length - len(rest), socket.MSG_WAITALL)
-                if not more:
-                    raise SystemExit(0)
-                rest += more
-            body = bytes(rest)
-        return kind, body, fds
+            self.frames.extend(self.reader.feed(data, fds))
+        return self.frames.popleft()
 
 
 def _array(count: int) -> bytes:

@@ -9,7 +9,7 @@ It is the reaper of everything below it: a process whose parent is gone becomes 
 When the driver goes away, in whatever way, the socket says so, and the zygote ends all its descendants, again and again until none is left.
 It leads a session of its own, so a Ctrl-C in the terminal does not reach it.
 
-Requests (msgpack arrays): ``["spawn", worker]`` with the socket and the page of the worker, ``["end", worker, grace_s]``, ``["exit", grace_s]``.
+Requests (msgpack arrays): ``["spawn", worker]`` with the socket and the page of the worker, ``["warm"]``, ``["end", worker, grace_s]``, ``["exit", grace_s]``.
 Reports: ``["started", worker, pid]``, ``["ended", worker, wait status, peak memory in bytes]``.
 """
 
@@ -22,7 +22,6 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from plait._util import procs
@@ -30,10 +29,11 @@ from plait.executors.pool import wire
 from plait.executors.pool.page import Page
 from plait.executors.pool.worker import worker_main
 
+#: Modules of functions sent by value, of commands and of errors.
+_OFTEN_NEEDED = ("cloudpickle", "plait.executors.pool.call", "traceback", "tblib")
 _POLL_S = 0.005  # while something is being ended
 
 
-@dataclass
 class Child:
     """A worker, as the zygote knows it.
 
@@ -44,10 +44,11 @@ class Child:
         tree: processes that belonged to it when ending began.
     """
 
-    number: int
-    pid: int
-    deadline_s: float | None = None
-    tree: set[int] = field(default_factory=set)
+    def __init__(self, number: int, pid: int) -> None:
+        self.number = number
+        self.pid = pid
+        self.deadline_s: float | None = None
+        self.tree: set[int] = set()
 
 
 class Zygote:
@@ -101,6 +102,8 @@ class Zygote:
             self._spawn(request[1], fds)
         elif request[0] == "end":
             self._begin_end(request[1], request[2])
+        elif request[0] == "warm":
+            self._warm()
         elif request[0] == "exit":
             self._ask_to_leave(request[1])
             self.leaving = True
@@ -119,6 +122,13 @@ class Zygote:
             except ChildProcessError:
                 return
             time.sleep(0.001)
+
+    def _warm(self) -> None:
+        """Imports what many tasks need, for the workers to come; the first ones did not wait for it."""
+        for name in _OFTEN_NEEDED:
+            __import__(name)
+        gc.collect()
+        gc.freeze()
 
     def _report(self, *report: Any) -> None:
         try:
