@@ -1,0 +1,149 @@
+"""``plait …``: what each command is called and takes. What they do is in the modules beside this one, imported when one is used."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+if TYPE_CHECKING:
+    from typer import Typer
+
+#: Exit codes: 0 it was done, 1 it failed, 2 it was asked for in a way that cannot be done, 130 somebody pressed Ctrl-C.
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def app_main() -> NoReturn:
+    """The command ``plait``."""
+    if sys.argv[1:] in (["--version"], ["-V"]):  # without the time that the command line's library takes
+        print(version_text())
+        sys.exit(DONE)
+    from plait.errors import ConfigurationError
+    from plait.monitoring.runs import RunNotFound
+
+    try:
+        sys.exit(_app()(prog_name="plait"))
+    except (RunNotFound, ConfigurationError) as error:
+        print(f"plait: {error}", file=sys.stderr)
+        sys.exit(WRONG_INPUT)
+
+
+def version_text() -> str:
+    """``plait 0.1.0``."""
+    import plait
+
+    return f"plait {plait.__version__}"
+
+
+def _app() -> "Typer":
+    """The commands. Annotations are read by the library when this runs, so this module does not postpone them."""
+    import typer
+
+    app = typer.Typer(
+        name="plait",
+        help="Ordinary Python functions and shell commands, run in parallel.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong input, 130 Ctrl-C. `plait run` passes on the script's own.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    run_dir_help = "The folder that holds the runs."
+    json_help = "Answer as JSON."
+
+    def show_version(value: bool) -> None:
+        if value:
+            print(version_text())
+            raise typer.Exit
+
+    @app.callback()
+    def plait(
+        version: Annotated[
+            bool,
+            typer.Option("--version", "-V", callback=show_version, is_eager=True, help="Print the version and leave."),
+        ] = False,
+    ) -> None:
+        pass
+
+    @app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
+    def run(
+        script: Annotated[str, typer.Argument(help="The Python program.", show_default=False)],
+        args: Annotated[list[str] | None, typer.Argument(help="What it gets as its own arguments.")] = None,
+        as_parsl: Annotated[
+            bool, typer.Option("--as-parsl", help="`import parsl` gives plait, in the script and its workers.")
+        ] = False,
+        run_dir: Annotated[
+            str | None, typer.Option(help="Where runs put their folders, whatever the script says.")
+        ] = None,
+        progress: Annotated[
+            bool | None,
+            typer.Option("--progress/--no-progress", help="Show progress or do not, whatever the script says."),
+        ] = None,
+        report: Annotated[
+            str | None, typer.Option(metavar="FILE", help="Write a report of the run into this HTML file.")
+        ] = None,
+    ) -> None:
+        """Run a Python script with a progress display and a closing line that says what happened."""
+        from plait.cli.run import Plan, run_script
+
+        run_script(Plan(script, tuple(args or ()), as_parsl, run_dir, progress, report))
+
+    @app.command()
+    def explain(
+        task: Annotated[
+            int | None, typer.Argument(help="Number of a task; none for the whole run.", show_default=False, min=0)
+        ] = None,
+        which: Annotated[str, typer.Option("--run", help="`last`, a number, or a run's folder.")] = "last",
+        run_dir: Annotated[str, typer.Option(help=run_dir_help)] = "runinfo",
+        as_json: Annotated[bool, typer.Option("--json", help=json_help)] = False,
+    ) -> None:
+        """Why a task waits or why it failed; without a number, where the run stands."""
+        from plait.cli.explain import explain
+
+        raise typer.Exit(explain(task, which, run_dir, as_json=as_json))
+
+    @app.command()
+    def runs(
+        run_dir: Annotated[str, typer.Option(help=run_dir_help)] = "runinfo",
+        as_json: Annotated[bool, typer.Option("--json", help=json_help)] = False,
+    ) -> None:
+        """The runs there are: live, ended or crashed, and how they ended."""
+        from plait.cli.runs import list_runs
+
+        raise typer.Exit(list_runs(run_dir, as_json=as_json))
+
+    @app.command()
+    def report(
+        which: Annotated[str, typer.Argument(metavar="[RUN]", help="`last`, a number, or a run's folder.")] = "last",
+        output: Annotated[
+            str, typer.Option("--output", "-o", metavar="FILE", help="The HTML file to write.")
+        ] = "report.html",
+        run_dir: Annotated[str, typer.Option(help=run_dir_help)] = "runinfo",
+    ) -> None:
+        """Write one HTML file about a run: apps, timeline of workers, failures, versions."""
+        from plait.cli.report import write_report
+
+        raise typer.Exit(write_report(which, run_dir, output))
+
+    @app.command()
+    def bench(
+        config: Annotated[
+            str | None, typer.Option(metavar="FILE", help="Python file with `config` or a function `fresh_config`.")
+        ] = None,
+        resources: Annotated[
+            str | None, typer.Option(metavar="EXPR", help="Dictionary of what each task asks for.")
+        ] = None,
+        time: Annotated[
+            float, typer.Option(metavar="SECONDS", help="How long a measurement is to take.", min=0.001)
+        ] = 120.0,
+        argsize: Annotated[int, typer.Option(metavar="N", help="Bytes of the argument of each task.", min=0)] = 0,
+        iterate: Annotated[
+            str, typer.Option(help="`estimate`, `exponential`, or numbers of tasks: 10,100,1000.")
+        ] = "estimate",
+        as_json: Annotated[bool, typer.Option("--json", help=json_help)] = False,
+        version: Annotated[  # noqa: ARG001
+            bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and leave.")
+        ] = False,
+    ) -> None:
+        """Tasks per second of an executor on this machine."""
+        from plait.cli.bench import Order, bench
+
+        raise typer.Exit(bench(Order(config, resources, time, argsize, iterate), as_json=as_json))
+
+    return app
