@@ -72,6 +72,7 @@ EXAMPLES = [
     (UnsupportedFeatureError("cancel", "threads"), "The cancel feature is unsupported in threads"),
     (UnsupportedFeatureError("cancel", "threads", "processes"), "unsupported in threads. Please check executor processes"),
     (InvalidResourceSpecification({"b", "a"}, "no"), "Invalid resource specification (a, b): no"),
+    (errors.UnknownExecutor("app f: executors=['x']"), "app f: executors=['x']"),
     (BadMessage("short"), "short"),
     (WorkerLost(3, "node1"), "Task failure due to loss of worker 3 on host node1"),
     (WorkerLost(3, "node1", "SIGSEGV"), "worker 3 on host node1: SIGSEGV"),

@@ -1,0 +1,66 @@
+"""What upstream has and this version does not: names and modules, with the reason that users are told."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_PILOTS: Final = "pilot jobs on clusters"
+_BATCH: Final = "batch systems"
+_MONITORING: Final = "the monitoring database"
+_STAGING: Final = "staging of remote files"
+_OTHER: Final = "executors that stand on other systems"
+
+#: Names of the packages `parsl` and `parsl.executors`, each with the feature that it belongs to.
+NAMES: Final = {
+    "HighThroughputExecutor": _PILOTS,
+    "MPIExecutor": _PILOTS,
+    "WorkQueueExecutor": _OTHER,
+    "TaskVineExecutor": _OTHER,
+    "FluxExecutor": _OTHER,
+    "FluxMPIExecutor": _OTHER,
+    "GlobusComputeExecutor": _OTHER,
+    "RadicalPilotExecutor": _OTHER,
+    "MonitoringHub": _MONITORING,
+}
+
+#: Modules of upstream, by the beginning of their name.
+MODULES: Final = {
+    "parsl.executors.high_throughput": _PILOTS,
+    "parsl.executors.status_handling": _PILOTS,
+    "parsl.executors.execute_task": _PILOTS,
+    "parsl.executors": _OTHER,
+    "parsl.configs": _PILOTS,
+    "parsl.curvezmq": _PILOTS,
+    "parsl.jobs": _BATCH,
+    "parsl.providers": _BATCH,
+    "parsl.launchers": _BATCH,
+    "parsl.channels": _BATCH,
+    "parsl.monitoring": _MONITORING,
+    "parsl.data_provider": _STAGING,
+    "parsl.usage_tracking": "usage tracking, of which this version sends nothing",
+    "parsl.benchmark": "the command `plait bench`",
+    "parsl.serialize": "other ways of serialisation",
+}
+
+
+def why_absent(name: str) -> str:
+    """The sentence for a name or module ``parsl.…`` that is not there; empty for one that upstream does not have either."""
+    feature = _feature(name)
+    if not feature:
+        return ""
+    return (
+        f"plait does not have {name} yet: it belongs to {feature}. "
+        "This version runs threads and processes on one machine (docs/reference/differences-from-parsl.md lists what is there)"
+    )
+
+
+def _feature(name: str) -> str:
+    package, _, last = name.rpartition(".")
+    if package in {"parsl", "parsl.executors"} and last in NAMES:
+        return NAMES[last]
+    if last[:1].isupper():  # a class that upstream does not have, not a module
+        return ""
+    for start, feature in MODULES.items():
+        if name == start or name.startswith(start + "."):
+            return feature
+    return ""

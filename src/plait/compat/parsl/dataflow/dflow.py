@@ -1,0 +1,226 @@
+"""``parsl.dataflow.dflow``: plait's kernel with upstream's meanings."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import plait.kernel.kernel
+from plait.compat.parsl.config import Config
+from plait.compat.parsl.dataflow.dependency_resolvers import SHALLOW_DEPENDENCY_RESOLVER
+from plait.compat.parsl.dataflow.states import States
+from plait.compat.parsl.dataflow.taskrecord import INTERNAL, TaskRecord
+from plait.compat.parsl.executors.base import PluginExecutor, as_plait
+from plait.compat.parsl.executors.threads import ThreadPoolExecutor
+from plait.compat.parsl.logconfigs.base import LogConfig
+from plait.compat.parsl.logconfigs.file import FileLogging
+from plait.compat.parsl.version import VERSION
+from plait.errors import ConfigurationError, InvalidResourceSpecification, NoDataFlowKernelError, UnknownExecutor
+from plait.futures import AppFuture, DataFuture
+from plait.kernel.lifecycle import INTERNAL as PLAIT_INTERNAL
+from plait.kernel.lifecycle import script_name
+from plait.kernel.loader import DataFlowKernelLoader as _Loader
+from plait.model.resources import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from concurrent.futures import Future
+
+    from plait.executors.base import Executor
+    from plait.model.resources import Resources
+    from plait.model.task import AppSpec, Task
+
+__all__ = ["DataFlowKernel", "DataFlowKernelLoader"]
+
+_logger = logging.getLogger("parsl")
+
+
+class DataFlowKernel(plait.kernel.kernel.DataFlowKernel):
+    """One run."""
+
+    refusals_in_futures = (InvalidResourceSpecification, UnknownExecutor)
+    config: Any
+
+    monitoring = None
+
+    def __init__(self, config: Config) -> None:
+        self._given = config
+        self.workflow_name = script_name()
+        self.workflow_version = str(dt.datetime.now().astimezone().replace(microsecond=0, tzinfo=None))
+        self.dependency_resolver = config.dependency_resolver or SHALLOW_DEPENDENCY_RESOLVER
+        stop_forwarding = _forward_log()
+        try:
+            super().__init__(config.as_plait())
+        except BaseException:
+            stop_forwarding()
+            raise
+        self.on_cleanup.append(stop_forwarding)
+        # No task can have been submitted yet: nobody has the kernel.
+        self._resolver = self.dependency_resolver
+        self._deep = False
+        self.config = config
+        _logger.info("parsl %s, run %s", VERSION, self.run_id)
+        _logger.info("%r", config)
+
+    # ------------------------------------------------------------------ executors
+    @property
+    def executors(self) -> dict[str, Any]:
+        """The executors by label, as they were given."""
+        found = {label: _as_given(executor) for label, executor in self._executors.items() if label != PLAIT_INTERNAL}
+        if PLAIT_INTERNAL in self._executors:
+            found[INTERNAL] = self._executors[PLAIT_INTERNAL]
+        return found
+
+    def add_executors(self, executors: Iterable[Any]) -> None:
+        ready = [as_plait(executor) for executor in executors]
+        for executor in ready:
+            if isinstance(executor, PluginExecutor):
+                executor.plugin.run_id = self.run_id
+                executor.plugin.run_dir = lambda: self.run_dir
+        super().add_executors(ready)
+
+    def read_specification(self, task: Task, spec: dict[str, Any]) -> tuple[Resources, float | None]:
+        """Plug-ins and threads judge a specification themselves; plait's other executors know what plait knows."""
+        if all(isinstance(executor, (PluginExecutor, ThreadPoolExecutor)) for executor in super()._candidates(task)):
+            return task.app.resources or DEFAULT, None
+        return super().read_specification(task, spec)
+
+    def _candidates(self, task: Task) -> list[Executor]:
+        candidates = super()._candidates(task)
+        details = task.details
+        if details is None or not details.spec:
+            return candidates
+        refusal: InvalidResourceSpecification | None = None
+        able = []
+        for executor in candidates:
+            try:
+                if isinstance(executor, ThreadPoolExecutor):
+                    executor.check_specification(details.spec)
+                able.append(executor)
+            except InvalidResourceSpecification as error:
+                refusal = error
+        if refusal is not None and not able:
+            raise refusal
+        return able
+
+    # ------------------------------------------------------------------ tasks
+    def call(self, spec: AppSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AppFuture[Any]:
+        if spec.executors and INTERNAL in spec.executors:
+            spec.executors = tuple(PLAIT_INTERNAL if label == INTERNAL else label for label in spec.executors)
+        return super().call(spec, args, kwargs)
+
+    def submit(
+        self,
+        func: Callable[..., Any],
+        app_args: Sequence[Any],
+        executors: str | Sequence[str] = "all",
+        cache: bool = False,
+        ignore_for_cache: Sequence[str] | None = None,
+        app_kwargs: dict[str, Any] | None = None,
+        join: bool = False,
+    ) -> AppFuture[Any]:
+        return super().submit(func, app_args, executors, cache, ignore_for_cache, app_kwargs, join)
+
+    def task_record(self, task: Task) -> TaskRecord:
+        return TaskRecord(task)
+
+    @property
+    def task_state_counts(self) -> dict[States, int]:  # type: ignore[override]
+        counts = {int(state): count for state, count in super().task_state_counts.items()}
+        return {state: counts.get(int(state), 0) for state in States}
+
+    def render_future_description(self, dep: Future[Any]) -> str:
+        """What the future stands for, in a few words."""
+        if isinstance(dep, DataFuture):
+            return f"{dep.filename} from task {dep.tid}"
+        if isinstance(dep, AppFuture) and dep.task_record["dfk"] is self:
+            return f"task {dep.tid}"
+        return repr(dep)
+
+    # ------------------------------------------------------------------ the log
+    def _open_log(self, directory: str) -> Callable[[], None]:
+        given = self._given.initialize_logging
+        plan = given if isinstance(given, LogConfig) else FileLogging()
+        return plan.initialize_logging(log_dir=Path(os.path.abspath(directory)), log_name="parsl")
+
+
+class DataFlowKernelLoader:
+    """Keeps the kernel that apps use when they were not given one: the same as plait's."""
+
+    @classmethod
+    def load(cls, config: Config | None = None) -> DataFlowKernel:
+        if config is not None and not isinstance(config, Config):
+            raise ConfigurationError(f"parsl.load({config!r}): expected a parsl.Config or nothing")
+        return _Loader.load(config or Config(), DataFlowKernel)  # type: ignore[arg-type,return-value]
+
+    @classmethod
+    def dfk(cls) -> DataFlowKernel:
+        return _Loader.dfk()  # type: ignore[return-value]
+
+    @classmethod
+    def clear(cls) -> None:
+        _Loader.clear()
+
+    @classmethod
+    def wait_for_current_tasks(cls) -> None:
+        _Loader.wait_for_current_tasks()
+
+    @classmethod
+    def for_call(cls) -> plait.kernel.kernel.DataFlowKernel:
+        """The kernel for an app's call, which must have been loaded."""
+        if _Loader.current() is None and "PLAIT_WORKER" not in os.environ:
+            raise NoDataFlowKernelError("Must first load config")
+        return _Loader.for_call()
+
+
+def _as_given(executor: Executor) -> Any:
+    return executor.plugin if isinstance(executor, PluginExecutor) else executor
+
+
+# ------------------------------------------------------------------ plait's log as parsl's
+class _ToParsl(logging.Handler):
+    """Passes what plait logs on to the logger that users of upstream know."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if _logger.isEnabledFor(record.levelno):
+            twin = logging.makeLogRecord({**vars(record), "name": "parsl" + record.name.removeprefix("plait")})
+            _logger.handle(twin)
+
+
+_forwarding_lock = threading.Lock()
+_forwarding = 0
+_handler = _ToParsl()
+_before = (True, logging.NOTSET)
+
+
+def _forward_log() -> Callable[[], None]:
+    """While a kernel of ours lives, plait's log is parsl's; the returned function ends that, when called for the last of them."""
+    global _forwarding, _before  # noqa: PLW0603 - the logger is global
+    log = logging.getLogger("plait")
+    with _forwarding_lock:
+        _forwarding += 1
+        if _forwarding == 1:
+            _before = (log.propagate, log.level)
+            log.propagate = False
+            if log.level == logging.NOTSET:
+                log.setLevel(logging.INFO)
+            log.addHandler(_handler)
+    done = threading.Event()
+
+    def stop() -> None:
+        global _forwarding  # noqa: PLW0603
+        with _forwarding_lock:
+            if done.is_set():
+                return
+            done.set()
+            _forwarding -= 1
+            if _forwarding == 0:
+                log.removeHandler(_handler)
+                log.propagate, level = _before
+                log.setLevel(level)
+
+    return stop

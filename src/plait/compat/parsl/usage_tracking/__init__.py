@@ -1,0 +1,1 @@
+"""``parsl.usage_tracking``: nothing is ever sent."""
