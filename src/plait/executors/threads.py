@@ -216,11 +216,11 @@ class ThreadPoolExecutor(Executor):
         start_s = time.monotonic()
         if context.emit is not None:
             context.emit((ATTEMPT_STARTED, start_s, task.id, attempt, self.label, -1))
-        call = call_of(task)
         walltime_s = walltime_of(task)
         if walltime_s is not None and task.app.kind != "bash":
             self._timers.at(start_s + walltime_s, lambda: self._timed_out(task, attempt, walltime_s, slot))
         try:
+            call = call_of(task)  # refuses impossible streams
             if call is None:
                 result = task.app.func(*args, **kwargs)
             else:

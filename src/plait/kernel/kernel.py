@@ -35,13 +35,13 @@ from plait.futures import FINISHED, AppFuture, DataFuture, LiftedFuture, finish_
 from plait.kernel.arguments import RESERVED, choose_stream_names, read_reserved, refuse_remote_files
 from plait.kernel.lifecycle import Lifecycle
 from plait.limits import SCAN_DEPTH
-from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASK_JOINING, TASK_SUBMITTED
+from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASK_JOINING, TASK_SUBMITTED, TASKS_DONE
 from plait.model.resources import DEFAULT, parse_resources
 from plait.model.task import CANCELLED, EXEC_DONE, FINAL_STATES, JOINING, LAUNCHED, MEMO_DONE, PENDING, AppSpec, Task
 from plait.model.files import File
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from plait.config import Config
     from plait.executors.base import Executor
@@ -90,41 +90,41 @@ class DataFlowKernel(Lifecycle):
             InvalidResourceSpecification: the call asks for what no executor can ever give.
             ValueError, TypeError: a keyword that plait reads has a value that it cannot use.
         """
-        task = Task(spec, args, kwargs, self, _monotonic())
-        future: AppFuture[Any] = AppFuture(task)
-        task.future = future
         executor = self._only
-        if executor is not None and spec.is_simple and PLAIN.issuperset(map(type, args)):
-            if not kwargs or (PLAIN.issuperset(map(type, kwargs.values())) and RESERVED.isdisjoint(kwargs)):
-                self._call_simple(task, executor)
-                return future
+        if (
+            executor is not None
+            and spec.is_simple
+            and PLAIN.issuperset(map(type, args))
+            and (not kwargs or (PLAIN.issuperset(map(type, kwargs.values())) and RESERVED.isdisjoint(kwargs)))
+        ):
+            return self._call_simple(spec, args, kwargs, executor)
+        task = Task(spec, args, kwargs, self, _monotonic())
+        task.future = future = AppFuture(task)
         self._call(task, args, kwargs)
         return future
 
-    def _call_simple(self, task: Task, executor: Executor) -> None:
+    def _call_simple(self, spec: AppSpec, args: tuple[Any, ...], kwargs: dict[str, Any], executor: Executor) -> AppFuture[Any]:
         """A call that waits for nothing and asks for nothing: what most are."""
-        spec = task.app
+        now_s = _monotonic()
+        task = Task(spec, args, kwargs, self, now_s, state=LAUNCHED, attempt=1, executor=executor, launch_s=now_s)
+        task.future = future = AppFuture(task)
+        engine = self._engine
         with self._lock:
             if self._closing:
                 self._refuse_call()
             # `Engine.add` and `Engine.launch` in one
-            engine = self._engine
-            task.id = engine.submitted
-            engine.submitted += 1
-            engine.tasks[task.id] = task
+            task.id = number = engine.submitted
+            engine.submitted = number + 1
+            engine.tasks[number] = task
             engine.counts[LAUNCHED] += 1
             engine.app_counts(spec.name)[LAUNCHED] += 1
-            task.state = LAUNCHED
-            task.attempt = 1
-        task.launch_s = task.submit_s
-        task.executor = executor
-        emit = self._emit
-        if emit is not None:
-            emit((TASK_SUBMITTED, task.submit_s, task.id, spec.name))
+        if self._emit is not None:
+            self._emit(task)
         try:
             executor.submit_simple(task)
         except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
             self._failed_to_launch(task, error)
+        return future
 
     def _call(self, task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         spec = task.app
@@ -215,11 +215,9 @@ class DataFlowKernel(Lifecycle):
             engine.submitted = number
             engine.counts[LAUNCHED] += len(tasks)
             engine.app_counts(spec.name)[LAUNCHED] += len(tasks)
-        emit = self._emit
-        if emit is not None:
-            name = spec.name
+        if self._emit is not None:
             for task in tasks:
-                emit((TASK_SUBMITTED, task.submit_s, task.id, name))
+                self._emit(task)
         for task, error in executor.submit_many(tasks):
             self._failed_to_launch(task, error)
 
@@ -361,9 +359,7 @@ class DataFlowKernel(Lifecycle):
             if _VALIDATE:
                 check(self._engine)
         if emit is not None:
-            for task, attempt, kind, _, start_s, stop_s, worker in outcomes:
-                if kind == OK and task.state == EXEC_DONE and task.attempt == attempt and task.app.kind != "join":
-                    emit((TASK_ENDED, stop_s, task.id, EXEC_DONE, attempt, start_s, stop_s, worker))
+            self._note_successes(outcomes, emit)
         for outcome in rest:
             if outcome[0].app.kind != "join" and outcome[2] == OK:
                 self._engine.stale += 1
@@ -372,6 +368,29 @@ class DataFlowKernel(Lifecycle):
             else:
                 self._take_failure(outcome, effects)
         self._apply(effects)
+
+    def _note_successes(self, outcomes: list[Outcome], emit: Callable[[Any], None]) -> None:
+        """Tells of tasks that succeeded; those of one worker, at the first attempt, in one event."""
+        last = -2
+        tasks: list[int] = []
+        starts: list[float] = []
+        stops: list[float] = []
+        for task, attempt, kind, _, start_s, stop_s, worker in outcomes:
+            if kind != OK or task.state != EXEC_DONE or task.attempt != attempt or task.app.kind == "join":
+                continue
+            if attempt != 1:
+                emit((TASK_ENDED, stop_s, task.id, EXEC_DONE, attempt, start_s, stop_s, worker))
+                continue
+            if worker != last:
+                if tasks:
+                    emit((TASKS_DONE, last, tasks, starts, stops))
+                last = worker
+                tasks, starts, stops = [], [], []
+            tasks.append(task.id)
+            starts.append(start_s)
+            stops.append(stop_s)
+        if tasks:
+            emit((TASKS_DONE, last, tasks, starts, stops))
 
     def _take_failure(self, outcome: Outcome, effects: Effects) -> None:
         task, attempt, kind, error, start_s, stop_s, worker = outcome

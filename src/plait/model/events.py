@@ -1,8 +1,8 @@
 """What happened, as typed records: one stream for the journal, the progress display, reports and tests.
 
 Each record travels as an array that begins with its number, so ``TaskSubmitted(...)`` and the tuple ``(1, ...)`` are the same bytes.
-The paths that run once per task append tuples (`kind` numbers below) to spare the making of an object;
-a test holds the two forms against each other.
+Tuples (`kind` numbers below) are written where an object would cost too much; a test holds the two forms against each other.
+What happens to many tasks at once is one record (`TasksSubmitted`, `AttemptsStarted`, `TasksDone`); readers get it as single events.
 Fields may be added at the end of a record, with a default; none is ever removed or changes its meaning (`SCHEMA_VERSION` counts such changes).
 
 All times are seconds of the monotonic clock of the driver's host; `RunStarted` ties them to the wall clock.
@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import Any, Final, Union
 
 import msgspec
+
+from plait.model.task import TaskState
 
 SCHEMA_VERSION: Final = 1
 
@@ -26,6 +28,9 @@ WORKER_ENDED: Final = 6
 RUN_ENDED: Final = 7
 TASK_JOINING: Final = 8
 NOTE: Final = 9
+TASKS_SUBMITTED: Final = 10
+ATTEMPTS_STARTED: Final = 11
+TASKS_DONE: Final = 12
 
 
 class Event(msgspec.Struct, array_like=True, frozen=True):
@@ -143,7 +148,50 @@ class Note(Event, tag=NOTE, frozen=True):
     text: str
 
 
+class TasksSubmitted(Event, tag=TASKS_SUBMITTED, frozen=True):
+    """`TaskSubmitted` for calls of one app that need nothing, in one record: for each its number and its time."""
+
+    app: str
+    tasks: list[int]
+    times: list[float]
+
+    def single(self) -> list[Event]:
+        """The same as single events."""
+        return [TaskSubmitted(t_s, task, self.app) for task, t_s in zip(self.tasks, self.times, strict=True)]
+
+
+class AttemptsStarted(Event, tag=ATTEMPTS_STARTED, frozen=True):
+    """`AttemptStarted` for the first attempts of tasks that were sent together."""
+
+    t_s: float
+    executor: str
+    worker: int
+    tasks: list[int]
+
+    def single(self) -> list[Event]:
+        """The same as single events."""
+        return [AttemptStarted(self.t_s, task, 1, self.executor, self.worker) for task in self.tasks]
+
+
+class TasksDone(Event, tag=TASKS_DONE, frozen=True):
+    """`TaskEnded` for tasks that succeeded at the first attempt, on one worker."""
+
+    worker: int
+    tasks: list[int]
+    starts: list[float]
+    stops: list[float]
+
+    def single(self) -> list[Event]:
+        """The same as single events."""
+        done = int(TaskState.exec_done)
+        return [
+            TaskEnded(stop_s, task, done, 1, start_s, stop_s, self.worker)
+            for task, start_s, stop_s in zip(self.tasks, self.starts, self.stops, strict=True)
+        ]
+
+
 AnyEvent = Union[
+    TasksSubmitted, AttemptsStarted, TasksDone,
     RunStarted, TaskSubmitted, AttemptStarted, TaskEnded, AttemptFailed, WorkerStarted, WorkerEnded, RunEnded, TaskJoining, Note
 ]
 #: An event as the paths that run once per task write it.

@@ -16,12 +16,14 @@ import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from plait.model.events import TASKS_SUBMITTED
 from plait.limits import JOURNAL_FILE_BYTES, JOURNAL_FLUSH_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from plait.model.events import Event, EventTuple
+    from plait.model.task import AppSpec
     from plait.monitoring.base import EventSink
 
 _logger = logging.getLogger("plait")
@@ -39,11 +41,11 @@ class EventStream:
     """Carries events from whoever emits them to the sinks.
 
     Attributes:
-        emit: appends an event; this is the whole cost for a task.
+        emit: appends an event, or a task, which stands for its submission; this is the whole cost for a task.
     """
 
     def __init__(self, sinks: Sequence[EventSink]) -> None:
-        self._events: deque[EventTuple] = deque()
+        self._events: deque[Any] = deque()
         self.emit = self._events.append
         self._sinks = list(sinks)
         self._stop = threading.Event()
@@ -66,12 +68,13 @@ class EventStream:
     def _drain(self) -> None:
         events = self._events
         while events:
-            batch = []
+            taken: list[Any] = []
             try:
                 for _ in range(_BATCH):
-                    batch.append(events.popleft())  # noqa: PERF401 - others append meanwhile
+                    taken.append(events.popleft())  # noqa: PERF401 - others append meanwhile
             except IndexError:
                 pass
+            batch = _gather_submissions(taken)
             for sink in list(self._sinks):
                 try:
                     sink.write(batch)
@@ -80,6 +83,23 @@ class EventStream:
                     _logger.exception(
                         "%s cannot go on and is switched off; tasks are not affected", type(sink).__name__
                     )
+
+
+def _gather_submissions(events: Sequence[Any]) -> list[EventTuple]:
+    """Events as tuples: a task in the stream stands for its submission, and those of one app that follow each other become one event."""
+    batch: list[EventTuple] = []
+    app: AppSpec | None = None
+    for event in events:
+        if type(event) is tuple:
+            batch.append(event)
+            app = None
+        elif event.app is app:
+            batch[-1][2].append(event.id)
+            batch[-1][3].append(event.submit_s)
+        else:
+            app = event.app
+            batch.append((TASKS_SUBMITTED, app.name, [event.id], [event.submit_s]))
+    return batch
 
 
 class Journal:
@@ -129,6 +149,10 @@ class Journal:
         self._fd = os.open(os.path.join(self._directory, name), flags, 0o600)
         os.write(self._fd, MAGIC)
         self._written = 0
+
+
+def _single(event: Any) -> Sequence[Event]:
+    return event.single() if hasattr(event, "single") else (event,)
 
 
 def journal_files(directory: str) -> list[str]:
@@ -203,14 +227,13 @@ def decoder() -> Callable[[bytes], list[Event]]:
 
     def decode(body: bytes) -> list[Event]:
         try:
-            events: list[Event] = whole(body)
-            return events
+            return [event for record in whole(body) for event in _single(record)]
         except msgspec.ValidationError:
             pass
         known: list[Event] = []
         for part in raw(body):
             try:
-                known.append(one(part))
+                known.extend(_single(one(part)))
             except msgspec.ValidationError:
                 continue
         return known

@@ -309,10 +309,10 @@ class PoolCore:
             if len(worker.held) > 1 and worker.state == READY and not worker.stuck and now_s - worker.heard_s >= RETRACT_S
         ]
 
-    def take_back(self, worker: WorkerState, first: int) -> list[Task]:
-        """Tasks from that sequence number on will not be started by it: they wait again."""
+    def take_back(self, worker: WorkerState, first: int, end: int) -> list[Task]:
+        """Tasks with sequence numbers from ``first`` to before ``end`` will not be started by it: they wait again."""
         taken = []
-        for sequence in [s for s in worker.held if s >= first]:
+        for sequence in [s for s in worker.held if first <= s < end]:
             task, attempt = worker.held.pop(sequence)
             if task.state == LAUNCHED and task.attempt == attempt:
                 taken.append(task)

@@ -35,7 +35,7 @@ from plait.executors.pool.remains import MARK, end_marked, new_mark
 from plait.executors.pool.page import STARTED, REVOKED_FROM, REVOKED_TO, Page, anonymous_file
 from plait.faults import fault
 from plait.limits import BIG_BYTES, GRACE_S, MAX_FAILED_STARTS, PAGE_BYTES, RETRACT_S, SHUTDOWN_S
-from plait.model.events import ATTEMPT_STARTED, NOTE, WORKER_ENDED, WORKER_STARTED
+from plait.model.events import ATTEMPT_STARTED, ATTEMPTS_STARTED, NOTE, WORKER_ENDED, WORKER_STARTED
 from plait.model.units import format_bytes, format_duration
 from plait.serialize import NONE_BYTES, load_error, loads
 
@@ -315,6 +315,7 @@ class PoolLink:
         items: list[wire.TaskItem] = []
         fds: list[int] = []
         size = 0
+        first_attempts: list[int] = []
         known = peer.state.known
         numbers = self._function_numbers
         for sequence, task in batch:
@@ -326,7 +327,9 @@ class PoolLink:
                 known.add(function)
                 self._send(peer, wire.frame(wire.FUNCTION, wire.encode((function, blob.data))), [])
             payload = task.payload
-            if emit is not None:
+            if task.attempt == 1:
+                first_attempts.append(task.id)
+            elif emit is not None:
                 emit((ATTEMPT_STARTED, now_s, task.id, task.attempt, self._label, peer.state.number))
             if type(payload) is bytes:
                 items.append((sequence, function, payload, None))
@@ -337,6 +340,8 @@ class PoolLink:
             else:
                 fds.append(payload.file())
                 items.append((sequence, function, b"", payload.sizes))
+        if first_attempts and emit is not None:
+            emit((ATTEMPTS_STARTED, now_s, self._label, peer.state.number, first_attempts))
         if items:
             self._send_tasks(peer, items, fds)
 
@@ -465,11 +470,14 @@ class PoolLink:
         for task, attempt in cancels:
             place = where.get((id(task), attempt))
             if place is not None:
+                place[0].state.stuck = True  # until it is clear whether the worker must end, it gets nothing that would end with it
                 self._revoke(place[0], place[1], lambda place=place: self._end_running(*place, reason="cancelled"))
 
     def _revoke(self, peer: Peer, first: int, then: Callable[[], None]) -> None:
         """Forbids the worker to start tasks from that number on; calls ``then`` when it certainly knows."""
         numbers = peer.page.numbers
+        if numbers[REVOKED_TO] > numbers[STARTED]:  # an earlier range still holds: what was taken back must not begin after all
+            first = min(first, numbers[REVOKED_FROM])
         numbers[REVOKED_FROM] = first
         numbers[REVOKED_TO] = peer.state.sequence
         self._at(time.monotonic() + _SETTLE_S, then)
@@ -482,12 +490,16 @@ class PoolLink:
     def _end(self, peer: Peer, reason: str, grace_s: float, sequence: int = 0) -> None:
         if self.core.end(peer.state, reason, sequence):
             self._ask(["end", peer.state.number, grace_s])
-            started = peer.page.numbers[STARTED]
-            self._revoke(peer, started + 1, lambda: self._take_back(peer, started))
+            self._revoke_behind(peer)
 
-    def _take_back(self, peer: Peer, started: int) -> None:
+    def _revoke_behind(self, peer: Peer) -> None:
+        """Takes back what waits behind the task that the worker runs, unless it begins it meanwhile."""
+        started, end = peer.page.numbers[STARTED], peer.state.sequence
+        self._revoke(peer, started + 1, lambda: self._take_back(peer, started, end))
+
+    def _take_back(self, peer: Peer, started: int, end: int) -> None:
         if peer.state.state != GONE and peer.page.numbers[STARTED] == started:
-            self.core.take_back(peer.state, started + 1)
+            self.core.take_back(peer.state, started + 1, end)  # what was sent since then is not revoked
 
     def _watch_stuck(self) -> None:
         if not getattr(self, "_watching", False) and self.core.has_waiting_behind():
@@ -499,9 +511,7 @@ class PoolLink:
         if not self.core.has_waiting_behind():
             return
         for worker in self.core.stuck(time.monotonic()):
-            peer = self._peers[worker.number]
-            started = peer.page.numbers[STARTED]
-            self._revoke(peer, started + 1, lambda peer=peer, started=started: self._take_back(peer, started))
+            self._revoke_behind(self._peers[worker.number])
         self._watch_stuck()
 
     def _watch_walltime(self, peer: Peer, sent: Sent, now_s: float) -> None:

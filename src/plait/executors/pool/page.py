@@ -13,7 +13,8 @@ Layout: numbers of 8 bytes, then the outcomes.
 | 3 | worker | outcomes that are in the page: their bytes times 65,536, plus their number |
 
 How tasks are taken back without a lock: the pool writes 1 and 2, waits far longer than a store takes to become visible, and reads 0 again.
-If it has not moved, the worker will see the numbers before it begins another task; if it has, the worker says itself what it skipped.
+The worker writes 0, and reads 1 and 2 after it. So if 0 has not moved, the worker will see the numbers before it begins another task,
+however long the system keeps it from running in between; if it has, the worker says itself what it skipped.
 """
 
 from __future__ import annotations

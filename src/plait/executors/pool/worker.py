@@ -118,12 +118,13 @@ class Worker:
             if sizes is not None:
                 fd = fds[next_fd]
                 next_fd += 1
-            if numbers[REVOKED_FROM] <= seq < numbers[REVOKED_TO] or reason:
+            if not reason:
+                numbers[STARTED] = seq  # first this, then the look: the pool writes and looks in the other order (page.py)
+            if reason or numbers[REVOKED_FROM] <= seq < numbers[REVOKED_TO]:
                 self._put(seq, SKIPPED, b"", start, start)
                 if fd >= 0:
                     os.close(fd)
                 continue
-            numbers[STARTED] = seq
             try:
                 func = functions[function]
                 if type(func) is bytes:
