@@ -54,7 +54,7 @@ def test_driver_killed_while_it_starts(paths):
 
 def test_driver_killed_while_it_stops(paths):
     before = descendants()
-    body = FAMILY.replace("futures[0].result()", "").replace('print("submitted", flush=True)', "while len(tasks.notes(sys.argv[1])) < 5: pass")
+    body = FAMILY.replace("futures[0].result()", "").replace('print("submitted", flush=True)', "while any(len(tasks.notes(path)) < 5 for path in sys.argv[1:]): time.sleep(0.01)")
     with driver(body + "print('stopped')", *map(str, paths)) as program:
         families(paths)
         program.signal(signal.SIGKILL)
