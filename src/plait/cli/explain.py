@@ -33,8 +33,8 @@ def explain(number: int | None, which: str, run_dir: str, *, as_json: bool) -> i
         return DONE
     task = run.tasks.get(number)
     if task is None:
-        has = f"tasks 0 to {max(run.tasks)}" if run.tasks else "no tasks"
-        print(f"plait: run {run.name} in {run.path} has {has}, so no task {number}", file=sys.stderr)
+        has = f"{len(run.tasks)} tasks, up to number {max(run.tasks)}" if run.tasks else "no tasks"
+        print(f"plait: run {run.name} in {run.path} has {has}, but none of number {number}", file=sys.stderr)
         return WRONG_INPUT
     if as_json:
         print(json.dumps(task_data(run, task), indent=2))

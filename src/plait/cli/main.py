@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 #: Exit codes: 0 it was done, 1 it failed, 2 it was asked for in a way that cannot be done, 130 somebody pressed Ctrl-C.
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
+#: What Python, or the site, does with errors; the command line's library puts its own there.
+EXCEPTHOOK = sys.excepthook
+
 
 def app_main() -> NoReturn:
     """The command ``plait``."""

@@ -16,7 +16,7 @@ import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from plait.cli.main import FAILED, INTERRUPTED
+from plait.cli.main import EXCEPTHOOK, FAILED, INTERRUPTED
 from plait.cli.tracebacks import print_error, where_in
 from plait.errors import ConfigurationError
 from plait.limits import INTERRUPT_EXIT_S
@@ -68,6 +68,7 @@ def run_script(plan: Plan) -> None:
             lambda: _write_report(kernels, report)
         )  # first registered, last called: after the kernels ended
     module = _become_main(path, plan)
+    sys.excepthook = EXCEPTHOOK
     try:
         exec(code, module.__dict__)  # noqa: S102 - running the user's program is what was asked for
     except KeyboardInterrupt as error:

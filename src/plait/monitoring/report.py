@@ -40,7 +40,7 @@ svg{display:block;width:100%;height:auto}svg text.axis{font-size:11px;fill:var(-
 details{border-bottom:1px solid var(--line);padding:8px 0}summary{cursor:pointer}summary b{color:var(--bad)}
 pre{background:var(--ground);padding:12px 14px;overflow:auto;font:12.5px/1.45 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;white-space:pre-wrap;overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 20px;margin:0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-.bad,path.bad{fill:var(--bad)}
+path.bad{fill:var(--bad)}.key.bad{background:var(--bad)}
 """ + "".join(f"path.k{n}{{fill:var(--k{n})}}.key.k{n}{{background:var(--k{n})}}" for n in range(COLOURS + 1))  # fmt: skip
 #: Groups of failures that are shown.
 _GROUPS: Final = 40
@@ -211,7 +211,7 @@ def _failures(run: Run) -> str:
         if task.state in {FAILED, DEP_FAIL}:
             groups.setdefault((task.error_class, task.app, task.state), []).append(task)
     order = sorted(groups, key=lambda key: (key[2] == DEP_FAIL, -len(groups[key]), key))
-    shown = "".join(_failure(*key, groups[key]) for key in order[:_GROUPS])
+    shown = "".join(_failure(*key, groups[key], is_open=number == 0) for number, key in enumerate(order[:_GROUPS]))
     more = (
         f"<p class='note'>{len(order) - _GROUPS} more kinds of failure are not shown.</p>"
         if len(order) > _GROUPS
@@ -220,13 +220,13 @@ def _failures(run: Run) -> str:
     return shown + more
 
 
-def _failure(error: str, app: str, state: int, tasks: Sequence[TaskHistory]) -> str:
+def _failure(error: str, app: str, state: int, tasks: Sequence[TaskHistory], *, is_open: bool) -> str:
     first = min(tasks, key=lambda task: task.end_s)
     numbers = ", ".join(str(task.id) for task in tasks[:12]) + (" …" if len(tasks) > 12 else "")
     what = "not run:" if state == DEP_FAIL else ""
     trace = f"<pre>{html.escape(first.traceback.rstrip())}</pre>" if first.traceback else ""
     return (
-        f"<details><summary>{len(tasks):,}× {what} <b>{html.escape(error)}</b> in {html.escape(app)}()</summary>"  # noqa: RUF001 - the sign
+        f"<details{' open' if is_open else ''}><summary>{len(tasks):,}× {what} <b>{html.escape(error)}</b> in {html.escape(app)}()</summary>"  # noqa: RUF001 - the sign
         f"<p>{html.escape(first.why or first.error)}</p><p class='note'>tasks {html.escape(numbers)}</p>{trace}</details>"
     )
 

@@ -104,13 +104,14 @@ def timeline(rows: Sequence[tuple[str, list[Span]]], length_s: float) -> str:
     if not shown or length_s <= 0:
         return "<p>No task ran on a worker.</p>"
     height = 18 if len(shown) <= 24 else 9 if len(shown) <= 64 else 5
+    labelled = {18: 1, 9: 4, 5: 10}[height]  # so that names do not cover each other
     bins = max(_BINS[0], min(_BINS[1], _CELLS // len(shown)))
     paths: dict[str, list[str]] = defaultdict(list)
     labels = []
     left = 12 + 6.5 * max(len(name) for name, _ in shown)
     for number, (name, spans) in enumerate(shown):
         y = number * height
-        if height >= 9 or number % 5 == 0:
+        if number % labelled == 0:
             labels.append(
                 f'<text class="axis" x="{left - 6:.0f}" y="{y + height / 2 + 3.5:.1f}" text-anchor="end">{html.escape(name)}</text>'
             )
@@ -165,7 +166,7 @@ def _axis(length_s: float, left: float, bottom: int) -> str:
         anchor = "start" if number == 0 else "end" if x > _WIDTH - 30 else "middle"
         parts.append(
             f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{bottom + 4}"/>'
-            f'<text class="axis" x="{x:.1f}" y="{bottom + 16}" text-anchor="{anchor}">{format_duration(number * step_s) if number else "0"}</text>'
+            f'<text class="axis" x="{x:.1f}" y="{bottom + 16}" text-anchor="{anchor}">{_mark(number * step_s)}</text>'
         )
     return "".join(parts)
 
@@ -198,3 +199,7 @@ def throughput(ends_s: Sequence[float], length_s: float) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _mark(seconds: float) -> str:
+    return format_duration(seconds).replace(".0 s", " s") if seconds else "0"
