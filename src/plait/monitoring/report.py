@@ -226,7 +226,7 @@ def _failure(error: str, app: str, state: int, tasks: Sequence[TaskHistory], *, 
     what = "not run:" if state == DEP_FAIL else ""
     trace = f"<pre>{html.escape(first.traceback.rstrip())}</pre>" if first.traceback else ""
     return (
-        f"<details{' open' if is_open else ''}><summary>{len(tasks):,}× {what} <b>{html.escape(error)}</b> in {html.escape(app)}()</summary>"  # noqa: RUF001 - the sign
+        f"<details{' open' if is_open else ''}><summary>{len(tasks):,}× {what} <b>{html.escape(error)}</b> in {html.escape(app)}()</summary>"
         f"<p>{html.escape(first.why or first.error)}</p><p class='note'>tasks {html.escape(numbers)}</p>{trace}</details>"
     )
 
@@ -235,7 +235,7 @@ def _unfinished(run: Run) -> str:
     tasks = [task for task in run.tasks.values() if not task.has_ended]
     if not tasks:
         return ""
-    sentences = [line for line in explain_run(run) if not line[0].isdigit() or "×" not in line.split()[0]]  # noqa: RUF001 - the sign
+    sentences = [line for line in explain_run(run) if not line[0].isdigit() or "×" not in line.split()[0]]
     items = "".join(f"<li>{html.escape(line)}</li>" for line in sentences or [explain_task(run, tasks[0])])
     return f"<p>{len(tasks):,} tasks.</p><ul>{items}</ul>"
 

@@ -229,7 +229,7 @@ def _failed(run: Run) -> list[str]:
     groups = [(count, key, first) for key, (count, first) in run.failures().items()]
     groups.sort(key=lambda group: (group[1][0] in _FOLLOWING, -group[0], group[1]))
     lines = [
-        f"{count}× {error} in {app}(); the first: {explain_task(run, run.tasks[first])}"  # noqa: RUF001 - the sign
+        f"{count}× {error} in {app}(); the first: {explain_task(run, run.tasks[first])}"
         for count, (error, app), first in groups[:_SHOWN]
     ]
     if len(groups) > _SHOWN:

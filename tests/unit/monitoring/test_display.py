@@ -119,7 +119,7 @@ def test_stop_is_quick_and_may_be_called_again():
     out = Terminal()
     with contextlib.redirect_stderr(out):
         shown = Display(Kernel(running=2), "terminal", quiet_s=0)
-        wait_until(lambda: out.getvalue())
+        wait_until(out.getvalue)
         begin = time.monotonic()
         shown.stop()
         assert time.monotonic() - begin < 0.3  # 0.1 s, and what a busy machine adds
@@ -160,7 +160,7 @@ def test_a_terminal_that_takes_nothing_does_not_hold_us():
 
     with contextlib.redirect_stderr(Stopped()):
         shown = Display(Kernel(running=1), "terminal", quiet_s=0)
-        wait_until(lambda: shown._lock.locked())
+        wait_until(shown._lock.locked)
         begin = time.monotonic()
         shown.stop()
         assert time.monotonic() - begin < 0.5

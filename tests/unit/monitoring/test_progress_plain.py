@@ -24,7 +24,7 @@ def test_only_when_something_changed_and_not_too_often():
     out = io.StringIO()
     plain = PlainProgress(out)
     for tenth in range(1200):
-        plain.show(look(tenth / 10, done=tenth if tenth < 300 else 300))
+        plain.show(look(tenth / 10, done=min(300, tenth)))
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("plait 2.0 s: ")
     assert 6 <= len(lines) <= 8

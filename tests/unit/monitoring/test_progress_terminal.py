@@ -21,7 +21,7 @@ class Terminal(io.StringIO):
     def screen(self):
         lines, row, column = [""], 0, 0
         for part in re.split(r"(\x1b\[\d*[A-Za-z]|\x1b\[[\d;]*m|\n)", self.getvalue()):
-            if not part or part.endswith("m") and part.startswith("\x1b"):
+            if not part or (part.endswith("m") and part.startswith("\x1b")):
                 continue
             if part == "\n":
                 row, column = row + 1, 0
