@@ -71,6 +71,7 @@ def _read_specification(task: Task, spec: Any) -> None:
 
 def _inputs(value: Any) -> list[Any]:
     items = list(_sequence("inputs", value))
+    refuse_remote_files(items)
     return [item.cleancopy() if isinstance(item, File) and item.local_path is None else item for item in items]
 
 
