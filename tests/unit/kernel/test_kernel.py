@@ -1,0 +1,418 @@
+"""The kernel between apps and executors: attempts, retries, losses, cancelling. The executor of most tests does what the test says."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+import plait
+from plait.errors import (
+    DependencyError,
+    ExecutorError,
+    NoDataFlowKernelError,
+    PoisonTask,
+    TaskCancelled,
+    TaskExited,
+    WorkerLost,
+)
+from plait.executors.base import ERROR, LOST, OK, Executor, ExecutorStatus
+from plait.model.task import TaskState
+from tests.support import wait_until
+
+
+class ByHand(Executor):
+    """Keeps what it gets until the test says how it ended."""
+
+    in_process = True
+
+    def __init__(self, label="by hand", ends_running_tasks=True):
+        self.label = label
+        self.ends_running_tasks = ends_running_tasks
+        self.taken = []
+        self.cancelled = []
+        self.context = None
+
+    def start(self, context):
+        self.context = context
+
+    def submit(self, task):
+        self.taken.append((task, task.attempt))
+
+    def cancel(self, task, attempt):
+        self.cancelled.append((task.id, attempt))
+        return self.ends_running_tasks
+
+    def check(self, resources):
+        pass
+
+    def status(self):
+        return ExecutorStatus(1, len(self.taken), 0)
+
+    def shutdown(self, timeout_s):
+        pass
+
+    def end(self, kind, value, which=-1):
+        task, attempt = self.taken[which]
+        self.context.deliver([(task, attempt, kind, value, 0.0, 0.0, 0)])
+
+
+def run_with(*executors, **config):
+    return plait.load(plait.Config(executors, initialize_logging=False, progress=False, **config))
+
+
+@pytest.fixture
+def hand():
+    return ByHand()
+
+
+app = plait.python_app(lambda *args: args)
+lost = WorkerLost(3, "host", "it was ended by SIGKILL")
+
+
+# ------------------------------------------------------------------ outcomes
+def test_an_outcome_ends_the_task(hand):
+    with run_with(hand) as kernel:
+        future = app(1)
+        assert (future.task_status(), future.running(), kernel.task_count) == ("launched", True, 1)
+        hand.end(OK, "result")
+        assert future.result() == "result"
+        assert kernel.task_state_counts[TaskState.exec_done] == 1
+        assert kernel.tasks == {}
+        assert "succeeded" in future.explain()
+
+
+def test_late_and_doubled_outcomes_are_dropped(hand):
+    with run_with(hand, retries=1):
+        future = app()
+        hand.end(ERROR, ValueError("first"))
+        hand.end(OK, "stale", which=0)
+        assert not future.done()
+        hand.end(OK, "second")
+        hand.end(OK, "again")
+        hand.end(ERROR, ValueError("late"), which=0)
+        assert future.result() == "second"
+
+
+def test_records_stay_where_garbage_is_not_collected(hand):
+    with run_with(hand, garbage_collect=False) as kernel:
+        future = app(1)
+        hand.end(OK, 5)
+        record = kernel.tasks[future.tid]
+        assert (record["status"], record["func_name"], record["app_fu"]) == (TaskState.exec_done, "<lambda>", future)
+
+
+def test_an_executor_that_cannot_take_a_task_fails_it(hand):
+    def refuse(task):
+        raise ExecutorError(hand, "it is broken")
+
+    hand.submit = refuse
+    with run_with(hand, retries=5):
+        assert isinstance(app().exception(1), ExecutorError)
+        assert isinstance(app([1]).exception(1), ExecutorError)  # by the other way, for calls that are not plain
+        assert [type(f.exception(1)) for f in plait.map(app, [1, 2])] == [ExecutorError] * 2
+
+
+def test_callbacks_may_submit(hand):
+    with run_with(hand):
+        following = []
+        app(1).add_done_callback(lambda f: following.append(app(f.result())))
+        hand.end(OK, 7)
+        hand.end(OK, 8)
+        assert following[0].result(1) == 8
+
+
+def test_many_threads_may_submit():
+    with run_with(plait.ThreadPoolExecutor(max_threads=2)) as kernel:
+        futures: list = []
+
+        def work():
+            futures.extend([app(n) for n in range(50)])
+
+        workers = [threading.Thread(target=work) for _ in range(8)]
+        for each in workers:
+            each.start()
+        for each in workers:
+            each.join()
+        kernel.wait_for_current_tasks()
+        assert kernel.task_count == len(futures) == 400
+        assert sorted(f.tid for f in futures) == list(range(400))
+
+
+def test_submit_takes_functions_that_are_no_apps():
+    with run_with(plait.ThreadPoolExecutor("t")) as kernel:
+        assert kernel.submit(max, [3, 5]).result() == 5
+        assert kernel.submit(sorted, [[2, 1]], executors=["t"], app_kwargs={"reverse": True}).result() == [2, 1]
+        assert kernel.submit(lambda: app(4), [], join=True).result() == (4,)
+
+
+# ------------------------------------------------------------------ retries
+def test_failures_spend_the_retries_of_the_run(hand):
+    with run_with(hand, retries=2):
+        future = app()
+        for n in range(3):
+            assert not future.done()
+            assert hand.taken[-1][1] == n + 1
+            hand.end(ERROR, ValueError(n))
+        assert future.exception().args == (2,)
+        assert "in attempt 3" in future.explain()
+
+
+def test_the_number_of_an_app_replaces_that_of_the_run(hand):
+    with run_with(hand, retries=2):
+        future = app.options(retries=0)()
+        hand.end(ERROR, ValueError())
+        assert isinstance(future.exception(1), ValueError)
+
+
+def test_only_errors_that_are_worth_it_are_tried_again(hand):
+    with run_with(hand):
+        future = app.options(retries=plait.Retry(5, on=(OSError,)))()
+        hand.end(ERROR, ConnectionError())
+        assert not future.done()
+        hand.end(ERROR, ValueError())
+        assert isinstance(future.exception(1), ValueError)
+
+
+def test_a_pause_between_attempts_grows_and_is_explained(hand):
+    with run_with(hand):
+        future = app.options(retries=plait.Retry(2, backoff_s=0.02))()
+        hand.end(ERROR, ValueError("busy"))
+        assert "before attempt 2" in future.explain() or len(hand.taken) == 2
+        wait_until(lambda: len(hand.taken) == 2)
+        hand.end(ERROR, ValueError("busy"))
+        wait_until(lambda: len(hand.taken) == 3)
+        hand.end(OK, "at last")
+        assert future.result(1) == "at last"
+
+
+def test_a_task_in_its_pause_can_be_cancelled(hand):
+    with run_with(hand):
+        future = app.options(retries=plait.Retry(1, backoff_s=1000))()
+        hand.end(ERROR, ValueError("busy"))
+        assert "waits" in future.explain()
+        assert future.cancel()
+        assert future.cancelled()
+
+
+def test_the_next_attempt_asks_for_more(hand):
+    with run_with(hand):
+        future = app.options(memory=1000, retries=plait.Retry(2, escalate={"memory": 2.0}))()
+        hand.end(ERROR, MemoryError())
+        hand.end(ERROR, MemoryError())
+        assert hand.taken[-1][0].details.resources.memory_bytes == 4000
+        hand.end(OK, 1)
+        assert future.result(1) == 1
+
+
+def test_a_retry_handler_decides_what_a_failure_costs(hand):
+    seen = []
+
+    def cost(error, record):
+        seen.append((type(error), record["id"], record["fail_count"], record["try_id"]))
+        return 0.5 if isinstance(error, OSError) else 100
+
+    with run_with(hand, retries=1, retry_handler=cost):
+        future = app()
+        hand.end(ERROR, OSError())
+        hand.end(ERROR, OSError())
+        assert not future.done()
+        hand.end(ERROR, ValueError())
+        assert isinstance(future.exception(1), ValueError)
+    assert seen == [(OSError, 0, 0, 0), (OSError, 0, 1, 1), (ValueError, 0, 2, 2)]
+
+
+def test_a_retry_handler_that_raises_is_reported_with_the_error_it_was_asked_about(hand):
+    def broken(error, record):
+        raise RuntimeError("in the handler")
+
+    with run_with(hand, retries=5, retry_handler=broken):
+        future = app()
+        hand.end(ERROR, ValueError("of the task"))
+        error = future.exception(1)
+        assert isinstance(error, RuntimeError)
+        assert isinstance(error.__context__, ValueError)
+
+
+def test_a_task_that_cannot_run_is_not_tried_again(hand):
+    with run_with(hand, retries=5):
+        bad = app()
+        after = app(bad)
+        for _ in range(6):
+            hand.end(ERROR, ValueError())
+        assert isinstance(after.exception(1), DependencyError)
+        assert len(hand.taken) == 6
+
+
+# ------------------------------------------------------------------ losses
+def test_losses_have_a_budget_of_their_own_and_end_as_poison(hand):
+    with run_with(hand, retries=0):
+        future = app()
+        for _ in range(3):
+            assert not future.done()
+            hand.end(LOST, lost)
+        error = future.exception(1)
+        assert isinstance(error, PoisonTask)
+        assert len(error.places) == 3
+        assert "attempt 1 on worker 3 of host: it was ended by SIGKILL" in str(error)
+
+
+def test_losses_and_errors_do_not_spend_each_other(hand):
+    with run_with(hand, retries=1, max_losses=1):
+        future = app()
+        hand.end(LOST, lost)
+        hand.end(ERROR, ValueError())
+        hand.end(OK, 1)
+        assert future.result(1) == 1
+
+
+@pytest.mark.parametrize("where", ["run", "app"])
+def test_without_a_budget_the_first_loss_is_the_error(hand, where):
+    with run_with(hand, **({"max_losses": 0} if where == "run" else {})):
+        future = (app if where == "run" else app.options(max_losses=0))()
+        hand.end(LOST, lost)
+        error = future.exception(1)
+        assert type(error) is WorkerLost
+        assert error.reason == "it was ended by SIGKILL"
+
+
+@pytest.mark.slow
+def test_a_real_worker_that_dies_makes_a_poison_task():
+    @plait.python_app
+    def dies():
+        import os
+
+        os._exit(9)
+
+    with run_with(plait.ProcessPoolExecutor(max_workers=1), max_losses=1):
+        error = dies().exception(20)
+        assert isinstance(error, PoisonTask)
+        assert len(error.places) == 2
+        assert "status 9" in str(error)
+        assert app(1).result(20) == (1,)
+
+
+def test_leaving_by_exit_is_an_error_of_the_task():
+    @plait.python_app
+    def leaves():
+        raise SystemExit(3)
+
+    with run_with(plait.ThreadPoolExecutor()):
+        error = leaves().exception(5)
+        assert isinstance(error, TaskExited)
+        assert (error.kind, error.text) == ("SystemExit", "3")
+
+
+# ------------------------------------------------------------------ cancelling
+def test_cancelling_ends_the_attempt_and_what_needs_it(hand):
+    with run_with(hand):
+        first = app()
+        second = app([first])
+        third = app(second)
+        assert first.cancel()
+        assert hand.cancelled == [(0, 1)]
+        assert all(f.cancelled() and f.done() for f in (first, second, third))
+        with pytest.raises(
+            TaskCancelled, match=r"task 2 .* was cancelled because task 0 .*, which it needs by way of task 1"
+        ):
+            third.result()
+        assert first.cancel()  # again: it is cancelled
+        hand.end(OK, "too late")
+        assert first.cancelled()
+
+
+def test_what_has_ended_cannot_be_cancelled(hand):
+    with run_with(hand):
+        future = app()
+        hand.end(OK, 1)
+        assert not future.cancel()
+        assert future.result() == 1
+
+
+def test_a_thread_that_runs_cannot_be_cancelled():
+    go, runs = threading.Event(), threading.Event()
+
+    def body():
+        runs.set()
+        return go.wait(10)
+
+    with run_with(plait.ThreadPoolExecutor(max_threads=1)):
+        running = plait.python_app(body)()
+        queued = plait.python_app(body)()
+        assert runs.wait(10)
+        assert not running.cancel()
+        assert queued.cancel()
+        assert "runs in a thread" in running.explain()
+        go.set()
+        assert running.result(10) is True
+
+
+@pytest.mark.slow
+def test_a_running_process_is_ended_by_cancel():
+    import os
+
+    @plait.python_app
+    def stays(file):
+        import time
+
+        with open(file, "w") as f:
+            f.write(str(os.getpid()))
+        time.sleep(1000)
+
+    with run_with(plait.ProcessPoolExecutor(max_workers=1)):
+        future = stays("pid")
+        wait_until(lambda: os.path.exists("pid") and os.path.getsize("pid"))
+        assert "runs on worker" in future.explain()
+        assert future.cancel()
+        assert app(1).result(20) == (1,)
+        with open("pid") as f:
+            pid = int(f.read())
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+# ------------------------------------------------------------------ several executors, several kernels
+def test_a_task_goes_to_the_executors_that_its_app_names():
+    one, two = ByHand("one"), ByHand("two")
+    with run_with(one, two):
+        app.options(executors=["two"])()
+        app.options(executors=["one"])()
+        for _ in range(4):
+            app()  # to the one with less to do
+        assert len(one.taken) == len(two.taken) == 3
+
+
+def test_two_kernels_do_not_mix_and_futures_pass_between_them():
+    config = [plait.Config([plait.ThreadPoolExecutor()], initialize_logging=False, progress=False) for _ in range(2)]
+    with plait.DataFlowKernel(config[0]) as one, plait.DataFlowKernel(config[1]) as two:
+        first = plait.python_app(lambda: 20, data_flow_kernel=one)()
+        second = plait.python_app(lambda x: x + 1, data_flow_kernel=two)(first)
+        assert second.result(5) == 21
+        assert (one.task_count, two.task_count) == (1, 1)
+        broken = plait.python_app(lambda: 1 / 0, data_flow_kernel=one)()
+        error = plait.python_app(lambda x: x, data_flow_kernel=two)([broken]).exception(5)
+        assert isinstance(error.__cause__, ZeroDivisionError)
+
+
+def test_the_dependency_resolver_of_the_configuration_is_asked():
+    executor = plait.ThreadPoolExecutor()
+    with run_with(executor, dependency_resolver=plait.SHALLOW_DEPENDENCY_RESOLVER):
+        inner = app(1)
+        assert app(inner).result(5) == ((1,),)
+        (same,) = app([inner]).result(5)[0]
+        assert same is inner
+        assert plait.python_app(lambda inputs: inputs)(inputs=[inner]).result(5) == [(1,)]
+
+
+def test_a_call_after_the_end_is_refused():
+    with run_with(plait.ThreadPoolExecutor()) as kernel:
+        own = plait.python_app(len, data_flow_kernel=kernel)
+    for call in (lambda: own("abc"), lambda: own([1]), lambda: plait.map(own, ["a"])):
+        with pytest.raises(NoDataFlowKernelError, match="was cleaned up"):
+            call()
+
+
+def test_a_lift_after_the_end_ends_too():
+    with run_with(plait.ThreadPoolExecutor()):
+        future = plait.python_app(lambda: {"a": 1})()
+        future.result()
+    assert isinstance(future["a"].exception(5), NoDataFlowKernelError)
