@@ -1,0 +1,131 @@
+"""F35: Ctrl-C on a terminal reaches the whole group at once. Once: cancelled, reported, left within 5 s. Twice: at once. Nothing stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fault.lab import Terminal, all_gone, let_pass, numbers, seeded
+from tests.leaks import descendants
+from tests.support import require_linux, wait_until
+
+MAX_S = 1.0  # about when the program below would be done, were it not for the families
+BODY = """
+deaf = sys.argv[2] == "deaf"
+with load(executors=[{executor}], initialize_logging=True):
+    futures = [echo(number) for number in range(500)]
+    futures += [family(path, deaf=deaf) for path in [sys.argv[1], sys.argv[1] + "2"]]
+    futures += [echo(future) for future in futures]
+    print("submitted", flush=True)
+    for future in futures:
+        future.result()
+"""
+PROCESSES = BODY.format(executor="ProcessPoolExecutor(max_workers=2)")
+THREADS = BODY.format(executor="ThreadPoolExecutor(max_threads=2)").replace("family(path, deaf=deaf)", "SLEEP(30)")
+#: What must not be seen: a step of leaving that failed.
+COMPLAINTS = ("Fatal Python", "a step of the cleanup failed", "I/O thread", "ProcessLookupError", "Bad file descriptor", "AttributeError")
+
+
+@pytest.fixture
+def before():
+    require_linux("child subreaper")
+    return descendants()
+
+
+@pytest.fixture
+def terminals():
+    made = []
+
+    def make(*arguments):
+        made.append(Terminal(*arguments))
+        return made[-1]
+
+    yield make
+    for terminal in made:
+        terminal.close()
+
+
+def check(terminal: Terminal) -> None:
+    text = terminal.text()
+    assert not [words for words in COMPLAINTS if words in text], text
+
+
+@pytest.mark.parametrize("deaf", ["deaf", "obedient"])
+def test_once_while_tasks_run(deaf, before, terminals, tmp_path):
+    terminal = terminals(PROCESSES, str(tmp_path / "one"), deaf)
+    wait_until(lambda: len(numbers(tmp_path / "one", "child")) == 4, 20, terminal.text)
+    terminal.ctrl_c()
+    terminal.wait(5.0)
+    all_gone(before, 1.0)
+    check(terminal)
+    assert terminal.text().rstrip().endswith("KeyboardInterrupt")
+
+
+def test_twice_while_tasks_run(before, terminals, tmp_path):
+    terminal = terminals(PROCESSES, str(tmp_path / "one"), "deaf")
+    wait_until(lambda: len(numbers(tmp_path / "one", "child")) == 4, 20, terminal.text)
+    terminal.ctrl_c()
+    let_pass(0.3)  # it is in the middle of leaving: the children are deaf for 2 s
+    assert terminal.process.poll() is None
+    terminal.ctrl_c()
+    terminal.wait(1.0)
+    all_gone(before, 1.0)
+    check(terminal)
+
+
+def test_once_at_any_moment(before, terminals, tmp_path):
+    moments = seeded("once")
+    for round_ in range(8):
+        terminal = terminals(PROCESSES, str(tmp_path / str(round_)), "obedient")
+        moment = moments.uniform(0.05, MAX_S)
+        print(f"round {round_}: {moment:.3f} s")
+        let_pass(moment)
+        terminal.ctrl_c()
+        terminal.wait(5.0)
+        all_gone(before, 2.0)
+        check(terminal)
+
+
+def test_twice_at_any_moments(before, terminals, tmp_path):
+    moments = seeded("twice")
+    for round_ in range(8):
+        terminal = terminals(PROCESSES, str(tmp_path / str(round_)), "deaf")
+        first, second = moments.uniform(0.2, MAX_S), moments.uniform(0.0, 0.2)
+        print(f"round {round_}: {first:.3f} s, {second:.3f} s later")
+        let_pass(first)
+        terminal.ctrl_c()
+        let_pass(second)
+        if terminal.process.poll() is None:
+            terminal.ctrl_c()
+        terminal.wait(5.0)
+        all_gone(before, 2.0)
+        check(terminal)
+
+
+def test_once_with_threads(before, terminals, tmp_path):
+    body = "SLEEP = python_app(time.sleep)\n" + THREADS
+    terminal = terminals(body, str(tmp_path / "one"), "-")
+    wait_until(lambda: "submitted" in terminal.text(), 20, terminal.text)
+    terminal.ctrl_c()
+    terminal.wait(6.0)  # threads get the 5 s to finish, and cannot be ended
+    all_gone(before, 1.0)
+    check(terminal)
+
+
+def test_caught_and_gone_on(before, terminals, tmp_path):
+    """A program may catch it: the run goes on as if nothing had been."""
+    body = """
+with load() as kernel:
+    futures = [family(path) for path in [sys.argv[1]]]
+    try:
+        futures[0].result()
+    except KeyboardInterrupt:
+        print("caught", flush=True)
+    futures[0].cancel()
+    print("sum", sum(future.result() for future in [echo(number) for number in range(100)]), flush=True)
+"""
+    terminal = terminals(body, str(tmp_path / "one"))
+    wait_until(lambda: len(numbers(tmp_path / "one", "child")) == 4, 20, terminal.text)
+    terminal.ctrl_c()
+    assert terminal.wait(10.0) == 0
+    assert "sum 4950" in terminal.text()
+    all_gone(before, 1.0)
