@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+#: Raises the errors of tasks.
+_FUTURES = os.path.join(_HOME, "futures.py")
 
 
 def print_error(error: BaseException) -> None:
@@ -37,12 +39,9 @@ def _clean(report: traceback.TracebackException, error: BaseException | None, se
         return
     seen.add(id(report))
     kept = [frame for frame in report.stack if not _is_ours(frame.filename)]
-    # An error of plait's own that is none of those it means to raise is a bug, whose report needs every frame.
-    is_bug = (
-        bool(report.stack)
-        and _is_ours(report.stack[-1].filename)
-        and not isinstance(error, (PlaitError, ValueError, TypeError))
-    )
+    # An error that comes from within plait and is none of those it means to raise is a bug, whose report needs every frame.
+    last = report.stack[-1].filename if report.stack else ""
+    is_bug = _is_ours(last) and last != _FUTURES and not isinstance(error, (PlaitError, ValueError, TypeError))
     if not is_bug:
         report.stack[:] = kept
     for inner, cause in ((report.__cause__, error.__cause__), (report.__context__, error.__context__)):

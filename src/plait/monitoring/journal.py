@@ -16,8 +16,8 @@ import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from plait.model.events import TASKS_SUBMITTED
 from plait.limits import JOURNAL_FILE_BYTES, JOURNAL_FLUSH_S
+from plait.model.events import TASKS_SUBMITTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

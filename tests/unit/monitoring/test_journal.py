@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -53,6 +54,37 @@ def test_what_was_written_is_read(tmp_path, written):
     assert len(read) == len(EVERY_KIND)
     for wrote, got in zip(EVERY_KIND, read, strict=True):
         assert got[: len(wrote)] == list(wrote)
+
+
+def test_records_of_many_tasks_are_read_as_single_events(tmp_path):
+    log = Journal(str(tmp_path))
+    log.write(
+        [
+            (ev.TASKS_SUBMITTED, "f", [0, 1], [1.0, 1.5]),
+            (ev.ATTEMPTS_STARTED, 2.0, "p", 3, [0, 1]),
+            (ev.TASKS_DONE, 3, [0, 1], [2.1, 2.2], [2.2, 2.3]),
+        ]
+    )
+    log.close()
+    assert list(read_journal(str(tmp_path))) == [
+        ev.TaskSubmitted(1.0, 0, "f"),
+        ev.TaskSubmitted(1.5, 1, "f"),
+        ev.AttemptStarted(2.0, 0, 1, "p", 3),
+        ev.AttemptStarted(2.0, 1, 1, "p", 3),
+        ev.TaskEnded(2.2, 0, 3, 1, 2.1, 2.2, 3),
+        ev.TaskEnded(2.3, 1, 3, 1, 2.2, 2.3, 3),
+    ]
+
+
+def test_a_task_in_the_stream_stands_for_its_submission():
+    sink = Sink()
+    stream = EventStream([sink])
+    app, other = SimpleNamespace(name="f"), SimpleNamespace(name="g")
+    for number, spec in enumerate([app, app, other]):
+        stream.emit(SimpleNamespace(app=spec, id=number, submit_s=float(number)))
+    stream.close()
+    submitted = [(name, number) for _, name, numbers, _ in sink.got for number in numbers]
+    assert submitted == [("f", 0), ("f", 1), ("g", 2)]
 
 
 def test_only_its_owner_may_read_it(written):

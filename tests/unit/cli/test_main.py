@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import plait
+from plait.cli import main
+
+
+def call(monkeypatch, *arguments):
+    """The exit code of ``plait …`` in this process."""
+    hook = sys.excepthook
+    monkeypatch.setattr(sys, "argv", ["plait", *arguments])
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main.app_main()
+    finally:
+        sys.excepthook = hook
+    return caught.value.code or 0
+
+
+@pytest.mark.parametrize("option", [["--version"], ["-V"], ["bench", "--version"]])
+def test_version(monkeypatch, capsys, option):
+    assert call(monkeypatch, *option) == 0
+    assert capsys.readouterr().out == f"plait {plait.__version__}\n"
+
+
+def test_help_names_every_command(monkeypatch, capsys):
+    assert call(monkeypatch, "--help") == 0
+    out = capsys.readouterr().out
+    for command in ("run", "explain", "runs", "report", "bench"):
+        assert f" {command} " in out
+
+
+@pytest.mark.parametrize("command", ["run", "explain", "runs", "report", "bench"])
+def test_each_command_has_help(monkeypatch, capsys, command):
+    assert call(monkeypatch, command, "--help") == 0
+    assert "--" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["run"],
+        ["explain", "x"],
+        ["explain", "--run", "7"],
+        ["report", "--run-dir", "nowhere"],
+        ["run", "nowhere.py"],
+        ["bench", "--resources", "__import__('os')"],
+        ["bench", "--time", "-1"],
+    ],
+)
+def test_wrong_input_is_code_2_without_a_traceback(monkeypatch, capsys, arguments):
+    assert call(monkeypatch, *arguments) == 2
+    err = capsys.readouterr().err
+    assert err
+    assert "Traceback" not in err
+
+
+def test_the_version_does_not_import_the_command_line_library():
+    code = "import sys; sys.argv[1:] = ['--version']\ntry:\n import plait.cli.main as m; m.app_main()\nexcept SystemExit: pass\nassert 'typer' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from plait.cli.report import write_report
+from plait.errors import ConfigurationError
+from plait.monitoring.journal import Journal
+from plait.monitoring.runs import RunNotFound
+
+
+def test_the_file_is_named(tmp_path, capsys):
+    folder = tmp_path / "runinfo" / "004"
+    folder.mkdir(parents=True)
+    Journal(str(folder)).close()
+    assert write_report("last", "runinfo", "r.html") == 0
+    assert capsys.readouterr().out.startswith("r.html: ")
+    assert (tmp_path / "r.html").read_text().startswith("<!DOCTYPE html>")
+    with pytest.raises(ConfigurationError, match="--output nowhere"):
+        write_report("last", "runinfo", "nowhere/r.html")
+
+
+def test_no_run():
+    with pytest.raises(RunNotFound):
+        write_report("last", "runinfo", "r.html")

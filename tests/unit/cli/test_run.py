@@ -1,0 +1,105 @@
+"""The command as a whole is tested in subprocesses (tests/scenario/test_cli.py): it becomes the script's process."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from plait.cli import run
+from plait.cli.run import Plan
+from plait.errors import ConfigurationError
+from plait.kernel import lifecycle
+
+
+@pytest.fixture(autouse=True)
+def _restore(monkeypatch):
+    """What becoming a script's process changes."""
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    monkeypatch.setattr(lifecycle, "before_start", [])
+    monkeypatch.setattr(run, "EXCEPTHOOK", sys.excepthook)
+
+
+def script(folder, text, name="s.py"):
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def test_the_script_is_main_with_its_own_arguments_and_path(tmp_path, capsys):
+    path = script(
+        tmp_path,
+        "import sys\nprint(__name__, sys.argv[1:], sys.path[0], __file__, sys.modules['__main__'].__dict__ is globals())",
+    )
+    run.run_script(Plan(path, ("a", "--b")))
+    assert capsys.readouterr().out == f"__main__ ['a', '--b'] {tmp_path} {path} True\n"
+
+
+def test_a_folder_with_a_main(tmp_path, capsys):
+    script(tmp_path, "import helper; print(helper.x)", "__main__.py")
+    script(tmp_path, "x = 5", "helper.py")
+    run.run_script(Plan(str(tmp_path)))
+    del sys.modules["helper"]
+    assert capsys.readouterr().out == "5\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("import sys; sys.exit(7)", 7), ("raise SystemExit('no')", "no"), ("1/0", 1), ("def f(:", 1)]
+)
+def test_how_it_ends(tmp_path, capsys, text, code):
+    with pytest.raises(SystemExit) as caught:
+        run.run_script(Plan(script(tmp_path, text)))
+    assert caught.value.code == code
+    assert "plait/cli" not in capsys.readouterr().err
+
+
+def test_what_is_not_there(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        run.run_script(Plan("nowhere.py"))
+    path = script(tmp_path, "print('ran')")
+    with pytest.raises(ConfigurationError, match="--report nowhere"):
+        run.run_script(Plan(path, report="nowhere/r.html"))
+
+
+@pytest.mark.parametrize(
+    ("plan", "before", "after"),
+    [
+        (Plan("s"), None, True),
+        (Plan("s"), False, False),
+        (Plan("s", progress=False), True, False),
+        (Plan("s", progress=True), False, True),
+    ],
+)
+def test_the_command_line_is_heard_before_the_configuration(plan, before, after):
+    kernels = []
+    run._follow_kernels(plan, kernels)
+    given = SimpleNamespace(progress=before, run_dir="runinfo")
+    kernel = SimpleNamespace(config=given)
+    (prepare,) = lifecycle.before_start
+    prepare(kernel)
+    assert kernel.config.progress is after
+    assert kernel.config.run_dir == "runinfo"
+    assert given.progress is before  # the user's object is not changed
+    assert kernels == [kernel]
+
+
+def test_run_dir():
+    run._follow_kernels(Plan("s", run_dir="elsewhere"), [])
+    kernel = SimpleNamespace(config=SimpleNamespace(progress=None, run_dir="runinfo"))
+    lifecycle.before_start[0](kernel)
+    assert kernel.config.run_dir == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("kernels", "says"),
+    [
+        ([], "loaded no kernel"),
+        ([SimpleNamespace(config=SimpleNamespace(initialize_logging=False))], "keeps no journal"),
+    ],
+)
+def test_no_report_is_said(kernels, says, capsys):
+    run._write_report(kernels, "r.html")
+    assert says in capsys.readouterr().err
