@@ -62,6 +62,8 @@ class Executor(ABC):
     """Runs tasks that are ready. An executor belongs to one kernel, from `start` to `shutdown`."""
 
     label: str
+    #: The run that it belongs to, once that has begun.
+    run_id: str | None = None
     #: Whether a running attempt can be ended.
     ends_running_tasks = True
     #: Whether tasks run in the driver's process, so that nothing needs to be sent.

@@ -153,8 +153,9 @@ class Lifecycle:
     def _add(self, executor: Executor) -> None:
         if executor.label in self._executors:
             raise ConfigurationError(f"executor {executor!r}: the label {executor.label!r} is taken")
-        if getattr(executor, "_kernel_id", None) is not None:
-            raise ConfigurationError(f"executor {executor!r} is in use by another kernel; make a new one")
+        if executor.run_id is not None:
+            raise ConfigurationError(f"executor {executor!r} belongs to another run, {executor.run_id}; make a new one")
+        executor.run_id = self.run_id
         log_dir = self._log_dir if self.config.initialize_logging else None
         executor.start(ExecutorContext(self.deliver, self._emit, log_dir, SystemClock()))  # type: ignore[attr-defined]
         self._executors[executor.label] = executor

@@ -1,29 +1,38 @@
-"""SIGTERM and SIGHUP as an orderly end: the program leaves by SystemExit, so its ``with`` blocks and exit handlers run."""
+"""SIGTERM and SIGHUP as an orderly end: the program leaves by SystemExit, so its ``with`` blocks and exit handlers run.
+
+Only the main thread can set handlers. A run that is ended by another thread leaves them where they are; they then do what the default does.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_NUMBERS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+#: One object for each run that wants the handlers.
+_users: set[object] = set()
+
 
 def leave_on_signals() -> Callable[[], None]:
-    """Installs handlers where the program has none of its own; the returned function takes them away again."""
+    """Installs handlers where the program has none of its own; the returned function takes them away with the last run that wants them."""
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
-    installed: list[int] = []
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+    user = object()
+    _users.add(user)
+    for number in _NUMBERS:
+        if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _leave)
-            installed.append(number)
 
     def restore() -> None:
-        for number in installed:
-            if signal.getsignal(number) is _leave and threading.current_thread() is threading.main_thread():
+        _users.discard(user)
+        if _users or threading.current_thread() is not threading.main_thread():
+            return
+        for number in _NUMBERS:
+            if signal.getsignal(number) is _leave:
                 signal.signal(number, signal.SIG_DFL)
 
     return restore
@@ -31,4 +40,7 @@ def leave_on_signals() -> Callable[[], None]:
 
 def _leave(number: int, frame: Any) -> None:
     del frame
+    if not _users:  # what was ended by another thread
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
     raise SystemExit(128 + number)
