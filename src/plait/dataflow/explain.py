@@ -27,7 +27,7 @@ def explain(task: Task, now_s: float, where: Callable[[Task], str]) -> str:
     details = task.details
     if details is not None and task.state in {PENDING, LAUNCHED} and (details.history or details.losses):
         before = [*details.history, *details.losses]
-        sentence += f"; before that, {before[-1]}" + (f" (and {len(before) - 1} more)" if len(before) > 1 else "")
+        sentence += f"; before that, {_first_line(before[-1])}" + (f" (and {len(before) - 1} more)" if len(before) > 1 else "")
     return sentence
 
 
@@ -41,15 +41,19 @@ def failure_sentence(task: Task, error: BaseException) -> str:
     attempts = f" in attempt {task.attempt}" if task.attempt > 1 else ""
     tried = ""
     if details is not None and details.history:
-        tried = f"; earlier: {details.history[-1]}"
+        tried = f"; earlier: {_first_line(details.history[-1])}"
     return f"{task} failed{attempts} with {_said(error)}{tried}"
 
 
 def _said(error: BaseException) -> str:
     name = error.type_name if isinstance(error, RemoteError) else type(error).__name__
-    lines = str(error).strip().splitlines()
+    lines = text_of(error).strip().splitlines()
     text = lines[-1 if isinstance(error, RemoteError) else 0] if lines else ""
     return f"{name}: {text[:300]}" if text else name
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0]
 
 
 def _pending(task: Task, now_s: float, where: Callable[[Task], str]) -> str:
