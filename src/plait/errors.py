@@ -340,6 +340,14 @@ class RemoteError(DeserializationError):
         return f"the task raised {self.type_name}, which cannot be rebuilt in this process. Its traceback was:\n{self.text}"
 
 
+def text_of(error: BaseException) -> str:
+    """What an error says. Its ``__str__`` is the user's code: whatever that raises must not stop what is done about the error."""
+    try:
+        return str(error)
+    except BaseException as raised:  # noqa: BLE001 - the user's code
+        return f"(its text cannot be had: {type(raised).__name__})"
+
+
 def signal_name(number: int) -> str:
     """``SIGKILL`` for 9; ``signal 99`` for a number without a name."""
     try:
@@ -349,5 +357,5 @@ def signal_name(number: int) -> str:
 
 
 def _short(error: BaseException) -> str:
-    text = str(error)
+    text = text_of(error)
     return text if len(text) <= 300 else text[:300] + " …"  # noqa: PLR2004 - a line or two in a terminal

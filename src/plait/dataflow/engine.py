@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import DependencyError, JoinError, PoisonTask, PropagatedException, WorkerLost
+from plait.errors import DependencyError, JoinError, PoisonTask, PropagatedException, WorkerLost, text_of
 from plait.model.task import (
     CANCELLED,
     DEP_FAIL,
@@ -221,7 +221,7 @@ class Engine:
             self._end(task, FAILED, None, error, effects)
             return True
         details = task.more()
-        details.history.append(f"attempt {attempt}: {type(error).__name__}: {str(error)[:200]}")
+        details.history.append(f"attempt {attempt}: {type(error).__name__}: {text_of(error)[:200]}")
         delay_s = 0.0
         if policy is not None:
             delay_s = policy.delay_s(len(details.history))

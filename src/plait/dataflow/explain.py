@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import PropagatedException, RemoteError
+from plait.errors import PropagatedException, RemoteError, text_of
 from plait.model.task import CANCELLED, DEP_FAIL, EXEC_DONE, FAILED, JOINING, LAUNCHED, MEMO_DONE, PENDING, Task, TaskState
 from plait.model.units import format_duration
 

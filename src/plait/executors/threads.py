@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from plait._util.timers import Timers
-from plait.errors import AppTimeout, ConfigurationError, ExecutorError, TaskExited
+from plait.errors import AppTimeout, ConfigurationError, ExecutorError, TaskExited, text_of
 from plait.executors.base import ERROR, OK, Executor, ExecutorContext, ExecutorStatus, Outcome
 from plait.executors.capacity import Capacity
 from plait.executors.pool.core import is_plain, resources_of, walltime_of
@@ -230,7 +230,7 @@ class ThreadPoolExecutor(Executor):
         except Exception as error:  # noqa: BLE001 - boundary: whatever a task raises is its outcome
             return task, attempt, ERROR, error, start_s, time.monotonic(), -1
         except BaseException as error:  # noqa: BLE001 - SystemExit and its like
-            wrapped = TaskExited(type(error).__name__, str(error)).with_traceback(error.__traceback__)
+            wrapped = TaskExited(type(error).__name__, text_of(error)).with_traceback(error.__traceback__)
             return task, attempt, ERROR, wrapped, start_s, time.monotonic(), -1
         return task, attempt, OK, result, start_s, time.monotonic(), -1
 

@@ -28,7 +28,7 @@ from plait.dataflow.explain import explain, failure_sentence
 from plait.dataflow.memo import BasicMemoizer
 from plait.dataflow.record import TaskRecord
 from plait.dataflow.resolve import DEEP_DEPENDENCY_RESOLVER, PLAIN, find_futures, replace_futures
-from plait.errors import JoinError, NoDataFlowKernelError, MissingOutputs
+from plait.errors import JoinError, NoDataFlowKernelError, MissingOutputs, text_of
 from plait.executors.base import ERROR, LOST, OK, Outcome
 from plait.futures import CANCELLED as FUTURE_CANCELLED
 from plait.futures import FINISHED, AppFuture, DataFuture, LiftedFuture, finish_all
@@ -361,12 +361,17 @@ class DataFlowKernel(Lifecycle):
         if emit is not None:
             self._note_successes(outcomes, emit)
         for outcome in rest:
-            if outcome[0].app.kind != "join" and outcome[2] == OK:
-                self._engine.stale += 1
-            elif outcome[2] == OK:
-                self._begin_join(outcome[0], outcome[1], outcome[3], effects)
-            else:
-                self._take_failure(outcome, effects)
+            try:
+                if outcome[0].app.kind != "join" and outcome[2] == OK:
+                    self._engine.stale += 1
+                elif outcome[2] == OK:
+                    self._begin_join(outcome[0], outcome[1], outcome[3], effects)
+                else:
+                    self._take_failure(outcome, effects)
+            except Exception as error:  # plug-ins and the user's classes have a say here: one task must not stop the others
+                self._logger.exception("the outcome of %s could not be taken; the task fails with that", outcome[0])
+                with self._lock:
+                    self._engine.fail(outcome[0], outcome[1], error, effects, final=True)
         self._apply(effects)
 
     def _note_successes(self, outcomes: list[Outcome], emit: Callable[[Any], None]) -> None:
@@ -421,7 +426,7 @@ class DataFlowKernel(Lifecycle):
     def _note_attempt(self, task: Task, attempt: int, error: BaseException, *, lost: bool) -> None:
         if self._emit is not None:
             delay = (task.details.not_before or 0.0) if task.details is not None else 0.0
-            self._emit((ATTEMPT_FAILED, _monotonic(), task.id, attempt, lost, f"{type(error).__name__}: {str(error)[:500]}", delay))
+            self._emit((ATTEMPT_FAILED, _monotonic(), task.id, attempt, lost, f"{type(error).__name__}: {text_of(error)[:500]}", delay))
 
     # ------------------------------------------------------------------ joins
     def _begin_join(self, task: Task, attempt: int, value: Any, effects: Effects) -> None:
@@ -547,7 +552,7 @@ class DataFlowKernel(Lifecycle):
             import traceback
 
             why = failure_sentence(task, error)
-            text = f"{type(error).__name__}: {str(error)[:500]}"
+            text = f"{type(error).__name__}: {text_of(error)[:500]}"
             trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))[-8000:]
         assert self._emit is not None  # noqa: S101 - the caller looked
         self._emit((TASK_ENDED, now_s, task.id, task.state, task.attempt, start_s, stop_s, worker, text, why, trace))

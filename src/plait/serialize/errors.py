@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from plait.errors import DeserializationError, RemoteError, SerializationError, TaskExited
+from plait.errors import DeserializationError, RemoteError, SerializationError, TaskExited, text_of
 from plait.serialize.values import dumps, loads
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def dump_error(error: BaseException) -> bytes:
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     text = _text(error)
     if not isinstance(error, Exception):  # SystemExit and its like would end whoever asks for the result
-        error = TaskExited(type(error).__name__, str(error)).with_traceback(error.__traceback__)
+        error = TaskExited(type(error).__name__, text_of(error)).with_traceback(error.__traceback__)
     links: list[tuple[bytes | None, list[_Frame], bool]] = []
     for link, is_cause in _chain(error):
         try:

@@ -13,7 +13,7 @@ import sys
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import DeserializationError, SerializationError
+from plait.errors import DeserializationError, SerializationError, text_of
 from plait.serialize.values import dumps, loads
 
 try:  # hashlib's own, without the 5 ms that loading OpenSSL takes in each worker
@@ -84,7 +84,7 @@ def load_function(data: bytes) -> Callable[..., Any]:
         raise
     except BaseException as error:  # noqa: BLE001 - importing runs the user's code
         raise DeserializationError(
-            f"the function {module_name}.{qualname} cannot be imported on the worker: {type(error).__name__}: {error}. "
+            f"the function {module_name}.{qualname} cannot be imported on the worker: {type(error).__name__}: {text_of(error)}. "
             f"The worker searches {sys.path}; install the module there, or define the function in the script."
         ) from error
     return func
@@ -114,7 +114,7 @@ def _value(func: Callable[..., Any]) -> bytes:
         raise
     except BaseException as error:
         name = getattr(func, "__name__", repr(func))
-        raise SerializationError(f"function {name}", f"{type(error).__name__}: {error}; it, its globals or its closure hold something that cannot be sent") from error
+        raise SerializationError(f"function {name}", f"{type(error).__name__}: {text_of(error)}; it, its globals or its closure hold something that cannot be sent") from error
 
 
 def _digest(data: bytes) -> bytes:

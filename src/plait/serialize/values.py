@@ -12,7 +12,7 @@ import pickle
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from plait.errors import DeserializationError, SerializationError
+from plait.errors import DeserializationError, SerializationError, text_of
 from plait.limits import BIG_BYTES
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - an object may raise anything, sys.exit() included
-        raise SerializationError(_culprit(value), f"{type(error).__name__}: {error}") from error
+        raise SerializationError(_culprit(value), f"{type(error).__name__}: {text_of(error)}") from error
 
 
 def loads(data: Any, buffers: Iterable[Any] | None = None) -> Any:
@@ -72,7 +72,7 @@ def loads(data: Any, buffers: Iterable[Any] | None = None) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - an object may raise anything, sys.exit() included
-        raise DeserializationError(f"{type(error).__name__}: {error}") from error
+        raise DeserializationError(f"{type(error).__name__}: {text_of(error)}") from error
 
 
 def _collector(buffers: list[pickle.PickleBuffer]) -> Any:

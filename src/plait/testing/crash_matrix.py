@@ -13,13 +13,10 @@ import pytest
 import plait
 from plait.errors import DeserializationError, SerializationError, TaskExited, WorkerLost
 from plait.testing import tasks
+from plait.testing.executor_contract import WAIT_S, ContractBase
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from plait.executors.base import Executor
-
-WAIT_S = 30.0
 
 #: Ways to end, and whether they end the process that they happen in.
 ENDS = {"error": False, "sys.exit": False, "libc exit": True, "segfault": True, "os._exit": True}
@@ -45,25 +42,11 @@ ROWS_OF_PROCESSES = [
 ]  # fmt: skip
 
 
-class CrashMatrix:
+class CrashMatrix(ContractBase):
     """To be inherited by a test class; its `make_executor` says of which executor."""
 
     #: What to give to `make_executor` so that one worker gets all tasks at once: then some are done, but not told yet, when the worker ends.
     one_batch: dict[str, Any] = {}
-
-    def make_executor(self, workers: int = 2, **options: Any) -> Executor:
-        """A new executor.
-
-        Args:
-            workers: tasks that it can run at once.
-            options: of executors with processes: prefetch, initializer, initargs, max_tasks_per_worker, env, cpu_affinity.
-        """
-        raise NotImplementedError
-
-    def load(self, workers: int = 2, *, config: dict[str, Any] | None = None, **options: Any) -> Any:
-        """A run on it, for ``with``."""
-        settings = {"initialize_logging": False, "progress": False, **(config or {})}
-        return plait.load(plait.Config(executors=[self.make_executor(workers, **options)], **settings))
 
     @pytest.mark.parametrize(("when", "how", "expected"), ROWS)
     def test_crash(self, when: str, how: str, expected: type[Exception], tmp_path: Path) -> None:

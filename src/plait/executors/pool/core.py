@@ -320,6 +320,11 @@ class PoolCore:
         self.put_back(taken)
         return taken
 
+    def drop(self, worker: WorkerState, sequence: int) -> None:
+        """This one was not sent to it after all."""
+        if worker.state != GONE and worker.held.pop(sequence, None) is not None and not worker.held:
+            self._becomes_idle(worker)
+
     def skipped(self, worker: WorkerState, sequence: int) -> None:
         """It did not start this one: if nobody took it back yet, it waits again."""
         held = worker.held.pop(sequence, None)

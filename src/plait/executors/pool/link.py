@@ -27,7 +27,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from plait._util import machine
-from plait.errors import AppTimeout, BadMessage, DeserializationError, ExecutorError, WorkerLost, signal_name
+from plait.errors import AppTimeout, BadMessage, DeserializationError, ExecutorError, SerializationError, WorkerLost, signal_name, text_of
 from plait.executors.base import ERROR, LOST, OK, Outcome
 from plait.executors.pool import wire
 from plait.executors.pool.core import GONE, PoolCore, Sent, WorkerState, is_plain, walltime_of
@@ -229,10 +229,38 @@ class PoolLink:
             import logging
 
             logging.getLogger("plait").exception("the I/O thread of executor %r failed", self._label)
-            self._break(f"its I/O thread failed: {type(error).__name__}: {error}")
+            self._break(f"its I/O thread failed: {type(error).__name__}: {text_of(error)}")
+            self._say_exit()
+            self._give_up()
         finally:
             self._say_exit()
             self._ended_thread.set()
+
+    def _give_up(self) -> None:
+        """After a failure of this thread: ends every task that it has, and those that others were about to leave here."""
+        core = self.core
+        held = [(task, attempt) for worker in list(core.workers.values()) for task, attempt in worker.held.values()]
+        outcomes: list[Outcome] = [(task, attempt, ERROR, self.broken, 0.0, 0.0, -1) for task, attempt in held]
+        while not self._closing:
+            while self._commands:
+                what, subject, detail = self._commands.popleft()
+                if what == "special":
+                    core.add_special(subject)
+                elif what == "fail":
+                    outcomes.append((*subject, ERROR, detail, 0.0, 0.0, -1))
+                self._closing |= what == "shutdown"
+            self._refuse_all(outcomes)
+            for outcome in outcomes:
+                try:
+                    self._context.deliver([outcome])
+                except Exception:  # noqa: BLE001, S110 - it may be what made the thread fail; it was logged then
+                    pass
+            outcomes = []
+            self.sleeping = True
+            if not (self._closing or self._commands or core.queue):
+                select.select([self._wake_r], [], [])
+                os.read(self._wake_r, 4096)
+            self.sleeping = False
 
     def _wait(self) -> None:
         core = self.core
@@ -289,6 +317,10 @@ class PoolLink:
                 self._closing = True
             elif what == "recycle":
                 self._recycle_all(subject)
+            elif what == "drop":
+                self.core.drop(subject.state, detail)
+            elif what == "fail":
+                outcomes.append((*subject, ERROR, detail, 0.0, 0.0, -1))
         if cancels:
             self._cancel(cancels)
         if self.broken is not None:
@@ -327,6 +359,9 @@ class PoolLink:
                 known.add(function)
                 self._send(peer, wire.frame(wire.FUNCTION, wire.encode((function, blob.data))), [])
             payload = task.payload
+            if payload is None:  # cancelled since it was chosen
+                self.command("drop", peer, sequence)
+                continue
             if task.attempt == 1:
                 first_attempts.append(task.id)
             elif emit is not None:
@@ -338,7 +373,12 @@ class PoolLink:
                     self._send_tasks(peer, items, fds)
                     items, fds, size = [], [], 0
             else:
-                fds.append(payload.file())
+                try:
+                    fds.append(payload.file())
+                except (OSError, MemoryError) as error:
+                    self.command("drop", peer, sequence)
+                    self.command("fail", (task, task.attempt), SerializationError(f"the arguments of {task}", f"{type(error).__name__}: {error}"))
+                    continue
                 items.append((sequence, function, b"", payload.sizes))
         if first_attempts and emit is not None:
             emit((ATTEMPTS_STARTED, now_s, self._label, peer.state.number, first_attempts))
@@ -346,7 +386,7 @@ class PoolLink:
             self._send_tasks(peer, items, fds)
 
     def _send_tasks(self, peer: Peer, items: list[wire.TaskItem], fds: list[int]) -> None:
-        self._send(peer, wire.frame(wire.TASKS, wire.encode(items), len(fds)), [os.dup(fd) for fd in fds] if fds else fds)
+        self._send(peer, wire.frame(wire.TASKS, wire.encode(items), len(fds)), fds)
 
     def _send(self, peer: Peer, data: bytes, fds: list[int]) -> None:
         """Sends, or keeps for later, a whole frame; the files are closed once they went."""
@@ -394,6 +434,9 @@ class PoolLink:
             data, fds = wire.receive_files(peer.sock, _READ_BYTES)
         except BlockingIOError:
             return True
+        except BadMessage as error:
+            self._end(peer, f"what it sent cannot be read ({error})", 0.0)
+            data, fds = b"", []
         except OSError:
             data, fds = b"", []
         if not data:
@@ -457,6 +500,8 @@ class PoolLink:
                     value = loads(payload)
             except DeserializationError as error:
                 kind, value = ERROR, error
+            except BaseException as error:  # noqa: BLE001 - memory has run out, or the user's class raised KeyboardInterrupt: this task's end, not the thread's
+                kind, value = ERROR, DeserializationError(f"{type(error).__name__}: {text_of(error)}")
             outcomes.append((task, attempt, kind, value, start_s, stop_s, number))
         core.heard(worker, time.monotonic(), done, busy_s)
 
@@ -651,7 +696,7 @@ class PoolLink:
             try:
                 items = wire.decode_outcomes(b"\xdc" + count.to_bytes(2, "big") + data)
             except ValueError:  # it ended in the middle of writing
-                items = []
+                items = self._whole(data, count - 1)
             self._outcomes(peer, items, [], outcomes)
         started = peer.page.numbers[STARTED]
         reason = worker.end_reason or peer.reason
@@ -671,6 +716,13 @@ class PoolLink:
             return
         if replace and not self._closing and self.broken is None:
             self._spawn()
+
+    def _whole(self, data: bytes, count: int) -> list[wire.OutcomeItem]:
+        """Outcomes of a page whose worker ended between counting one more and noting its length; none if it had just sent them."""
+        try:
+            return wire.decode_outcomes(b"\xdc" + count.to_bytes(2, "big") + data)
+        except (ValueError, OverflowError):
+            return []
 
     def _blame(self, blamed: tuple[Task, int], is_it: bool, reason: str, how: str, number: int, outcomes: list[Outcome]) -> None:  # noqa: FBT001, PLR0913, PLR0917
         task, attempt = blamed

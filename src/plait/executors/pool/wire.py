@@ -72,14 +72,22 @@ def send_files(sock: socket.socket, buffers: Sequence[Any], fds: Sequence[int]) 
 
 
 def receive_files(sock: socket.socket, size: int) -> tuple[bytes, list[int]]:
-    """Up to ``size`` bytes, and the files that came with them."""
-    data, ancillary, _, _ = sock.recvmsg(size, _ANCILLARY, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+    """Up to ``size`` bytes, and the files that came with them.
+
+    Raises:
+        BadMessage: this process may not open so many files.
+    """
+    data, ancillary, flags, _ = sock.recvmsg(size, _ANCILLARY, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
     fds: list[int] = []
     for level, kind, body in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             numbers = array.array("i")
             numbers.frombytes(body[: len(body) - len(body) % numbers.itemsize])
             fds.extend(numbers)
+    if flags & socket.MSG_CTRUNC:  # those that are missing would be taken from the next frame
+        for fd in fds:
+            os.close(fd)
+        raise BadMessage("files that came with it were lost: this process has too many files open")
     return data, fds
 
 
@@ -143,25 +151,29 @@ class Segments:
         self.fd = -1
         self._parts: list[Any] | None = None
         if in_file:
-            self._write(parts)
+            self.fd = self._written(parts)
+            Segments.waiting += 1
         else:  # a copy: the caller may change the object as soon as the call returns
             self._parts = [bytes(part) for part in parts]
 
     def file(self) -> int:
-        """The descriptor of the file, written now if it was not yet."""
-        if self._parts is not None:
-            self._write([memoryview(part) for part in self._parts])
-            self._parts = None
-        return self.fd
+        """A descriptor of the file, to be closed by the caller; one that is still in memory is written now, for this time."""
+        if self._parts is None:
+            return os.dup(self.fd)
+        return self._written([memoryview(part) for part in self._parts])
 
-    def _write(self, parts: list[memoryview]) -> None:
-        self.fd = anonymous_file(0)
-        Segments.waiting += 1
-        for part, start in zip(parts, offsets(self.sizes), strict=False):
-            done = 0
-            while done < part.nbytes:  # write(2) rather than a mapping: no page faults
-                done += os.pwrite(self.fd, part[done : done + (1 << 26)], start + done)
-        os.ftruncate(self.fd, max(offsets(self.sizes)[-1], 1))
+    def _written(self, parts: list[memoryview]) -> int:
+        fd = anonymous_file(0)
+        try:
+            for part, start in zip(parts, offsets(self.sizes), strict=False):
+                done = 0
+                while done < part.nbytes:  # write(2) rather than a mapping: no page faults
+                    done += os.pwrite(fd, part[done : done + (1 << 26)], start + done)
+            os.ftruncate(fd, max(offsets(self.sizes)[-1], 1))
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def close(self) -> None:
         """Closes the file."""
@@ -207,6 +219,24 @@ class _Mapping(mmap.mmap):
         _Mapping.live -= 1
 
 
+def _mapped(fd: int, size: int) -> _Mapping | None:
+    """The file as memory, None when there are too many such mappings already. Python keeps a descriptor open for each."""
+    if _Mapping.live >= MAX_MAPPINGS or _Mapping.live >= open_files_limit() // 4:
+        return None
+    try:
+        return _Mapping(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    except OSError:  # descriptors or mappings have run out all the same
+        return None
+
+
+def open_files_limit() -> int:
+    """How many files this process may have open."""
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MAX_MAPPINGS * 4 if soft == resource.RLIM_INFINITY else soft
+
+
 def load_segments(fd: int, sizes: Sequence[int]) -> Any:
     """The value of segments; its big buffers stay where they are, and can be written to. Closes the file.
 
@@ -218,9 +248,8 @@ def load_segments(fd: int, sizes: Sequence[int]) -> Any:
     try:
         if os.fstat(fd).st_size < starts[-1]:
             raise BadMessage(f"a file of {os.fstat(fd).st_size} bytes for segments of {starts[-1]}")
-        if len(sizes) > 1 and _Mapping.live < MAX_MAPPINGS:
-            area: Any = _Mapping(fd, starts[-1], flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        else:
+        area: Any = _mapped(fd, starts[-1]) if len(sizes) > 1 else None
+        if area is None:
             area = bytearray(starts[-1])
             view = memoryview(area)
             done = os.lseek(fd, 0, os.SEEK_SET)

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from plait.compat.parsl._absent import why_absent
+
+
+@pytest.mark.parametrize(
+    ("name", "feature"),
+    [
+        ("parsl.HighThroughputExecutor", "pilot jobs"),
+        ("parsl.executors.MPIExecutor", "pilot jobs"),
+        ("parsl.executors.high_throughput.errors", "pilot jobs"),
+        ("parsl.providers", "batch systems"),
+        ("parsl.providers.slurm.slurm", "batch systems"),
+        ("parsl.MonitoringHub", "monitoring"),
+        ("parsl.data_provider.globus", "staging"),
+    ],
+)
+def test_what_comes_later_is_named_with_its_feature(name, feature):
+    assert f"plait does not have {name} yet" in why_absent(name)
+    assert feature in why_absent(name)
+
+
+@pytest.mark.parametrize("name", ["parsl.zork", "parsl.executors.Zork", "parsl.NoSuchName"])
+def test_what_upstream_does_not_have_either_is_no_promise(name):
+    assert why_absent(name) == ""

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import inspect
+import warnings
+
+import pytest
+
+import plait
+from plait.compat.parsl.config import Config
+from plait.compat.parsl.dataflow.memoization import BasicMemoizer
+from plait.compat.parsl.executors.base import ParslExecutor
+from plait.compat.parsl.executors.threads import ThreadPoolExecutor
+from plait.compat.parsl.logconfigs.noop import NoopLogging
+from plait.errors import ConfigurationError
+
+DEFAULTS = {
+    "memoizer": None, "dependency_resolver": None, "exit_mode": "cleanup", "garbage_collect": True, "internal_tasks_max_threads": 10,
+    "retries": 0, "retry_handler": None, "run_dir": "runinfo", "std_autopath": None, "strategy": "simple", "strategy_period": 5,
+    "max_idletime": 120.0, "monitoring": None, "usage_tracking": 0, "project_name": None, "initialize_logging": True,
+}  # fmt: skip
+
+
+def test_parameters_are_upstreams_in_their_order_with_their_defaults():
+    parameters = list(inspect.signature(Config).parameters.values())
+    assert [p.name for p in parameters[:-1]] == ["executors", *DEFAULTS]
+    config = Config()
+    assert {name: getattr(config, name) for name in DEFAULTS} == DEFAULTS
+    (executor,) = config.executors
+    assert (executor.label, executor.max_threads) == ("threads", 2)
+    assert isinstance(executor, ParslExecutor)
+
+
+def test_no_executors_mean_the_default():
+    assert [e.label for e in Config(executors=[]).executors] == ["threads"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"retries": "x"}, {"usage_tracking": 4}, {"usage_tracking": -1}, {"exit_mode": "never"}, {"strategy": "zz"}, {"garbage_collect": 1},
+        {"executors": [ThreadPoolExecutor(), ThreadPoolExecutor()]}, {"executors": [ThreadPoolExecutor]}, {"executors": 3}, {"executors": ["threads"]},
+        {"initialize_logging": "yes"}, {"monitoring": object()}, {"dependency_resolver": 3}, {"memoizer": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_work_is_refused_at_once(wrong):
+    with pytest.raises(ConfigurationError):
+        Config(**wrong)
+
+
+def test_an_unknown_parameter_is_a_type_error():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'zork'"):
+        Config(zork=1)
+
+
+@pytest.mark.parametrize(
+    "removed", [{"app_cache": True}, {"app_cache": False}, {"checkpoint_mode": None}, {"checkpoint_files": []}, {"checkpoint_period": None}], ids=str
+)
+def test_removed_parameters_that_ask_for_nothing_warn_once(removed):
+    with pytest.warns(FutureWarning, match=f"{next(iter(removed))}=.* upstream has removed") as caught:
+        config = Config(**removed)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert (config.memoizer is not None and not config.memoizer.memoize) == (removed == {"app_cache": False})
+
+
+@pytest.mark.parametrize("asks", [{"checkpoint_mode": "task_exit"}, {"checkpoint_files": ["runinfo/000/checkpoint"]}, {"checkpoint_period": "00:01:00"}])
+def test_checkpoints_are_refused_not_ignored(asks):
+    with pytest.raises(ConfigurationError, match="plait does not have checkpoints yet"):
+        Config(**asks)
+
+
+def test_strategy_none_is_deprecated():
+    with pytest.warns(DeprecationWarning, match="strategy='none'"):
+        assert Config(strategy=None).strategy == "none"
+
+
+def test_repr_is_the_constructor():
+    text = repr(Config(retries=3))
+    assert text.startswith("Config(\n    executors=(ThreadPoolExecutor(\n        label='threads',\n")
+    assert "\n    retries=3,\n" in text
+
+
+def test_what_plait_gets():
+    ours = Config(retries=2, memoizer=BasicMemoizer(), initialize_logging=NoopLogging()).as_plait()
+    assert isinstance(ours, plait.Config)
+    assert (ours.max_losses, ours.retries, ours.progress, ours.initialize_logging) == (0, 2, False, True)
+
+
+def test_no_warning_without_reason():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Config()
