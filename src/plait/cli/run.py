@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import importlib
 import io
 import os
 import sys
@@ -61,7 +62,7 @@ def run_script(plan: Plan) -> None:
     kernels: list[Lifecycle] = []
     _follow_kernels(plan, kernels)
     if plan.as_parsl:
-        import plait.compat.parsl  # noqa: F401 - importing it is what makes `import parsl` work
+        importlib.import_module("plait.compat.parsl")  # importing it is all; like a library of the user's, it is no part of the commands
     if plan.report is not None:
         report = os.path.abspath(plan.report)
         atexit.register(
