@@ -62,7 +62,7 @@ def run_script(plan: Plan) -> None:
     kernels: list[Lifecycle] = []
     _follow_kernels(plan, kernels)
     if plan.as_parsl:
-        importlib.import_module("plait.compat.parsl")  # importing it is all; like a library of the user's, it is no part of the commands
+        importlib.import_module("plait.compat.parsl")  # like a library of the user's: importing it is all that it takes
     if plan.report is not None:
         report = os.path.abspath(plan.report)
         atexit.register(
