@@ -10,7 +10,8 @@ from plait.model.units import format_bytes
 if TYPE_CHECKING:
     from plait.model.resources import Resources
 
-_TOLERANCE = 1e-9  # of sums of fractions
+#: Of sums of fractions, which do not come out even.
+TOLERANCE = 1e-9
 
 
 class Capacity:
@@ -35,9 +36,9 @@ class Capacity:
     def fits(self, want: Resources) -> bool:
         """Whether it can be given now."""
         return (
-            self.used_cores + want.cores <= self.cores + _TOLERANCE
+            self.used_cores + want.cores <= self.cores + TOLERANCE
             and (not self.memory_bytes or self.used_memory_bytes + want.memory_bytes <= self.memory_bytes)
-            and self.used_gpus + want.gpus <= self.gpus + _TOLERANCE
+            and self.used_gpus + want.gpus <= self.gpus + TOLERANCE
         )
 
     def take(self, want: Resources) -> None:
@@ -59,11 +60,11 @@ class Capacity:
             InvalidResourceSpecification: with the numbers.
         """
         problems = {}
-        if want.cores > self.cores + _TOLERANCE:
+        if want.cores > self.cores + TOLERANCE:
             problems["cores"] = f"{want.cores:g} cores asked, executor {label!r} has {self.cores:g}"
         if self.memory_bytes and want.memory_bytes > self.memory_bytes:
             problems["memory"] = f"{format_bytes(want.memory_bytes)} of memory asked, executor {label!r} has {format_bytes(self.memory_bytes)}"
-        if want.gpus > self.gpus + _TOLERANCE:
+        if want.gpus > self.gpus + TOLERANCE:
             problems["gpus"] = f"{want.gpus:g} GPUs asked, executor {label!r} has {self.gpus:g}"
         if problems:
             raise InvalidResourceSpecification(set(problems), "; ".join(problems.values()))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from plait._util.timers import Timers
 from plait.errors import AppTimeout, ConfigurationError, ExecutorError, TaskExited, text_of
 from plait.executors.base import ERROR, OK, Executor, ExecutorContext, ExecutorStatus, Outcome
-from plait.executors.capacity import Capacity
+from plait.executors.capacity import TOLERANCE, Capacity
 from plait.executors.pool.core import is_plain, resources_of, walltime_of
 from plait.executors.pool.prepare import call_of
 from plait.futures import blocking
@@ -152,7 +152,7 @@ class ThreadPoolExecutor(Executor):
             heapq.heappop(special)
             capacity.take(resources)
             return task
-        if queue and capacity.used_cores + 1 <= capacity.cores:
+        if queue and capacity.used_cores + 1 <= capacity.cores + TOLERANCE:
             capacity.used_cores += 1
             return queue.popleft()
         return None

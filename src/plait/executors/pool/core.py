@@ -19,6 +19,7 @@ import heapq
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from plait.executors.capacity import TOLERANCE
 from plait.limits import BATCH_TASKS, CREDIT_S, MAX_CREDIT, RETRACT_S
 from plait.model.resources import DEFAULT, Resources
 from plait.model.task import LAUNCHED
@@ -48,14 +49,15 @@ class WorkerState:
         state: STARTING, READY, ENDING or GONE.
         held: attempts that were sent and have not come back, by sequence number, oldest first.
         known: numbers of the functions that it has.
-        cost: resources that it uses while it holds something.
+        cost: resources that it uses while it is busy.
+        busy: whether they are counted as used: from the first task that is sent to it until it says that nothing is left.
         alone: whether it runs a special task, behind which nothing may wait.
         end_reason: why it is being ended, if it is.
         ended_for: sequence number of the task on whose account it is being ended.
     """
 
     __slots__ = (
-        "alone", "cost", "end_reason", "ended_for", "heard_s", "held", "known", "number", "pid", "retract_s", "sequence", "state", "stuck", "tasks_done",
+        "alone", "busy", "cost", "end_reason", "ended_for", "heard_s", "held", "known", "number", "pid", "retract_s", "sequence", "state", "stuck", "tasks_done",
     )  # fmt: skip
 
     def __init__(self, number: int) -> None:
@@ -67,6 +69,7 @@ class WorkerState:
         self.sequence = 1
         self.cost: Resources = DEFAULT
         self.alone = False
+        self.busy = False
         self.end_reason = ""
         self.ended_for = 0
         self.heard_s = 0.0
@@ -153,7 +156,7 @@ class PoolCore:
         if worker is None:
             return None
         heapq.heappop(special)
-        worker.alone = True
+        worker.alone = worker.busy = True
         worker.cost = resources
         self.capacity.take(resources)
         out.append((worker, [self._hold(worker, task)]))
@@ -164,10 +167,11 @@ class PoolCore:
         """Sends a batch of plain tasks to the worker that has least to do. False when there is no room."""
         capacity = self.capacity
         credit = self._credit()
-        worker = self._next_idle() if capacity.used_cores + 1 <= capacity.cores else None
+        worker = self._next_idle() if capacity.used_cores + 1 <= capacity.cores + TOLERANCE else None
         if worker is not None:
             worker.cost = DEFAULT
             worker.alone = False
+            worker.busy = True
             worker.heard_s = now_s
             capacity.used_cores += 1
         else:
@@ -223,6 +227,9 @@ class PoolCore:
         return best
 
     def _becomes_idle(self, worker: WorkerState) -> None:
+        if not worker.busy:  # it has said so before: of tasks that were taken back it tells as well, later
+            return
+        worker.busy = False
         self.capacity.give_back(worker.cost)
         worker.alone = False
         worker.cost = DEFAULT
@@ -283,12 +290,10 @@ class PoolCore:
         """
         blamed = worker.held.pop(started, None)
         rest = [task for task, attempt in worker.held.values() if task.state == LAUNCHED and task.attempt == attempt]
-        had_work = blamed is not None or bool(worker.held)
         worker.held.clear()
         worker.state = GONE
         del self.workers[worker.number]
-        if had_work:
-            self._becomes_idle(worker)
+        self._becomes_idle(worker)
         self.put_back(rest)
         return blamed, rest
 

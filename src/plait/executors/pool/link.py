@@ -696,7 +696,7 @@ class PoolLink:
             try:
                 items = wire.decode_outcomes(b"\xdc" + count.to_bytes(2, "big") + data)
             except ValueError:  # it ended in the middle of writing
-                items = self._whole(data, count - 1)
+                items = []
             self._outcomes(peer, items, [], outcomes)
         started = peer.page.numbers[STARTED]
         reason = worker.end_reason or peer.reason
@@ -716,13 +716,6 @@ class PoolLink:
             return
         if replace and not self._closing and self.broken is None:
             self._spawn()
-
-    def _whole(self, data: bytes, count: int) -> list[wire.OutcomeItem]:
-        """Outcomes of a page whose worker ended between counting one more and noting its length; none if it had just sent them."""
-        try:
-            return wire.decode_outcomes(b"\xdc" + count.to_bytes(2, "big") + data)
-        except (ValueError, OverflowError):
-            return []
 
     def _blame(self, blamed: tuple[Task, int], is_it: bool, reason: str, how: str, number: int, outcomes: list[Outcome]) -> None:  # noqa: FBT001, PLR0913, PLR0917
         task, attempt = blamed
