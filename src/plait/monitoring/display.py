@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from plait.monitoring.summary import closing_sentence
 
 if TYPE_CHECKING:
-    from plait.monitoring.progress import Progress
+    from plait.monitoring.progress import Meter, Progress
 
 _logger = logging.getLogger("plait")
 
@@ -80,6 +80,7 @@ class Display:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._renderer: Renderer | None = None
+        self._meter: Meter | None = None
         self._ended = False
         self._thread: threading.Thread | None = None
         if kind != "none":
@@ -102,6 +103,8 @@ class Display:
             sentence = self._sentence()
             if renderer is not None:
                 renderer.hide()
+                if self._kind == "notebook" and self._meter is not None:  # its table stays, so it is to be the last
+                    renderer.show(self._meter.look(time.monotonic()))
                 renderer.finish(sentence)
             elif sentence and self._kind != "notebook":
                 sys.stderr.write(sentence + "\n")
@@ -129,7 +132,7 @@ class Display:
     def _follow(self) -> None:
         from plait.monitoring.progress import Meter
 
-        meter = Meter(self._kernel, self._start_s)
+        meter = self._meter = Meter(self._kernel, self._start_s)
         renderer = _renderer(self._kind)
         while not self._stop.is_set():
             with self._lock:

@@ -67,6 +67,9 @@ class _Html:
     def _repr_html_(self) -> str:
         return self._text
 
+    def __repr__(self) -> str:
+        return "(progress of plait)"  # for what shows no HTML
+
 
 def _show_with_ipython(text: str) -> Any:
     from IPython.display import display  # type: ignore[import-not-found,unused-ignore]

@@ -178,3 +178,23 @@ def test_a_forked_process_leaves_the_display_to_its_parent(monkeypatch):
         assert out.getvalue() == ""
         shown.stop()
     assert out.getvalue() == "1 done\n"
+
+
+def test_the_table_that_stays_in_a_notebook_is_the_last(monkeypatch):
+    cells = []
+
+    class Cell:
+        def __init__(self, text):
+            cells.append(text)
+
+        def update(self, shown):
+            cells.append(shown._repr_html_())
+
+    monkeypatch.setattr("plait.monitoring.progress_notebook._show_with_ipython", Cell)
+    kernel = Kernel(running=5)
+    shown = Display(kernel, "notebook", quiet_s=0)
+    wait_until(lambda: cells)
+    kernel.app_counts = {"f": {EXEC_DONE: 5}}
+    shown.stop()
+    assert "<td style='text-align:right'>5</td>" in cells[-1]
+    assert cells[-1].endswith("<p>5 done</p>")
