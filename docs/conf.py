@@ -23,6 +23,7 @@ html_show_sourcelink = False
 
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
+napoleon_use_ivar = True
 nitpicky = False
 
 exclude_patterns = ["_build"]

@@ -3,7 +3,8 @@
     plait run --report demo-report.html examples/demo.py      # or: make demo
 
 Python apps parse the files, bash apps run grep, sort, uniq and gzip on them, join apps decide while the run goes on which folders to
-enter and which imports to follow. Nothing is downloaded. It leaves one file, demo-calls.txt.gz: the names that the library calls, and how often.
+enter and which imports to follow. Nothing is downloaded. It leaves demo-calls.txt.gz, the names that the library calls and how often, and
+what every run leaves, its folder in runinfo/, so that `plait explain` can answer.
 """
 
 import os

@@ -398,9 +398,9 @@ def _getitem(value: Any, key: Any) -> Any:
 
 
 def _version() -> str:
-    import plait
+    import importlib.metadata
 
-    return plait.__version__
+    return importlib.metadata.version("plait")
 
 
 def script_name() -> str:
