@@ -267,7 +267,7 @@ def test_a_program_that_just_ends_ends_cleanly(tmp_path):
 @pytest.mark.slow
 def test_a_program_that_ends_with_unfinished_tasks_says_so(tmp_path):
     with program(ENDLESS + "endless(); quick().result(); endless()", tmp_path) as process:
-        out, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=30)
     assert "the program ends while 2 tasks are unfinished; they are cancelled" in err
     assert process.returncode == 0
 
