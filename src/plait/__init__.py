@@ -18,10 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plait import errors as errors
-    from plait.apps import App as App, as_completed as as_completed, bash_app as bash_app, join_app as join_app, map as map
-    from plait.apps import python_app as python_app, wait as wait
+    from plait.apps import App as App
+    from plait.apps import as_completed as as_completed
+    from plait.apps import bash_app as bash_app
+    from plait.apps import join_app as join_app
+    from plait.apps import map as map
+    from plait.apps import python_app as python_app
+    from plait.apps import wait as wait
     from plait.config import Config as Config
-    from plait.dataflow.memo import BasicMemoizer as BasicMemoizer, Memoizer as Memoizer, id_for_memo as id_for_memo
+    from plait.dataflow.memo import BasicMemoizer as BasicMemoizer
+    from plait.dataflow.memo import Memoizer as Memoizer
+    from plait.dataflow.memo import id_for_memo as id_for_memo
     from plait.dataflow.resolve import DEEP_DEPENDENCY_RESOLVER as DEEP_DEPENDENCY_RESOLVER
     from plait.dataflow.resolve import SHALLOW_DEPENDENCY_RESOLVER as SHALLOW_DEPENDENCY_RESOLVER
     from plait.dataflow.resolve import DependencyResolver as DependencyResolver
@@ -29,7 +36,8 @@ if TYPE_CHECKING:
     from plait.executors.base import Executor as Executor
     from plait.executors.processes import ProcessPoolExecutor as ProcessPoolExecutor
     from plait.executors.threads import ThreadPoolExecutor as ThreadPoolExecutor
-    from plait.futures import AppFuture as AppFuture, DataFuture as DataFuture
+    from plait.futures import AppFuture as AppFuture
+    from plait.futures import DataFuture as DataFuture
     from plait.kernel.arguments import AUTO_LOGNAME as AUTO_LOGNAME
     from plait.kernel.kernel import DataFlowKernel as DataFlowKernel
     from plait.kernel.loader import DataFlowKernelLoader as _Loader
@@ -67,7 +75,11 @@ def __getattr__(name: str) -> Any:
         value = importlib.import_module("importlib.metadata").version("plait")
     elif name in _HOME:
         home = _HOME[name]
-        value = getattr(importlib.import_module(f"plait.{home}"), name) if home else importlib.import_module(f"plait.{name}")
+        value = (
+            getattr(importlib.import_module(f"plait.{home}"), name)
+            if home
+            else importlib.import_module(f"plait.{name}")
+        )
     else:
         raise AttributeError(f"module 'plait' has no attribute {name!r}")
     globals()[name] = value

@@ -47,7 +47,7 @@ class Config:
         ConfigurationError: naming the parameter, its value and what was expected.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         executors: Iterable[Executor] | None = None,
         *,
@@ -94,25 +94,64 @@ class Config:
     def _check(self) -> None:
         labels = [executor.label for executor in self.executors]
         twice = sorted({label for label in labels if labels.count(label) > 1})
-        _expect(not twice, "executors", f"labels {labels}", f"labels that differ ({', '.join(twice)} is there more than once)")
+        _expect(
+            not twice,
+            "executors",
+            f"labels {labels}",
+            f"labels that differ ({', '.join(twice)} is there more than once)",
+        )
         _expect(self.exit_mode in EXIT_MODES, "exit_mode", self.exit_mode, f"one of {', '.join(EXIT_MODES)}")
         _expect(self.strategy in STRATEGIES, "strategy", self.strategy, f"one of {', '.join(STRATEGIES)}")
         _expect(_is_number(self.retries) and self.retries >= 0, "retries", self.retries, "a number, 0 or more")
-        _expect(_is_whole(self.max_losses) and self.max_losses >= 0, "max_losses", self.max_losses, "a whole number, 0 or more")
+        _expect(
+            _is_whole(self.max_losses) and self.max_losses >= 0,
+            "max_losses",
+            self.max_losses,
+            "a whole number, 0 or more",
+        )
         threads = self.internal_tasks_max_threads
         _expect(_is_whole(threads) and threads > 0, "internal_tasks_max_threads", threads, "a whole number from 1")
-        _expect(_is_number(self.strategy_period) and self.strategy_period > 0, "strategy_period", self.strategy_period, "seconds, more than 0")
-        _expect(_is_number(self.max_idletime) and self.max_idletime >= 0, "max_idletime", self.max_idletime, "seconds, 0 or more")
-        _expect(_is_whole(self.usage_tracking) and 0 <= self.usage_tracking <= 3, "usage_tracking", self.usage_tracking, "a level from 0 to 3")  # noqa: PLR2004
-        _expect(self.monitoring is None, "monitoring", self.monitoring, "None: the run's journal is read with `plait explain` and `plait report`")
+        _expect(
+            _is_number(self.strategy_period) and self.strategy_period > 0,
+            "strategy_period",
+            self.strategy_period,
+            "seconds, more than 0",
+        )
+        _expect(
+            _is_number(self.max_idletime) and self.max_idletime >= 0,
+            "max_idletime",
+            self.max_idletime,
+            "seconds, 0 or more",
+        )
+        _expect(
+            _is_whole(self.usage_tracking) and 0 <= self.usage_tracking <= 3,
+            "usage_tracking",
+            self.usage_tracking,
+            "a level from 0 to 3",
+        )
+        _expect(
+            self.monitoring is None,
+            "monitoring",
+            self.monitoring,
+            "None: the run's journal is read with `plait explain` and `plait report`",
+        )
         for name in ("retry_handler", "std_autopath"):
             value = getattr(self, name)
             _expect(value is None or callable(value), name, value, "a function or None")
         for name in ("garbage_collect",):
             _expect(isinstance(getattr(self, name), bool), name, getattr(self, name), "True or False")
-        _expect(isinstance(self.initialize_logging, bool), "initialize_logging", self.initialize_logging, "True or False")
-        _expect(self.progress is None or isinstance(self.progress, bool), "progress", self.progress, "True, False or None")
-        _expect(self.memoizer is None or isinstance(self.memoizer, Memoizer), "memoizer", self.memoizer, "a plait.Memoizer or None")
+        _expect(
+            isinstance(self.initialize_logging, bool), "initialize_logging", self.initialize_logging, "True or False"
+        )
+        _expect(
+            self.progress is None or isinstance(self.progress, bool), "progress", self.progress, "True, False or None"
+        )
+        _expect(
+            self.memoizer is None or isinstance(self.memoizer, Memoizer),
+            "memoizer",
+            self.memoizer,
+            "a plait.Memoizer or None",
+        )
         resolver = self.dependency_resolver
         has_both = hasattr(resolver, "traverse_to_gather") and hasattr(resolver, "traverse_to_unwrap")
         _expect(has_both, "dependency_resolver", resolver, "a DependencyResolver or None")
@@ -120,14 +159,16 @@ class Config:
     def __repr__(self) -> str:
         fields = [f"{name}={value!r}" for name, value in vars(self).items()]
         line = f"Config({', '.join(fields)})"
-        return line if len(line) <= 80 else "Config(\n    " + ",\n    ".join(fields) + "\n)"  # noqa: PLR2004 - a terminal's width
+        return line if len(line) <= 80 else "Config(\n    " + ",\n    ".join(fields) + "\n)"
 
 
 def _executors(executors: Iterable[Executor] | None) -> tuple[Executor, ...]:
     try:
         given = tuple(executors or ())
     except TypeError:
-        raise ConfigurationError(f"Config(executors={executors!r}): expected a list of executors, such as [ProcessPoolExecutor()]") from None
+        raise ConfigurationError(
+            f"Config(executors={executors!r}): expected a list of executors, such as [ProcessPoolExecutor()]"
+        ) from None
     for executor in given:
         if not isinstance(executor, Executor):
             hint = "; call it: write ProcessPoolExecutor() with parentheses" if isinstance(executor, type) else ""
@@ -135,13 +176,13 @@ def _executors(executors: Iterable[Executor] | None) -> tuple[Executor, ...]:
     return given or (ProcessPoolExecutor(),)
 
 
-def _expect(condition: bool, name: str, value: object, expected: str) -> None:  # noqa: FBT001 - an assertion
+def _expect(condition: bool, name: str, value: object, expected: str) -> None:
     if not condition:
         raise ConfigurationError(f"Config({name}={value!r}): expected {expected}")
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # noqa: PLR0124 - NaN
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
 
 
 def _is_whole(value: object) -> bool:

@@ -43,7 +43,7 @@ class InternalConsistencyError(PlaitError):
 
 
 class NoDataFlowKernelError(PlaitError):
-    """Must first load config"""  # noqa: D400 - the sentence is part of the documented behaviour
+    """Must first load config"""
 
 
 # ------------------------------------------------------------------ apps
@@ -344,7 +344,7 @@ def text_of(error: BaseException) -> str:
     """What an error says. Its ``__str__`` is the user's code: whatever that raises must not stop what is done about the error."""
     try:
         return str(error)
-    except BaseException as raised:  # noqa: BLE001 - the user's code
+    except BaseException as raised:
         return f"(its text cannot be had: {type(raised).__name__})"
 
 
@@ -358,4 +358,4 @@ def signal_name(number: int) -> str:
 
 def _short(error: BaseException) -> str:
     text = text_of(error)
-    return text if len(text) <= 300 else text[:300] + " …"  # noqa: PLR2004 - a line or two in a terminal
+    return text if len(text) <= 300 else text[:300] + " …"

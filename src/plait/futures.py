@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from concurrent.futures import CancelledError, Future, TimeoutError  # noqa: A004 - the class of the futures' contract
+from concurrent.futures import CancelledError, Future, TimeoutError
 from concurrent.futures import _base as _cf  # pyright: ignore[reportPrivateUsage]
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -66,7 +66,9 @@ class PlaitFuture(Future[R]):
         def _condition(self) -> threading.Condition:
             condition = self._cond
             if condition is None:
-                made = threading.Condition()  # outside of the lock: making objects may run finalizers, and those may set futures
+                made = (
+                    threading.Condition()
+                )  # outside of the lock: making objects may run finalizers, and those may set futures
                 with _making:
                     condition = self._cond
                     if condition is None:
@@ -116,7 +118,7 @@ class PlaitFuture(Future[R]):
             finally:
                 # The traceback refers to this frame, and this frame to the error and to this future.
                 del error
-                self = None  # type: ignore[assignment]  # noqa: PLW0642
+                self = None  # type: ignore[assignment]
         return self._result  # type: ignore[no-any-return]
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -214,7 +216,7 @@ class PlaitFuture(Future[R]):
     def _call(self, fn: Callable[[Any], object]) -> None:
         try:
             fn(self)
-        except BaseException:  # noqa: BLE001 - boundary: a callback must not end the thread that delivers outcomes
+        except BaseException:
             _cf.LOGGER.exception("a callback of %r raised; the other callbacks and tasks go on", self)
 
     def _invoke_callbacks(self) -> None:
@@ -305,7 +307,9 @@ class AppFuture(PlaitFuture[R], Generic[R]):
         from plait.errors import TaskCancelled
 
         details = self._task.details
-        return TaskCancelled(details.cancel_reason if details is not None and details.cancel_reason else f"{self._task} was cancelled")
+        return TaskCancelled(
+            details.cancel_reason if details is not None and details.cancel_reason else f"{self._task} was cancelled"
+        )
 
     def __await__(self) -> Generator[Any, None, R]:
         import asyncio
@@ -320,7 +324,9 @@ class AppFuture(PlaitFuture[R], Generic[R]):
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         if self._state is FINISHED and self._exception is None and not hasattr(self._result, name):
-            raise AttributeError(f"the result of {self._task}, of type {type(self._result).__name__!r}, has no attribute {name!r}")
+            raise AttributeError(
+                f"the result of {self._task}, of type {type(self._result).__name__!r}, has no attribute {name!r}"
+            )
         return LiftedFuture(self, "attr", name)
 
     def __iter__(self) -> Any:
@@ -330,7 +336,11 @@ class AppFuture(PlaitFuture[R], Generic[R]):
     def __repr__(self) -> str:
         text = f"<{type(self).__name__} of {self._task}: {TaskState(self._task.state).name}"
         if self._state is FINISHED:
-            text += f" raised {type(self._exception).__name__}" if self._exception is not None else f" returned {type(self._result).__name__}"
+            text += (
+                f" raised {type(self._exception).__name__}"
+                if self._exception is not None
+                else f" returned {type(self._result).__name__}"
+            )
         return text + ">"
 
 
@@ -340,7 +350,7 @@ class LiftedFuture(AppFuture[Any]):
     __slots__ = ("_lift_lock", "_started")
 
     def __init__(self, parent: AppFuture[Any], operation: str, key: Any) -> None:
-        owner = parent._task.owner  # noqa: SLF001
+        owner = parent._task.owner
         super().__init__(owner.new_lifted(parent, operation, key))
         self._task.future = self
         self._lift_lock = threading.Lock()
@@ -443,10 +453,10 @@ class DataFuture(PlaitFuture["File"]):
         return self._parent.running()
 
     def _cancellation(self) -> CancelledError:
-        return self._parent._cancellation()  # noqa: SLF001
+        return self._parent._cancellation()
 
     def __repr__(self) -> str:
-        return f"<DataFuture {self._file.url} of {self._parent._task}: {'done' if self.done() else 'not yet'}>"  # noqa: SLF001
+        return f"<DataFuture {self._file.url} of {self._parent._task}: {'done' if self.done() else 'not yet'}>"
 
 
 def is_final(task: Task) -> bool:

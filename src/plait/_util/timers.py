@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-
 class Timers:
     """Calls functions at given times of the monotonic clock."""
 

@@ -20,7 +20,7 @@ K = TypeVar("K")
 
 
 @overload
-def python_app(function: Callable[P, R], /) -> App[P, R]: ...
+def python_app(function: Callable[P, R], /, *rest: Any, **options: Any) -> App[P, R]: ...
 @overload
 def python_app(
     function: None = None,
@@ -57,7 +57,7 @@ def python_app(
 
 
 @overload
-def bash_app(function: Callable[P, str], /) -> App[P, int]: ...
+def bash_app(function: Callable[P, str], /, *rest: Any, **options: Any) -> App[P, int]: ...
 @overload
 def bash_app(
     function: None = None,

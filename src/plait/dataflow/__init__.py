@@ -1,0 +1,1 @@
+"""What decides: tasks, dependencies, retries, memoization. Pure."""

@@ -19,10 +19,16 @@ def check(engine: Engine) -> None:
         InternalConsistencyError: naming what does not fit.
     """
     live = [task for task in engine.tasks.values() if task.state not in FINAL_STATES]
-    _expect(sum(engine.counts.values()) == engine.submitted, f"counts {engine.counts} do not add up to {engine.submitted} submitted")
+    _expect(
+        sum(engine.counts.values()) == engine.submitted,
+        f"counts {engine.counts} do not add up to {engine.submitted} submitted",
+    )
     for state in (PENDING, LAUNCHED, JOINING):
         number = sum(task.state == state for task in live)
-        _expect(engine.counts[state] == number, f"{number} tasks are {TaskState(state).name}, counted {engine.counts[state]}")
+        _expect(
+            engine.counts[state] == number,
+            f"{number} tasks are {TaskState(state).name}, counted {engine.counts[state]}",
+        )
     if not engine.keep:
         _expect(len(live) == len(engine.tasks), "an ended task is still in the table")
     for number, task in engine.tasks.items():
@@ -43,6 +49,6 @@ def _check_task(task: Task) -> None:
         _expect(child.state in FINAL_STATES or child.waiting > 0, f"{child!r} waits for {task!r}, but counts nothing")
 
 
-def _expect(condition: bool, what: str) -> None:  # noqa: FBT001 - an assertion
+def _expect(condition: bool, what: str) -> None:
     if not condition:
         raise InternalConsistencyError(what)

@@ -201,7 +201,9 @@ class Engine:
         if task.state == PENDING:
             self._end(task, MEMO_DONE if error is None else FAILED, result, error, effects)
 
-    def fail(self, task: Task, attempt: int, error: BaseException, effects: Effects, *, cost: float = 1, final: bool = False) -> bool:
+    def fail(
+        self, task: Task, attempt: int, error: BaseException, effects: Effects, *, cost: float = 1, final: bool = False
+    ) -> bool:
         """An attempt raised. False when it was stale.
 
         Args:
@@ -303,7 +305,7 @@ class Engine:
             if dependants is None:
                 continue
             parent.dependants = None
-            ok = parent.state in (EXEC_DONE, MEMO_DONE)  # noqa: PLR6201 - two integers
+            ok = parent.state in (EXEC_DONE, MEMO_DONE)
             for child in dependants:
                 if child.state in FINAL_STATES:
                     continue
@@ -349,7 +351,9 @@ class Engine:
         else:
             effects.ready.append(task)
 
-    def _end(self, task: Task, state: int, result: Any, error: BaseException | None, effects: Effects, *, spread: bool = True) -> None:
+    def _end(
+        self, task: Task, state: int, result: Any, error: BaseException | None, effects: Effects, *, spread: bool = True
+    ) -> None:
         self._move(task, state)
         task.args = task.kwargs = task.payload = task.depends = None
         if error is not None:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import PropagatedException, RemoteError, text_of
-from plait.model.task import CANCELLED, DEP_FAIL, EXEC_DONE, FAILED, JOINING, LAUNCHED, MEMO_DONE, PENDING, Task, TaskState
+from plait.model.task import (
+    CANCELLED,
+    DEP_FAIL,
+    EXEC_DONE,
+    FAILED,
+    JOINING,
+    LAUNCHED,
+    MEMO_DONE,
+    PENDING,
+    Task,
+    TaskState,
+)
 from plait.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -27,7 +38,9 @@ def explain(task: Task, now_s: float, where: Callable[[Task], str]) -> str:
     details = task.details
     if details is not None and task.state in {PENDING, LAUNCHED} and (details.history or details.losses):
         before = [*details.history, *details.losses]
-        sentence += f"; before that, {_first_line(before[-1])}" + (f" (and {len(before) - 1} more)" if len(before) > 1 else "")
+        sentence += f"; before that, {_first_line(before[-1])}" + (
+            f" (and {len(before) - 1} more)" if len(before) > 1 else ""
+        )
     return sentence
 
 
@@ -70,7 +83,11 @@ def _pending(task: Task, now_s: float, where: Callable[[Task], str]) -> str:
 def _joining(task: Task, now_s: float, where: Callable[[Task], str]) -> str:
     del where, now_s
     waiting = [future for future in task.depends or () if not future.done()]
-    return f"{task} ran, and waits for what it returned: {_list(waiting)}" if waiting else f"{task} ran, and what it returned is done"
+    return (
+        f"{task} ran, and waits for what it returned: {_list(waiting)}"
+        if waiting
+        else f"{task} ran, and what it returned is done"
+    )
 
 
 def _launched(task: Task, now_s: float, where: Callable[[Task], str]) -> str:

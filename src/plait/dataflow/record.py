@@ -29,7 +29,9 @@ _KEYS: dict[str, Callable[[Task], Any]] = {
     "fail_cost": lambda t: t.fail_cost,
     "fail_history": lambda t: list(t.details.history) if t.details is not None else [],
     "memoize": lambda t: t.app.cache,
-    "ignore_for_cache": lambda t: list((t.details.ignore_for_cache if t.details is not None else ()) or t.app.ignore_for_cache),
+    "ignore_for_cache": lambda t: list(
+        (t.details.ignore_for_cache if t.details is not None else ()) or t.app.ignore_for_cache
+    ),
     "hashsum": lambda t: t.details.memo_key if t.details is not None else None,
     "from_memo": lambda t: t.state == TaskState.memo_done,
     "join": lambda t: t.app.kind == "join",

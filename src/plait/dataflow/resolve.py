@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: Types whose values hold no other object: what most arguments are.
-PLAIN: Final = frozenset({int, float, complex, str, bytes, bool, type(None), bytearray, range, PurePath, Path, type(Ellipsis)})
+PLAIN: Final = frozenset(
+    {int, float, complex, str, bytes, bool, type(None), bytearray, range, PurePath, Path, type(Ellipsis)}
+)
 
 _LEAF: Final = 0
 _ITEMS: Final = 1
@@ -38,7 +40,7 @@ def _kind(cls: type) -> int:
             kind = _FIELDS
         else:
             kind = _LEAF
-        if len(_kinds) < 10_000:  # noqa: PLR2004 - classes made in a loop must not stay for ever
+        if len(_kinds) < 10_000:
             _kinds[cls] = kind
     return kind
 
@@ -91,7 +93,9 @@ def replace_futures(value: Any, depth: int = SCAN_DEPTH) -> Any:
     if kind == _DICT:
         return _rebuild_dict(value, depth)
     changes = {
-        field.name: replace_futures(getattr(value, field.name), depth - 1) for field in dataclasses.fields(value) if hasattr(value, field.name)
+        field.name: replace_futures(getattr(value, field.name), depth - 1)
+        for field in dataclasses.fields(value)
+        if hasattr(value, field.name)
     }
     return _rebuild_dataclass(value, changes)
 

@@ -46,12 +46,14 @@ class Retry:
         known = {"cores", "memory", "gpus"}
         for name, factor in self.escalate.items():
             if name not in known or not isinstance(factor, (int, float)) or factor <= 0:
-                raise ValueError(f"Retry(escalate={dict(self.escalate)!r}): expected factors above 0 for some of {', '.join(sorted(known))}")
+                raise ValueError(
+                    f"Retry(escalate={dict(self.escalate)!r}): expected factors above 0 for some of {', '.join(sorted(known))}"
+                )
 
     def delay_s(self, failures: int) -> float:
         """Seconds to wait after that many failed attempts (1 or more)."""
         delay = self.backoff_s * 2 ** min(failures - 1, 30)
-        return delay * (1 + self.jitter * (2 * random.random() - 1)) if self.jitter else delay  # noqa: S311 - no secret
+        return delay * (1 + self.jitter * (2 * random.random() - 1)) if self.jitter else delay
 
     def next_resources(self, resources: Resources | None) -> Resources | None:
         """What the next attempt asks for."""

@@ -92,7 +92,7 @@ class Executor(ABC):
         for task in tasks:
             try:
                 self.submit_simple(task)
-            except Exception as error:  # noqa: BLE001, PERF203 - whatever stops a task is its outcome
+            except Exception as error:
                 refused.append((task, error))
         return refused
 
@@ -115,7 +115,9 @@ class Executor(ABC):
             InvalidResourceSpecification: with the numbers.
         """
         if resources != DEFAULT:
-            raise InvalidResourceSpecification({"resources"}, f"executor {self.label!r} ({type(self).__name__}) does not know resources of tasks")
+            raise InvalidResourceSpecification(
+                {"resources"}, f"executor {self.label!r} ({type(self).__name__}) does not know resources of tasks"
+            )
 
     def explain(self, task: Task) -> str:
         """Where a launched task stands, as the end of the sentence "task 3 (f) …"."""

@@ -63,7 +63,9 @@ class Capacity:
         if want.cores > self.cores + TOLERANCE:
             problems["cores"] = f"{want.cores:g} cores asked, executor {label!r} has {self.cores:g}"
         if self.memory_bytes and want.memory_bytes > self.memory_bytes:
-            problems["memory"] = f"{format_bytes(want.memory_bytes)} of memory asked, executor {label!r} has {format_bytes(self.memory_bytes)}"
+            problems["memory"] = (
+                f"{format_bytes(want.memory_bytes)} of memory asked, executor {label!r} has {format_bytes(self.memory_bytes)}"
+            )
         if want.gpus > self.gpus + TOLERANCE:
             problems["gpus"] = f"{want.gpus:g} GPUs asked, executor {label!r} has {self.gpus:g}"
         if problems:

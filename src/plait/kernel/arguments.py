@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 AUTO_LOGNAME: Final = -1
 
 #: Keywords that the kernel reads. The function gets those that it declares.
-RESERVED: Final = frozenset({"inputs", "outputs", "stdout", "stderr", "walltime", "parsl_resource_specification", "label"})
+RESERVED: Final = frozenset(
+    {"inputs", "outputs", "stdout", "stderr", "walltime", "parsl_resource_specification", "label"}
+)
 
 
 def read_reserved(task: Task, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -76,14 +78,18 @@ def _inputs(value: Any) -> list[Any]:
 
 
 def _sequence(name: str, value: Any) -> Any:
-    if isinstance(value, (str, bytes, os.PathLike, File)) or not hasattr(value, "__iter__") or isinstance(value, AppFuture):
+    if (
+        isinstance(value, (str, bytes, os.PathLike, File))
+        or not hasattr(value, "__iter__")
+        or isinstance(value, AppFuture)
+    ):
         raise TypeError(f"{name}={value!r}: expected a list; write {name}=[{value!r}]")
     return value
 
 
 def _future_of(task: Task) -> AppFuture[Any]:
     future = task.future
-    assert future is not None  # noqa: S101 - it was just made
+    assert future is not None
     return future
 
 
@@ -100,7 +106,9 @@ def refuse_remote_files(values: Any) -> None:
 
 def _local_only(file: File) -> None:
     if file.scheme != "file" and file.local_path is None:
-        raise ValueError(f"File({file.url!r}): no staging provider for {file.scheme}:// files; fetch it in a task and pass its path")
+        raise ValueError(
+            f"File({file.url!r}): no staging provider for {file.scheme}:// files; fetch it in a task and pass its path"
+        )
 
 
 def choose_stream_names(task: Task, autopath: Callable[[Task, str], Any]) -> None:

@@ -113,7 +113,14 @@ class Lifecycle:
         self._emit = self._stream.emit
         self._emit((RUN_STARTED, time.monotonic(), time.time(), self.run_id, SCHEMA_VERSION, _version(), platform.python_version(),
                     platform.node(), os.getpid(), script_name(), [e.label for e in self.config.executors]))  # fmt: skip
-        self._logger.info("run %s in %s: plait %s, Python %s, %s", self.run_id, directory, _version(), platform.python_version(), self.config)
+        self._logger.info(
+            "run %s in %s: plait %s, Python %s, %s",
+            self.run_id,
+            directory,
+            _version(),
+            platform.python_version(),
+            self.config,
+        )
 
     def _open_log(self, directory: str) -> Callable[[], None]:
         """Begins to write the log of the run; the returned function ends it."""
@@ -176,7 +183,7 @@ class Lifecycle:
 
     def wall_time(self, monotonic_s: float | None) -> datetime.datetime | None:
         """The date and time of a moment of the monotonic clock."""
-        return None if monotonic_s is None else datetime.datetime.fromtimestamp(monotonic_s + self._wall_offset_s)  # noqa: DTZ006 - local time
+        return None if monotonic_s is None else datetime.datetime.fromtimestamp(monotonic_s + self._wall_offset_s)
 
     def default_std_autopath(self, task: Any, kind: str) -> str:
         """Where AUTO_LOGNAME points to: ``task_logs/0000/task_0017_name_label.stdout`` in the run's folder.
@@ -260,7 +267,11 @@ class Lifecycle:
         if spec.kind == "join":
             return [self._executors[INTERNAL]]
         if spec.executors is None:
-            candidates = [self._only] if self._only is not None else [e for label, e in self._executors.items() if label != INTERNAL]
+            candidates = (
+                [self._only]
+                if self._only is not None
+                else [e for label, e in self._executors.items() if label != INTERNAL]
+            )
         else:
             unknown = [label for label in spec.executors if label not in self._executors]
             if unknown or not spec.executors:
@@ -350,9 +361,16 @@ class Lifecycle:
                 if task.state in FINAL_STATES:
                     continue
                 executor = task.executor
-                if not everything and executor is not None and not executor.ends_running_tasks and not executor.cancel(task, task.attempt):
+                if (
+                    not everything
+                    and executor is not None
+                    and not executor.ends_running_tasks
+                    and not executor.cancel(task, task.attempt)
+                ):
                     continue
-                self._engine.cancel(task, f"{task} was cancelled because the kernel was cleaned up before it ended", effects)
+                self._engine.cancel(
+                    task, f"{task} was cancelled because the kernel was cleaned up before it ended", effects
+                )
         self._apply(effects)  # type: ignore[attr-defined]
 
     def _end_progress(self) -> None:
@@ -413,8 +431,8 @@ def script_name() -> str:
 def _in_forked_child() -> None:
     """User code forked the driver: the kernel stays the parent's."""
     for kernel in list(_live):
-        kernel._closing = True  # noqa: SLF001 - this module's own class
-        kernel._lock = threading.Lock()  # noqa: SLF001 - a thread that is not here may hold the old one
+        kernel._closing = True
+        kernel._lock = threading.Lock()
     _live.clear()
 
 

@@ -42,7 +42,11 @@ class DataFlowKernelLoader:
             current = cls.current()
             if current is not None:
                 if not (cls._automatic and _is_idle(current)):
-                    started = " (it was loaded by the first call of an app, and has unfinished tasks)" if cls._automatic else ""
+                    started = (
+                        " (it was loaded by the first call of an app, and has unfinished tasks)"
+                        if cls._automatic
+                        else ""
+                    )
                     raise ConfigurationError(
                         f"Config has already been loaded{started}: end that run with `with plait.load(...)` or plait.dfk().cleanup() first"
                     )
@@ -67,7 +71,7 @@ class DataFlowKernelLoader:
     def current(cls) -> DataFlowKernel | None:
         """The loaded kernel, None for none. A process that was forked from the one that loaded it has none."""
         kernel = cls._kernel
-        if kernel is not None and kernel._pid != os.getpid():  # noqa: SLF001 - loaded by another process
+        if kernel is not None and kernel._pid != os.getpid():
             cls._kernel = kernel = None
         return kernel
 
@@ -92,7 +96,7 @@ class DataFlowKernelLoader:
             if cls._kernel is None:
                 cls._start(Config())
                 cls._automatic = True
-            assert cls._kernel is not None  # noqa: S101 - just set
+            assert cls._kernel is not None
             return cls._kernel
 
     @classmethod

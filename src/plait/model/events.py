@@ -191,8 +191,19 @@ class TasksDone(Event, tag=TASKS_DONE, frozen=True):
 
 
 AnyEvent = Union[
-    TasksSubmitted, AttemptsStarted, TasksDone,
-    RunStarted, TaskSubmitted, AttemptStarted, TaskEnded, AttemptFailed, WorkerStarted, WorkerEnded, RunEnded, TaskJoining, Note
+    TasksSubmitted,
+    AttemptsStarted,
+    TasksDone,
+    RunStarted,
+    TaskSubmitted,
+    AttemptStarted,
+    TaskEnded,
+    AttemptFailed,
+    WorkerStarted,
+    WorkerEnded,
+    RunEnded,
+    TaskJoining,
+    Note,
 ]
 #: An event as the paths that run once per task write it.
 EventTuple = tuple[Any, ...]

@@ -100,7 +100,7 @@ class AppSpec:
         "name", "reserved_defaults", "resources", "retry", "walltime_s",
     )  # fmt: skip
 
-    def __init__(  # noqa: PLR0913 - a record
+    def __init__(
         self,
         func: Callable[..., Any],
         name: str,
@@ -130,7 +130,9 @@ class AppSpec:
         self.label = label
         self.reserved_defaults = reserved_defaults or {}
         self.accepts = accepts
-        self.is_simple = kind == "python" and not (cache or executors or resources or walltime_s is not None or self.reserved_defaults)
+        self.is_simple = kind == "python" and not (
+            cache or executors or resources or walltime_s is not None or self.reserved_defaults
+        )
         self.blob: Any = None
         self.memo_code: Any = None
 

@@ -53,7 +53,7 @@ def parse_duration(value: float | str, name: str = "walltime") -> float:
 
 def _clock(text: str) -> float:
     fields = text.strip().split(":")
-    if len(fields) > 3 or not all(f.isdigit() for f in fields):  # noqa: PLR2004 - hours, minutes, seconds
+    if len(fields) > 3 or not all(f.isdigit() for f in fields):
         return -1.0
     seconds = 0.0
     for field in fields:
@@ -76,7 +76,7 @@ def _parts(text: str) -> float:
 def format_bytes(count: float) -> str:
     """``"4.0 GB"`` for 4e9."""
     for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:  # noqa: PLR2004 - the next unit begins there
+        if abs(count) < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
@@ -86,10 +86,10 @@ def format_duration(seconds: float) -> str:
     """``"350 ms"``, ``"12.3 s"``, ``"4m05s"``, ``"2h03m"``."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:  # noqa: PLR2004 - a minute
+    if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds + 0.5), 60)
-    if minutes < 60:  # noqa: PLR2004 - an hour
+    if minutes < 60:
         return f"{minutes}m{rest:02d}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m"

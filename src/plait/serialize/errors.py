@@ -97,7 +97,7 @@ def _text(error: BaseException) -> str:
 
     try:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except BaseException as failure:  # noqa: BLE001 - formatting calls the exception's own __str__
+    except BaseException as failure:
         text = f"{type(error).__qualname__} (its text cannot be had: {type(failure).__name__})"
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT // 2] + "\n[…]\n" + text[-MAX_TEXT // 2 :]
 
@@ -124,9 +124,14 @@ def _traceback(frames: list[_Frame]) -> TracebackType | None:
     node: dict[str, Any] | None = None
     for filename, function, module, line in reversed(frames):
         code = {"co_filename": filename, "co_name": function, "co_qualname": function}
-        frame = {"f_globals": {"__name__": module, "__file__": filename}, "f_locals": {}, "f_code": code, "f_lineno": line}
+        frame = {
+            "f_globals": {"__name__": module, "__file__": filename},
+            "f_locals": {},
+            "f_code": code,
+            "f_lineno": line,
+        }
         node = {"tb_frame": frame, "tb_lineno": line, "tb_lasti": -1, "tb_next": node}
     try:
         return tblib.Traceback.from_dict(node).as_traceback()
-    except Exception:  # noqa: BLE001 - a traceback that prints is a comfort; the error itself must arrive
+    except Exception:
         return None

@@ -82,7 +82,7 @@ def load_function(data: bytes) -> Callable[..., Any]:
             func = _resolve(module_name, qualname)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - importing runs the user's code
+    except BaseException as error:
         raise DeserializationError(
             f"the function {module_name}.{qualname} cannot be imported on the worker: {type(error).__name__}: {text_of(error)}. "
             f"The worker searches {sys.path}; install the module there, or define the function in the script."
@@ -100,7 +100,7 @@ def _reference(func: Callable[..., Any]) -> bytes | None:
     try:
         if _resolve(module_name, qualname) is not func:
             return None
-    except Exception:  # noqa: BLE001 - looking up a name can run properties
+    except Exception:
         return None
     return _BY_NAME + dumps((module_name, qualname, _code_digest(func)))
 
@@ -114,7 +114,10 @@ def _value(func: Callable[..., Any]) -> bytes:
         raise
     except BaseException as error:
         name = getattr(func, "__name__", repr(func))
-        raise SerializationError(f"function {name}", f"{type(error).__name__}: {text_of(error)}; it, its globals or its closure hold something that cannot be sent") from error
+        raise SerializationError(
+            f"function {name}",
+            f"{type(error).__name__}: {text_of(error)}; it, its globals or its closure hold something that cannot be sent",
+        ) from error
 
 
 def _digest(data: bytes) -> bytes:
@@ -147,7 +150,7 @@ def _names(code: CodeType) -> set[str]:
 
 def _sent_by_value(module_name: str) -> bool:
     module = sys.modules.get("cloudpickle.cloudpickle")
-    return bool(module is not None and module_name in module._PICKLE_BY_VALUE_MODULES)  # noqa: SLF001 - the public function copies it
+    return bool(module is not None and module_name in module._PICKLE_BY_VALUE_MODULES)
 
 
 def _resolve(module_name: str, qualname: str) -> Any:

@@ -47,7 +47,7 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
             return data
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001, S110 - whatever the object raises: the next try tells
+    except BaseException:
         pass
     if buffers is not None:
         buffers.clear()
@@ -57,7 +57,7 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
         return cloudpickle.dumps(value, 5, buffer_callback=callback)  # type: ignore[no-any-return]
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - an object may raise anything, sys.exit() included
+    except BaseException as error:
         raise SerializationError(_culprit(value), f"{type(error).__name__}: {text_of(error)}") from error
 
 
@@ -71,7 +71,7 @@ def loads(data: Any, buffers: Iterable[Any] | None = None) -> Any:
         return _loads(data, buffers=buffers)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - an object may raise anything, sys.exit() included
+    except BaseException as error:
         raise DeserializationError(f"{type(error).__name__}: {text_of(error)}") from error
 
 
@@ -92,7 +92,7 @@ def _collector(buffers: list[pickle.PickleBuffer]) -> Any:
 def _by_value_modules() -> bool:
     """Whether the user told cloudpickle to send some modules by value."""
     module = sys.modules.get("cloudpickle.cloudpickle")
-    return bool(module is not None and module._PICKLE_BY_VALUE_MODULES)  # noqa: SLF001 - cloudpickle's own registry; the public function copies it
+    return bool(module is not None and module._PICKLE_BY_VALUE_MODULES)
 
 
 def _culprit(value: Any) -> str:
@@ -102,7 +102,7 @@ def _culprit(value: Any) -> str:
 
 
 def _walk(value: Any, path: str, depth: int) -> tuple[str, Any]:
-    if depth < 8:  # noqa: PLR2004 - deeper paths help nobody
+    if depth < 8:
         for name, part in _parts(value):
             if not _pickles(part):
                 return _walk(part, path + name, depth + 1)
@@ -127,6 +127,6 @@ def _pickles(value: Any) -> bool:
         cloudpickle.dumps(value, 5)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 - an object may raise anything
+    except BaseException:
         return False
     return True

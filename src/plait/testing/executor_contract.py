@@ -18,7 +18,14 @@ import pytest
 
 import plait
 from plait._util import procs
-from plait.errors import AppTimeout, DeserializationError, InvalidResourceSpecification, RemoteError, SerializationError, TaskExited
+from plait.errors import (
+    AppTimeout,
+    DeserializationError,
+    InvalidResourceSpecification,
+    RemoteError,
+    SerializationError,
+    TaskExited,
+)
 from plait.testing import tasks
 
 if TYPE_CHECKING:
@@ -91,7 +98,9 @@ class ExecutorContract(ContractBase):
             done, not_done = concurrent.futures.wait(futures, WAIT_S)
             assert not not_done
             assert done == set(futures)
-            assert sorted(f.result() for f in plait.as_completed([add(number, 1) for number in range(50)], WAIT_S)) == list(range(1, 51))
+            assert sorted(
+                f.result() for f in plait.as_completed([add(number, 1) for number in range(50)], WAIT_S)
+            ) == list(range(1, 51))
 
     def test_an_error_arrives_with_class_cause_and_traceback(self) -> None:
         """It can be caught by its class, and its text leads to the line that raised it."""
@@ -103,7 +112,7 @@ class ExecutorContract(ContractBase):
         assert error.args == ("no good",)
         assert type(error.__cause__) is KeyError
         text = "".join(traceback.format_exception(error))
-        assert 'raise ValueError(text) from error' in text
+        assert "raise ValueError(text) from error" in text
         assert 'raise KeyError("the first")' in text
         assert "tasks.py" in text
         assert echo == 1
@@ -268,7 +277,10 @@ class ExecutorContract(ContractBase):
         with self.load(workers=1):
             first = hold.options(cores=1, priority=0)(str(tmp_path / "holds"), "it", go)
             wait_for(lambda: tasks.notes(str(tmp_path / "holds")), "the first runs")
-            futures = [note(path, "none"), *(note.options(priority=number)(path, str(number)) for number in (3, 1, 2, -1))]
+            futures = [
+                note(path, "none"),
+                *(note.options(priority=number)(path, str(number)) for number in (3, 1, 2, -1)),
+            ]
             (tmp_path / "go").touch()
             concurrent.futures.wait([first, *futures], WAIT_S)
 
@@ -324,7 +336,9 @@ class ExecutorContract(ContractBase):
             begin_s = time.monotonic()
             error = hold(str(tmp_path / "notes"), "it", str(tmp_path / "go")).exception(WAIT_S)
             took_s = time.monotonic() - begin_s
-            assert hold.options(walltime=60)(str(tmp_path / "notes"), "it", str(tmp_path / "notes")).result(WAIT_S) == "it"
+            assert (
+                hold.options(walltime=60)(str(tmp_path / "notes"), "it", str(tmp_path / "notes")).result(WAIT_S) == "it"
+            )
             (tmp_path / "go").touch()
 
         assert isinstance(error, AppTimeout)
@@ -386,7 +400,7 @@ class ProcessContract(ExecutorContract):
         with self.load():
             argument = plait.python_app(tasks.echo)({"deep": [1, lock]}).exception(WAIT_S)
             function = plait.python_app(lambda: lock)().exception(WAIT_S)
-            result = plait.python_app(lambda: threading.Lock())().exception(WAIT_S)  # noqa: PLW0108 - made in the worker
+            result = plait.python_app(lambda: threading.Lock())().exception(WAIT_S)
             assert plait.python_app(tasks.echo)(1).result(WAIT_S) == 1
 
         for error in (argument, function, result):
@@ -402,7 +416,7 @@ class ProcessContract(ExecutorContract):
 
         module = types.ModuleType("not_to_be_found")
         module.__spec__ = object()  # type: ignore[assignment]
-        exec("def function():\n    return 1\n", module.__dict__)  # noqa: S102
+        exec("def function():\n    return 1\n", module.__dict__)
         sys.modules["not_to_be_found"] = module
         try:
             with self.load():

@@ -134,7 +134,9 @@ def family(path: str, *, deaf: bool = False) -> None:
     children = [
         subprocess.Popen(["/bin/bash", "-c", script]),
         subprocess.Popen(["/bin/bash", "-c", script], start_new_session=True),
-        subprocess.Popen(["/bin/bash", "-c", f"setsid /bin/bash -c {shlex.quote(script)} & exit"]),  # its parent ends at once
+        subprocess.Popen(
+            ["/bin/bash", "-c", f"setsid /bin/bash -c {shlex.quote(script)} & exit"]
+        ),  # its parent ends at once
         subprocess.Popen(["/bin/bash", "-c", f"( ( {script} ) & ) & wait"]),
     ]
     note(path, f"family {os.getpid()}")

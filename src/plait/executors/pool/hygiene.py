@@ -22,7 +22,7 @@ from plait.limits import GRACE_S, LEAK_CHECK_S, MAX_LEAK_BYTES
 #: Bytes of the list of children that are compared.
 _LIST_BYTES = 64
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_threads = threading._active  # type: ignore[attr-defined]  # noqa: SLF001 - its length is all that is needed; threading.active_count() takes a lock
+_threads = threading._active  # type: ignore[attr-defined]
 
 
 class Hygiene:
@@ -37,7 +37,10 @@ class Hygiene:
         self._threads = len(_threads)
         self._stdout = sys.stdout
         self._stderr = sys.stderr
-        self._handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM)}
+        self._handlers = {
+            number: signal.getsignal(number)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM)
+        }
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._own_children = set(procs.children_of(os.getpid()))
         self._children_fd = _open_children()
@@ -164,10 +167,10 @@ def _multiprocessing_helpers() -> set[int]:
     pids = set()
     tracker = sys.modules.get("multiprocessing.resource_tracker")
     if tracker is not None:
-        pids.add(getattr(tracker._resource_tracker, "_pid", None))  # noqa: SLF001 - it has no public name
+        pids.add(getattr(tracker._resource_tracker, "_pid", None))
     server = sys.modules.get("multiprocessing.forkserver")
     if server is not None:
-        pids.add(getattr(server._forkserver, "_forkserver_pid", None))  # noqa: SLF001 - likewise
+        pids.add(getattr(server._forkserver, "_forkserver_pid", None))
     return pids
 
 

@@ -15,6 +15,7 @@ from plait.serialize import FunctionBlob
 if TYPE_CHECKING:
     from plait.model.task import Task
 
+
 def prepare(task: Task) -> None:
     """Sets the task's payload and its app's function blob.
 
@@ -49,7 +50,9 @@ def call_of(task: Task) -> Call | None:
     walltime_s = details.walltime_s if details.walltime_s is not None else app.walltime_s
     outputs = tuple(file.filepath for file in details.outputs_files if file.scheme == "file") if kind == "bash" else ()
     stdout, stderr = (_stream(name, spec) for name, spec in (("stdout", details.stdout), ("stderr", details.stderr)))
-    env = tuple((f"{prefix}_{key.upper()}", str(value)) for key, value in details.spec.items() for prefix in ("PLAIT", "PARSL"))
+    env = tuple(
+        (f"{prefix}_{key.upper()}", str(value)) for key, value in details.spec.items() for prefix in ("PLAIT", "PARSL")
+    )
     return Call(kind, app.name, stdout, stderr, outputs, walltime_s, env)
 
 

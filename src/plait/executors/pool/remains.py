@@ -40,7 +40,11 @@ def end_marked(mark: str, within_s: float = _KILL_S) -> list[int]:
 
 def _pids() -> list[int]:
     me = os.getpid()
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != me] if sys.platform == "linux" else []
+    return (
+        [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != me]
+        if sys.platform == "linux"
+        else []
+    )
 
 
 def _environment(pid: int) -> list[bytes]:

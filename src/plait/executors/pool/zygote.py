@@ -115,7 +115,9 @@ class Zygote:
         deadline_s = time.monotonic() + grace_s
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
-        while time.monotonic() < deadline_s and not poll.poll(0):  # readable: the driver is gone, so nobody waits any longer
+        while time.monotonic() < deadline_s and not poll.poll(
+            0
+        ):  # readable: the driver is gone, so nobody waits any longer
             try:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
@@ -174,7 +176,7 @@ class Zygote:
             os.environ["PLAIT_WORKER"] = str(number)
             sock = socket.socket(fileno=sock_fd)
             sock.setblocking(True)
-        except BaseException:  # noqa: BLE001 - boundary of the process
+        except BaseException:
             import traceback
 
             traceback.print_exc()
@@ -188,7 +190,9 @@ class Zygote:
                 child.tree = set(procs.descendants(child.pid))
                 child.deadline_s = time.monotonic() + grace_s
                 procs.signal_all([child.pid, *child.tree], signal.SIGTERM if grace_s > 0 else signal.SIGKILL)
-                procs.signal_all([child.pid, *child.tree], signal.SIGCONT)  # a stopped process sees SIGTERM only when it goes on
+                procs.signal_all(
+                    [child.pid, *child.tree], signal.SIGCONT
+                )  # a stopped process sees SIGTERM only when it goes on
 
     def _end_due(self) -> None:
         now = time.monotonic()
