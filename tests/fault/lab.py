@@ -130,6 +130,14 @@ def seeded(name: str) -> random.Random:
     return random.Random(f"{name} {seed}")
 
 
+def in_processes(workers: int = 2, *, options: dict | None = None, **config):
+    """A run in this process, on the process executor, that leaves no file."""
+    import plait
+
+    executor = plait.ProcessPoolExecutor(max_workers=workers, **(options or {}))
+    return plait.load(plait.Config(executors=[executor], **{"initialize_logging": False, "progress": False, **config}))
+
+
 class Terminal:
     """A program on a terminal of its own: what is typed reaches its whole foreground group, as Ctrl-C does."""
 
