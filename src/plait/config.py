@@ -164,7 +164,7 @@ class Config:
 
 def _executors(executors: Iterable[Executor] | None) -> tuple[Executor, ...]:
     try:
-        given = tuple(executors or ())
+        given: tuple[Any, ...] = tuple(executors or ())
     except TypeError:
         raise ConfigurationError(
             f"Config(executors={executors!r}): expected a list of executors, such as [ProcessPoolExecutor()]"

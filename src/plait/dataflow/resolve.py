@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: Types whose values hold no other object: what most arguments are.
-PLAIN: Final = frozenset(
+PLAIN: Final[frozenset[type]] = frozenset(
     {int, float, complex, str, bytes, bool, type(None), bytearray, range, PurePath, Path, type(Ellipsis)}
 )
 

@@ -52,7 +52,7 @@ class Retry:
 
     def delay_s(self, failures: int) -> float:
         """Seconds to wait after that many failed attempts (1 or more)."""
-        delay = self.backoff_s * 2 ** min(failures - 1, 30)
+        delay = self.backoff_s * 2.0 ** min(failures - 1, 30)
         return delay * (1 + self.jitter * (2 * random.random() - 1)) if self.jitter else delay
 
     def next_resources(self, resources: Resources | None) -> Resources | None:

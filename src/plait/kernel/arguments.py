@@ -88,7 +88,7 @@ def _sequence(name: str, value: Any) -> Any:
 
 
 def _future_of(task: Task) -> AppFuture[Any]:
-    future = task.future
+    future: AppFuture[Any] | None = task.future
     assert future is not None
     return future
 

@@ -279,18 +279,18 @@ class Lifecycle:
                 raise UnknownExecutor(f"app {spec.name}: executors={list(spec.executors)!r}: expected some of {known}")
             candidates = [self._executors[label] for label in spec.executors]
         if resources is None or resources == DEFAULT:
-            return candidates  # type: ignore[return-value]
+            return candidates
         refusal: InvalidResourceSpecification | None = None
         able = []
         for executor in candidates:
             try:
-                executor.check(resources)  # type: ignore[union-attr]
+                executor.check(resources)
                 able.append(executor)
             except InvalidResourceSpecification as error:
                 refusal = error
         if refusal is not None and not able:
             raise refusal
-        return able  # type: ignore[return-value]
+        return able
 
     def _refuse_call(self) -> NoReturn:
         raise NoDataFlowKernelError(

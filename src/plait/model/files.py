@@ -18,10 +18,10 @@ class File:
         local_path: where a copy stands on the machine that uses it; None when nothing was staged.
     """
 
+    url: str
+
     def __init__(self, url: str | os.PathLike[str] | File) -> None:
-        if isinstance(url, File):
-            url = url.url
-        text = os.fspath(url)
+        text = url.url if isinstance(url, File) else os.fspath(url)
         if not isinstance(text, str) or not text:
             raise ValueError(f"File({url!r}): expected a path or a URL")
         self.url = text

@@ -162,7 +162,7 @@ class TaskDetails:
         self.losses: list[str] = []  # one sentence for each lost attempt
         self.failures: list[Task] = []  # dependencies that failed
         self.join_value: Any = None  # what the body of a join app returned
-        self.lift: tuple[str, Any, PlaitFuture] | None = None  # (operation, key, parent future)
+        self.lift: tuple[str, Any, PlaitFuture[Any]] | None = None  # (operation, key, parent future)
         self.error: BaseException | None = None  # how it failed
         self.cancel_reason: str = ""
         self.cancel_origin: str = ""  # the task at which the cancelling began
@@ -200,7 +200,8 @@ class Task(msgspec.Struct, eq=False, weakref=True):
         """The details, made when there are none."""
         details = self.details
         if details is None:
-            details = self.details = TaskDetails()
+            details = TaskDetails()
+            self.details = details
         return details
 
     def __str__(self) -> str:

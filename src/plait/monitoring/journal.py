@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plait.limits import JOURNAL_FILE_BYTES, JOURNAL_FLUSH_S
 from plait.model.events import TASKS_SUBMITTED
+from plait.monitoring.base import EventSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from plait.model.events import Event, EventTuple
     from plait.model.task import AppSpec
-    from plait.monitoring.base import EventSink
 
 _logger = logging.getLogger("plait")
 
@@ -102,7 +102,7 @@ def _gather_submissions(events: Sequence[Any]) -> list[EventTuple]:
     return batch
 
 
-class Journal:
+class Journal(EventSink):
     """Writes events into files of a directory: ``journal.plj``, then ``journal-001.plj`` and so on."""
 
     def __init__(self, directory: str, file_bytes: int = JOURNAL_FILE_BYTES) -> None:

@@ -43,8 +43,8 @@ def load_error(data: bytes) -> BaseException:
     """The exception of `dump_error`'s bytes; a `RemoteError` with its text when it cannot be rebuilt."""
     try:
         name, text, links = loads(data)
-    except DeserializationError as error:
-        return error
+    except DeserializationError as unreadable:
+        return unreadable
     first: BaseException | None = None
     above: BaseException | None = None
     for body, frames, is_cause in links:
@@ -132,6 +132,7 @@ def _traceback(frames: list[_Frame]) -> TracebackType | None:
         }
         node = {"tb_frame": frame, "tb_lineno": line, "tb_lasti": -1, "tb_next": node}
     try:
-        return tblib.Traceback.from_dict(node).as_traceback()
+        traceback: TracebackType | None = tblib.Traceback.from_dict(node).as_traceback()
+        return traceback
     except Exception:
         return None
