@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from plait.apps import as_completed as as_completed
     from plait.apps import bash_app as bash_app
     from plait.apps import join_app as join_app
-    from plait.apps import map as map
+    from plait.apps import map as map  # noqa: A004 - what users look for
     from plait.apps import python_app as python_app
     from plait.apps import wait as wait
     from plait.config import Config as Config
@@ -63,7 +63,7 @@ _HOME = {
 }  # fmt: skip
 _LOADER = ("load", "dfk", "clear", "wait_for_current_tasks")
 
-__all__ = [*_HOME, *_LOADER, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_HOME, *_LOADER, "__version__"]  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

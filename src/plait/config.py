@@ -182,7 +182,7 @@ def _expect(condition: bool, name: str, value: object, expected: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # noqa: PLR0124 - NaN
 
 
 def _is_whole(value: object) -> bool:

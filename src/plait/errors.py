@@ -43,7 +43,7 @@ class InternalConsistencyError(PlaitError):
 
 
 class NoDataFlowKernelError(PlaitError):
-    """Must first load config"""
+    """Must first load config"""  # noqa: D400, D415 - the sentence is part of the documented behaviour
 
 
 # ------------------------------------------------------------------ apps
@@ -344,7 +344,7 @@ def text_of(error: BaseException) -> str:
     """What an error says. Its ``__str__`` is the user's code: whatever that raises must not stop what is done about the error."""
     try:
         return str(error)
-    except BaseException as raised:
+    except BaseException as raised:  # noqa: BLE001 - the user's code
         return f"(its text cannot be had: {type(raised).__name__})"
 
 

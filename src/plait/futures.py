@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from concurrent.futures import CancelledError, Future, TimeoutError
+from concurrent.futures import CancelledError, Future, TimeoutError  # noqa: A004 - the class of the futures' contract
 from concurrent.futures import _base as _cf  # pyright: ignore[reportPrivateUsage]
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -118,7 +118,7 @@ class PlaitFuture(Future[R]):
             finally:
                 # The traceback refers to this frame, and this frame to the error and to this future.
                 del error
-                self = None  # type: ignore[assignment]
+                self = None  # type: ignore[assignment]  # noqa: PLW0642
         return self._result  # type: ignore[no-any-return]
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -216,7 +216,7 @@ class PlaitFuture(Future[R]):
     def _call(self, fn: Callable[[Any], object]) -> None:
         try:
             fn(self)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - boundary: a callback must not end the thread that delivers outcomes
             _cf.LOGGER.exception("a callback of %r raised; the other callbacks and tasks go on", self)
 
     def _invoke_callbacks(self) -> None:
@@ -350,7 +350,7 @@ class LiftedFuture(AppFuture[Any]):
     __slots__ = ("_lift_lock", "_started")
 
     def __init__(self, parent: AppFuture[Any], operation: str, key: Any) -> None:
-        owner = parent._task.owner
+        owner = parent._task.owner  # noqa: SLF001
         super().__init__(owner.new_lifted(parent, operation, key))
         self._task.future = self
         self._lift_lock = threading.Lock()
@@ -453,10 +453,10 @@ class DataFuture(PlaitFuture["File"]):
         return self._parent.running()
 
     def _cancellation(self) -> CancelledError:
-        return self._parent._cancellation()
+        return self._parent._cancellation()  # noqa: SLF001
 
     def __repr__(self) -> str:
-        return f"<DataFuture {self._file.url} of {self._parent._task}: {'done' if self.done() else 'not yet'}>"
+        return f"<DataFuture {self._file.url} of {self._parent._task}: {'done' if self.done() else 'not yet'}>"  # noqa: SLF001
 
 
 def is_final(task: Task) -> bool:

@@ -57,6 +57,6 @@ def private_temp_dir(prefix: str = "plait-") -> str:
     import tempfile
 
     parent = os.path.realpath(tempfile.gettempdir())
-    if len(os.fsencode(parent)) > _MAX_SOCKET_FOLDER and os.access("/tmp", os.W_OK | os.X_OK):
-        parent = "/tmp"
+    if len(os.fsencode(parent)) > _MAX_SOCKET_FOLDER and os.access("/tmp", os.W_OK | os.X_OK):  # noqa: S108 - mkdtemp makes it private
+        parent = "/tmp"  # noqa: S108
     return tempfile.mkdtemp(prefix=prefix, dir=parent)

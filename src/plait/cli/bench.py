@@ -88,7 +88,7 @@ def bench(order: Order, *, as_json: bool) -> int:
         return INTERRUPTED
     except ConfigurationError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the executor or a task of the measurement raised
         print(f"plait: the measurement failed\n{text_of(error)}", end="", file=sys.stderr)
         return FAILED
     if as_json:

@@ -140,7 +140,7 @@ def _app() -> "Typer":
             str, typer.Option(help="`estimate`, `exponential`, or numbers of tasks: 10,100,1000.")
         ] = "estimate",
         as_json: Annotated[bool, typer.Option("--json", help=json_help)] = False,
-        version: Annotated[
+        version: Annotated[  # noqa: ARG001
             bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and leave.")
         ] = False,
     ) -> None:

@@ -71,10 +71,10 @@ def run_script(plan: Plan) -> None:
     module = _become_main(path, plan)
     sys.excepthook = EXCEPTHOOK
     try:
-        exec(code, module.__dict__)
+        exec(code, module.__dict__)  # noqa: S102 - running the user's program is what was asked for
     except KeyboardInterrupt as error:
         _leave_on_interrupt(kernels, where_in(path, error.__traceback__))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - boundary of the program
         print_error(error)
         raise SystemExit(FAILED) from None
 

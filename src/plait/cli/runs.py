@@ -23,7 +23,7 @@ def list_runs(run_dir: str, *, as_json: bool) -> int:
         print(f"no runs in {run_dir}; name another folder with --run-dir", file=sys.stderr)
     for line in lines:
         started, ended = line.started, line.ended
-        when = dt.datetime.fromtimestamp(started.wall_time_s).strftime("%Y-%m-%d %H:%M:%S") if started else "?"
+        when = dt.datetime.fromtimestamp(started.wall_time_s).strftime("%Y-%m-%d %H:%M:%S") if started else "?"  # noqa: DTZ006
         took = format_duration(ended.t_s - started.t_s) if started and ended else ""
         what = ended.sentence if ended else ""
         print(

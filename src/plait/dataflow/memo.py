@@ -113,7 +113,7 @@ class BasicMemoizer(Memoizer):
         self.memoize = memoize
         self._table: dict[bytes, PlaitFuture[Any]] = {}
 
-    def start(self, *, run_dir: str, config_run_dir: str) -> None:
+    def start(self, *, run_dir: str, config_run_dir: str) -> None:  # noqa: ARG002 - nothing of it is on disk
         """Forgets what an earlier run left."""
         self._table.clear()
 

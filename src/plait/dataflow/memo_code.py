@@ -271,7 +271,7 @@ class _Walk:
         return found
 
 
-class _naming:
+class _naming:  # noqa: N801 - reads as a statement
     """Puts the name of a function before the place of a value of unknown type in it."""
 
     def __init__(self, where: str) -> None:
@@ -287,7 +287,7 @@ class _naming:
 
 # ------------------------------------------------------------------ functions, classes and modules as values
 @register(FunctionType)
-def _function_value(func: FunctionType, output_ref: bool) -> bytes:
+def _function_value(func: FunctionType, output_ref: bool) -> bytes:  # noqa: ARG001
     walk = _walk.get()
     if walk is None:
         return tagged(b"K", _key_of_argument(func))
@@ -302,7 +302,7 @@ def _key_of_argument(func: Callable[..., Any]) -> bytes:
 
 
 @register(type)
-def _class_value(cls: type, output_ref: bool) -> bytes:
+def _class_value(cls: type, output_ref: bool) -> bytes:  # noqa: ARG001
     walk = _walk.get()
     if walk is None:
         return tagged(b"K", _key_of_argument(cls))
@@ -338,7 +338,7 @@ def _partial_value(func: functools.partial[Any], output_ref: bool) -> bytes:
 
 
 @register(ModuleType)
-def _module_value(module: ModuleType, output_ref: bool) -> bytes:
+def _module_value(module: ModuleType, output_ref: bool) -> bytes:  # noqa: ARG001
     return tagged(b"m", text(module.__name__) + text(_version(module.__name__)))
 
 
@@ -359,7 +359,7 @@ def _inner(value: Any) -> Any:
     for name in ("__plait_function__", "__wrapped__"):
         try:
             inner = getattr(value, name, None)
-        except Exception:
+        except Exception:  # noqa: BLE001, S112 - the object answers for itself
             continue
         if isinstance(inner, (FunctionType, BuiltinFunctionType, MethodType, functools.partial)):
             return inner

@@ -117,7 +117,7 @@ def parts(values: Iterable[Any], output_ref: bool) -> list[bytes]:
     found: list[bytes] = []
     try:
         for value in values:
-            found.append(part(value, output_ref))
+            found.append(part(value, output_ref))  # noqa: PERF401 - its length is the place
     except UnknownTypeForMemo as error:
         raise error.under(f"[{len(found)}]") from None
     except RecursionError:
@@ -173,49 +173,49 @@ def _dataclass(obj: Any, output_ref: bool) -> bytes:
 
 
 @register(type(None))
-def _none(obj: None, output_ref: bool) -> bytes:
+def _none(obj: None, output_ref: bool) -> bytes:  # noqa: ARG001
     return b"N"
 
 
 @register(bool)
-def _bool(obj: bool, output_ref: bool) -> bytes:
+def _bool(obj: bool, output_ref: bool) -> bytes:  # noqa: ARG001
     return b"T" if obj else b"F"
 
 
 @register(int)
-def _int(obj: int, output_ref: bool) -> bytes:
+def _int(obj: int, output_ref: bool) -> bytes:  # noqa: ARG001
     # Not as decimal digits: turning a long number into text takes long, and Python refuses it.
     value = int(obj)
     return tagged(b"i", value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
 
 
 @register(float)
-def _float(obj: float, output_ref: bool) -> bytes:
+def _float(obj: float, output_ref: bool) -> bytes:  # noqa: ARG001
     return b"f" + struct.pack(">d", obj)
 
 
 @register(complex)
-def _complex(obj: complex, output_ref: bool) -> bytes:
+def _complex(obj: complex, output_ref: bool) -> bytes:  # noqa: ARG001
     return b"c" + struct.pack(">dd", obj.real, obj.imag)
 
 
 @register(str)
-def _str(obj: str, output_ref: bool) -> bytes:
+def _str(obj: str, output_ref: bool) -> bytes:  # noqa: ARG001
     return text(obj)
 
 
 @register(bytes)
-def _bytes(obj: bytes, output_ref: bool) -> bytes:
+def _bytes(obj: bytes, output_ref: bool) -> bytes:  # noqa: ARG001
     return tagged(b"b", obj)
 
 
 @register(bytearray)
-def _bytearray(obj: bytearray, output_ref: bool) -> bytes:
+def _bytearray(obj: bytearray, output_ref: bool) -> bytes:  # noqa: ARG001
     return tagged(b"a", bytes(obj))
 
 
 @register(type(Ellipsis))
-def _ellipsis(obj: Any, output_ref: bool) -> bytes:
+def _ellipsis(obj: Any, output_ref: bool) -> bytes:  # noqa: ARG001
     return b"."
 
 
@@ -285,7 +285,7 @@ def _items(obj: dict[Any, Any], output_ref: bool) -> list[bytes]:
     return items
 
 
-def _path(obj: PurePath, output_ref: bool = False) -> bytes:
+def _path(obj: PurePath, output_ref: bool = False) -> bytes:  # noqa: ARG001
     # Not the class's module: it moved between versions of Python. Not `_derived`: nobody makes a PurePath itself.
     return tagged(b"P", text(type(obj).__qualname__) + text(str(obj)))
 

@@ -25,7 +25,7 @@ _KEYS: dict[str, Callable[[Task], Any]] = {
     "app_fu": lambda t: t.future,
     "exec_fu": lambda _: None,
     "executor": lambda t: getattr(t.executor, "label", None),
-    "fail_count": lambda t: _failures(t),
+    "fail_count": lambda t: _failures(t),  # noqa: PLW0108 - it is defined below
     "fail_cost": lambda t: t.fail_cost,
     "fail_history": lambda t: list(t.details.history) if t.details is not None else [],
     "memoize": lambda t: t.app.cache,

@@ -92,7 +92,7 @@ class Executor(ABC):
         for task in tasks:
             try:
                 self.submit_simple(task)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
                 refused.append((task, error))
         return refused
 
@@ -119,7 +119,7 @@ class Executor(ABC):
                 {"resources"}, f"executor {self.label!r} ({type(self).__name__}) does not know resources of tasks"
             )
 
-    def explain(self, task: Task) -> str:
+    def explain(self, task: Task) -> str:  # noqa: ARG002 - those that know more look at it
         """Where a launched task stands, as the end of the sentence "task 3 (f) …"."""
         status = self.status()
         return f"was given to executor {self.label!r}, where {status.running} tasks run and {status.queued} wait for {status.workers} workers"

@@ -177,7 +177,7 @@ class ThreadPoolExecutor(Executor):
         slot = _Slot(self)
         blocking.before, blocking.after = slot.lend, slot.take_back
         context = self._context
-        assert context is not None
+        assert context is not None  # noqa: S101 - set by start
         task: Task | None = None
         try:
             while True:
@@ -214,7 +214,7 @@ class ThreadPoolExecutor(Executor):
             if dropped or task.state != LAUNCHED or args is None or kwargs is None:
                 return None
         context = self._context
-        assert context is not None
+        assert context is not None  # noqa: S101 - set by start
         start_s = time.monotonic()
         if context.emit is not None:
             context.emit((ATTEMPT_STARTED, start_s, task.id, attempt, self.label, -1))
@@ -229,9 +229,9 @@ class ThreadPoolExecutor(Executor):
                 from plait.executors.pool.call import run_call
 
                 result = run_call(task.app.func, args, kwargs, call, in_thread=True)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - boundary: whatever a task raises is its outcome
             return task, attempt, ERROR, error, start_s, time.monotonic(), -1
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - SystemExit and its like
             wrapped = TaskExited(type(error).__name__, text_of(error)).with_traceback(error.__traceback__)
             return task, attempt, ERROR, wrapped, start_s, time.monotonic(), -1
         return task, attempt, OK, result, start_s, time.monotonic(), -1
@@ -245,7 +245,7 @@ class ThreadPoolExecutor(Executor):
             f"{task} ran longer than its walltime of {format_duration(walltime_s)}; a thread cannot be ended, so it goes on in the background. "
             "Use ProcessPoolExecutor for tasks that must be ended."
         )
-        assert self._context is not None
+        assert self._context is not None  # noqa: S101 - set by start
         self._context.deliver([(task, attempt, ERROR, error, 0.0, 0.0, -1)])
 
 
@@ -268,31 +268,31 @@ class _Slot:
         pool = self._pool
         self.task = None
         if self._lent:
-            pool._lent -= 1
+            pool._lent -= 1  # noqa: SLF001 - its own pool
             self._lent = 0
             return True
-        pool._capacity.give_back(self._resources)
+        pool._capacity.give_back(self._resources)  # noqa: SLF001
         return False
 
     def lend(self) -> None:
         """The thread will not go on for a while: others may have its place."""
         pool = self._pool
-        with pool._lock:
+        with pool._lock:  # noqa: SLF001
             if self.task is None:
                 return
             self._lent += 1
             if self._lent == 1:
-                pool._lent += 1
-                pool._capacity.give_back(self._resources)
-                pool._admit()
+                pool._lent += 1  # noqa: SLF001
+                pool._capacity.give_back(self._resources)  # noqa: SLF001
+                pool._admit()  # noqa: SLF001
 
     def take_back(self) -> None:
         """The thread goes on; for a moment there may be one more than the pool's number."""
         pool = self._pool
-        with pool._lock:
+        with pool._lock:  # noqa: SLF001
             if self.task is None or not self._lent:
                 return
             self._lent -= 1
             if self._lent == 0:
-                pool._lent -= 1
-                pool._capacity.take(self._resources)
+                pool._lent -= 1  # noqa: SLF001
+                pool._capacity.take(self._resources)  # noqa: SLF001

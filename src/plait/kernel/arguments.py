@@ -89,7 +89,7 @@ def _sequence(name: str, value: Any) -> Any:
 
 def _future_of(task: Task) -> AppFuture[Any]:
     future: AppFuture[Any] | None = task.future
-    assert future is not None
+    assert future is not None  # noqa: S101 - it was just made
     return future
 
 

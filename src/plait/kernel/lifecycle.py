@@ -7,7 +7,7 @@ Stop: intake, tasks, executors, progress, events; each step within its own time,
 from __future__ import annotations
 
 import atexit
-import datetime
+import datetime  # noqa: ICN001 - its own name says more
 import logging
 import os
 import platform
@@ -183,7 +183,7 @@ class Lifecycle:
 
     def wall_time(self, monotonic_s: float | None) -> datetime.datetime | None:
         """The date and time of a moment of the monotonic clock."""
-        return None if monotonic_s is None else datetime.datetime.fromtimestamp(monotonic_s + self._wall_offset_s)
+        return None if monotonic_s is None else datetime.datetime.fromtimestamp(monotonic_s + self._wall_offset_s)  # noqa: DTZ006 - local time
 
     def default_std_autopath(self, task: Any, kind: str) -> str:
         """Where AUTO_LOGNAME points to: ``task_logs/0000/task_0017_name_label.stdout`` in the run's folder.
@@ -403,7 +403,7 @@ class Lifecycle:
                 "Wait for their futures, call plait.wait_for_current_tasks(), or use `with plait.load(Config(exit_mode='wait')):`."
             )
             self._logger.warning(message)
-            print(message, file=sys.stderr)
+            print(message, file=sys.stderr)  # noqa: T201 - to whoever sits there
         self.cleanup()
 
 
@@ -431,8 +431,8 @@ def script_name() -> str:
 def _in_forked_child() -> None:
     """User code forked the driver: the kernel stays the parent's."""
     for kernel in list(_live):
-        kernel._closing = True
-        kernel._lock = threading.Lock()
+        kernel._closing = True  # noqa: SLF001 - this module's own class
+        kernel._lock = threading.Lock()  # noqa: SLF001 - a thread that is not here may hold the old one
     _live.clear()
 
 

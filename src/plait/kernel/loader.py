@@ -71,7 +71,7 @@ class DataFlowKernelLoader:
     def current(cls) -> DataFlowKernel | None:
         """The loaded kernel, None for none. A process that was forked from the one that loaded it has none."""
         kernel = cls._kernel
-        if kernel is not None and kernel._pid != os.getpid():
+        if kernel is not None and kernel._pid != os.getpid():  # noqa: SLF001 - loaded by another process
             cls._kernel = kernel = None
         return kernel
 
@@ -96,7 +96,7 @@ class DataFlowKernelLoader:
             if cls._kernel is None:
                 cls._start(Config())
                 cls._automatic = True
-            assert cls._kernel is not None
+            assert cls._kernel is not None  # noqa: S101 - just set
             return cls._kernel
 
     @classmethod

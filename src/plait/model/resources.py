@@ -86,7 +86,7 @@ def parse_resources(spec: Mapping[str, Any], base: Resources = DEFAULT) -> tuple
 
 
 def _number(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124 - NaN
         raise ValueError(f"{key}={value!r}: expected a number")
     if key == "cores" and value <= 0:
         raise ValueError(f"cores={value!r}: expected more than 0")

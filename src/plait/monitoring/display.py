@@ -190,6 +190,6 @@ def _in_notebook() -> bool:
         return False
     try:
         shell = ipython.get_ipython()
-    except Exception:
+    except Exception:  # noqa: BLE001 - another program's module may be half imported
         return False
     return shell is not None and hasattr(shell, "kernel")

@@ -71,7 +71,7 @@ class EventStream:
             taken: list[Any] = []
             try:
                 for _ in range(_BATCH):
-                    taken.append(events.popleft())
+                    taken.append(events.popleft())  # noqa: PERF401 - others append meanwhile
             except IndexError:
                 pass
             batch = _gather_submissions(taken)

@@ -105,7 +105,7 @@ def _section(title: str, content: str) -> str:
 def _subtitle(run: Run, length_s: float) -> str:
     if run.started is None:
         return "the beginning of its journal is lost"
-    began = dt.datetime.fromtimestamp(run.started.wall_time_s).strftime("%Y-%m-%d %H:%M:%S")
+    began = dt.datetime.fromtimestamp(run.started.wall_time_s).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - local time
     how = {ENDED: "took", LIVE: "still runs, since", CRASHED: "crashed after"}.get(run.state, "was last heard of after")
     return f"{began} on {run.started.hostname}; {how} {format_duration(length_s)}; {len(run.tasks):,} tasks on {len(run.workers) or 'no'} worker processes"
 

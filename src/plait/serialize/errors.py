@@ -97,7 +97,7 @@ def _text(error: BaseException) -> str:
 
     try:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except BaseException as failure:
+    except BaseException as failure:  # noqa: BLE001 - formatting calls the exception's own __str__
         text = f"{type(error).__qualname__} (its text cannot be had: {type(failure).__name__})"
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT // 2] + "\n[…]\n" + text[-MAX_TEXT // 2 :]
 
@@ -134,5 +134,5 @@ def _traceback(frames: list[_Frame]) -> TracebackType | None:
     try:
         traceback: TracebackType | None = tblib.Traceback.from_dict(node).as_traceback()
         return traceback
-    except Exception:
+    except Exception:  # noqa: BLE001 - a traceback that prints is a comfort; the error itself must arrive
         return None

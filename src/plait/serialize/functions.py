@@ -100,7 +100,7 @@ def _reference(func: Callable[..., Any]) -> bytes | None:
     try:
         if _resolve(module_name, qualname) is not func:
             return None
-    except Exception:
+    except Exception:  # noqa: BLE001 - looking up a name can run properties
         return None
     return _BY_NAME + dumps((module_name, qualname, _code_digest(func)))
 
@@ -150,7 +150,7 @@ def _names(code: CodeType) -> set[str]:
 
 def _sent_by_value(module_name: str) -> bool:
     module = sys.modules.get("cloudpickle.cloudpickle")
-    return bool(module is not None and module_name in module._PICKLE_BY_VALUE_MODULES)
+    return bool(module is not None and module_name in module._PICKLE_BY_VALUE_MODULES)  # noqa: SLF001 - the public function copies it
 
 
 def _resolve(module_name: str, qualname: str) -> Any:

@@ -47,7 +47,7 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
             return data
     except KeyboardInterrupt:
         raise
-    except BaseException:
+    except BaseException:  # noqa: BLE001, S110 - whatever the object raises: the next try tells
         pass
     if buffers is not None:
         buffers.clear()
@@ -92,7 +92,7 @@ def _collector(buffers: list[pickle.PickleBuffer]) -> Any:
 def _by_value_modules() -> bool:
     """Whether the user told cloudpickle to send some modules by value."""
     module = sys.modules.get("cloudpickle.cloudpickle")
-    return bool(module is not None and module._PICKLE_BY_VALUE_MODULES)
+    return bool(module is not None and module._PICKLE_BY_VALUE_MODULES)  # noqa: SLF001 - cloudpickle's own registry; the public function copies it
 
 
 def _culprit(value: Any) -> str:
@@ -127,6 +127,6 @@ def _pickles(value: Any) -> bool:
         cloudpickle.dumps(value, 5)
     except KeyboardInterrupt:
         raise
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - an object may raise anything
         return False
     return True

@@ -400,7 +400,7 @@ class ProcessContract(ExecutorContract):
         with self.load():
             argument = plait.python_app(tasks.echo)({"deep": [1, lock]}).exception(WAIT_S)
             function = plait.python_app(lambda: lock)().exception(WAIT_S)
-            result = plait.python_app(lambda: threading.Lock())().exception(WAIT_S)
+            result = plait.python_app(lambda: threading.Lock())().exception(WAIT_S)  # noqa: PLW0108 - made in the worker
             assert plait.python_app(tasks.echo)(1).result(WAIT_S) == 1
 
         for error in (argument, function, result):
@@ -416,7 +416,7 @@ class ProcessContract(ExecutorContract):
 
         module = types.ModuleType("not_to_be_found")
         module.__spec__ = object()  # type: ignore[assignment]
-        exec("def function():\n    return 1\n", module.__dict__)
+        exec("def function():\n    return 1\n", module.__dict__)  # noqa: S102
         sys.modules["not_to_be_found"] = module
         try:
             with self.load():

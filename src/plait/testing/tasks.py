@@ -33,6 +33,12 @@ def add(left: Any, right: Any) -> Any:
     return left + right
 
 
+def second(first: Any, value: Any) -> Any:
+    """The second of two values."""
+    del first
+    return value
+
+
 def note(path: str, text: str) -> str:
     """Appends a line to a file, in one write, and returns the text: what is there twice was run twice."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

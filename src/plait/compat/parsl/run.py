@@ -11,7 +11,7 @@ from typing import Final
 
 import plait.compat.parsl as _parsl
 
-assert sys.modules["parsl"] is _parsl
+assert sys.modules["parsl"] is _parsl  # noqa: S101 - importing it has made it so
 
 USAGE: Final = "usage: python -m plait.compat.parsl script.py [arguments]\n       python -m plait.compat.parsl -m module [arguments]"
 
@@ -45,7 +45,7 @@ def run_script(path: str, arguments: list[str]) -> None:
     sys.modules["__main__"] = main
     with io.open_code(os.path.abspath(path)) as file:
         code = compile(file.read(), path, "exec", dont_inherit=True)
-    exec(code, main.__dict__)
+    exec(code, main.__dict__)  # noqa: S102 - that is the command
 
 
 def run_module(name: str, arguments: list[str]) -> None:

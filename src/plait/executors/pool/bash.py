@@ -97,7 +97,7 @@ def _command_line(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
         raise AppBadFormatting(f"bash_app {name}: its command line cannot be formatted: IndexError: {error}") from error
     if not isinstance(command, str):
         hint = "; did it forget to return it?" if command is None else ""
-        raise ValueError(
+        raise ValueError(  # noqa: TRY004 - as users know it
             f"bash_app {name}: expected its function to return the command line as str, not {type(command).__name__}{hint}"
         )
     return command
@@ -180,10 +180,10 @@ class _Adopted:
     def __init__(self) -> None:
         self._before = frozenset(procs.children_of(os.getpid())) if _has_children() else frozenset()
 
-    def find(self, root: int) -> set[int]:
+    def find(self, root: int) -> set[int]:  # noqa: ARG002 - the same call for both kinds
         return set(procs.children_of(os.getpid())) - self._before if _has_children() else set()
 
-    def end(self, pids: set[int]) -> None:
+    def end(self, pids: set[int]) -> None:  # noqa: ARG002 - what is found while ending counts as well
         procs.end_tree(os.getpid(), GRACE_S, include_root=False, reap=True, spare=self._before)
 
 

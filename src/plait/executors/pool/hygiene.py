@@ -23,7 +23,7 @@ from plait.limits import GRACE_S, LEAK_CHECK_S, MAX_LEAK_BYTES
 #: Bytes of the list of children that are compared.
 _LIST_BYTES = 64
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_threads = threading._active  # type: ignore[attr-defined]
+_threads = threading._active  # type: ignore[attr-defined]  # noqa: SLF001 - its length is all that is needed; threading.active_count() takes a lock
 
 
 class Hygiene:
@@ -43,7 +43,9 @@ class Hygiene:
             number: signal.getsignal(number)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM)
         }
-        self._raw_handlers = [(number, _signal.getsignal(number)) for number in self._handlers]  # ten times faster to ask for
+        self._raw_handlers = [
+            (number, _signal.getsignal(number)) for number in self._handlers
+        ]  # ten times faster to ask for
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._own_children = set(procs.children_of(os.getpid()))
         self._children_fd = _open_children()
@@ -177,10 +179,10 @@ def _multiprocessing_helpers() -> set[int]:
     pids = set()
     tracker = sys.modules.get("multiprocessing.resource_tracker")
     if tracker is not None:
-        pids.add(getattr(tracker._resource_tracker, "_pid", None))
+        pids.add(getattr(tracker._resource_tracker, "_pid", None))  # noqa: SLF001 - it has no public name
     server = sys.modules.get("multiprocessing.forkserver")
     if server is not None:
-        pids.add(getattr(server._forkserver, "_forkserver_pid", None))
+        pids.add(getattr(server._forkserver, "_forkserver_pid", None))  # noqa: SLF001 - likewise
     return pids
 
 

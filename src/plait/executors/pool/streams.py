@@ -69,7 +69,7 @@ def open_stream(path: str, mode: str, fdname: str = "stdout") -> TextIO:
     text_mode = mode.replace("b", "").replace("t", "")
     try:
         if not set(text_mode) & set("wax+"):
-            raise ValueError("that is not a mode for writing")
+            raise ValueError("that is not a mode for writing")  # noqa: TRY301 - one message for all that can be wrong
         try:
             return _open(path, text_mode)
         except FileNotFoundError:
@@ -84,7 +84,7 @@ def open_stream(path: str, mode: str, fdname: str = "stdout") -> TextIO:
 
 def _open(path: str, mode: str) -> TextIO:
     # By lines, so that people can follow the file; bytes that are no text, as in names of files, pass unchanged.
-    file = open(path, mode, buffering=1, encoding="utf-8", errors="surrogateescape")
+    file = open(path, mode, buffering=1, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - the caller closes
     return cast("TextIO", file)
 
 
@@ -229,4 +229,4 @@ def _routed(name: str, file: TextIO) -> Iterator[None]:
                 del captured[thread]
             route = getattr(sys, name)
             if not captured and isinstance(route, _Route):
-                setattr(sys, name, route._before)
+                setattr(sys, name, route._before)  # noqa: SLF001 - of this module

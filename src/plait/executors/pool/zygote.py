@@ -176,7 +176,7 @@ class Zygote:
             os.environ["PLAIT_WORKER"] = str(number)
             sock = socket.socket(fileno=sock_fd)
             sock.setblocking(True)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - boundary of the process
             import traceback
 
             traceback.print_exc()

@@ -60,7 +60,7 @@ def wrap_error(func: Callable[P, R]) -> Callable[P, R | RemoteExceptionWrapper]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
             return func(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - that is what it is for
             return RemoteExceptionWrapper(type(error), error, error.__traceback__)
 
     return wrapper

@@ -58,7 +58,7 @@ class ParslExecutor(metaclass=ABCMeta):
     def run_dir(self, value: str | Callable[[], str]) -> None:
         self._run_dir = value
 
-    def start(self) -> None:
+    def start(self) -> None:  # noqa: B027 - most plug-ins have nothing to do
         """Called once, before the first task."""
 
     @abstractmethod
@@ -122,7 +122,7 @@ class PluginExecutor(Executor):
         future = self._futures.get((task, attempt))
         try:
             return future is None or bool(future.cancel())
-        except Exception:
+        except Exception:  # noqa: BLE001 - a plug-in's futures need not know how
             return False
 
     def status(self) -> ExecutorStatus:
@@ -131,7 +131,7 @@ class PluginExecutor(Executor):
     def check(self, resources: Resources) -> None:
         """The plug-in judges what is asked for when it gets it."""
 
-    def explain(self, task: Task) -> str:
+    def explain(self, task: Task) -> str:  # noqa: ARG002 - a plug-in cannot be asked
         return f"was given to executor {self.label!r} ({type(self.plugin).__name__}), with {len(self._futures)} tasks in it"
 
     def shutdown(self, timeout_s: float) -> None:
@@ -150,7 +150,7 @@ class PluginExecutor(Executor):
             waiting.append(outcome)
             return
         waiting = self._local.waiting = [outcome]
-        assert self._context is not None
+        assert self._context is not None  # noqa: S101 - set by start
         try:
             while waiting:
                 batch = waiting[:]
@@ -179,9 +179,9 @@ def _outcome(future: Future[Any]) -> tuple[int, Any]:
 
     try:
         result = future.result()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - boundary: whatever a future holds is the task's outcome
         return ERROR, error
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - SystemExit and its like would end whoever asks for the result
         return ERROR, TaskExited(type(error).__name__, str(error)).with_traceback(error.__traceback__)
     if isinstance(result, RemoteExceptionWrapper):
         return ERROR, result.get_exception()

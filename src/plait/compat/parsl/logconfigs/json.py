@@ -41,7 +41,7 @@ class JSONHandler(logging.Handler):
                 line["exc_text"] = logging.Formatter().formatException(record.exc_info)
             self._file.write(json.dumps(line, default=str) + "\n")
             self._file.flush()
-        except Exception:
+        except Exception:  # noqa: BLE001 - logging must not end the program; the handler's own way of telling it
             self.handleError(record)
 
     def close(self) -> None:

@@ -58,7 +58,7 @@ def serialize(obj: Any, buffer_threshold: int = 1_000_000) -> bytes:
     for identifier, method in methods.items():
         try:
             data = identifier + b"\n" + method.serialize(obj)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - ways of users may raise anything; the last is reported
             failure = error
             continue
         if len(data) > buffer_threshold:
@@ -66,7 +66,7 @@ def serialize(obj: Any, buffer_threshold: int = 1_000_000) -> bytes:
                 "an object of type %s has %d bytes, more than %d", type(obj).__name__, len(data), buffer_threshold
             )
         return data
-    assert failure is not None
+    assert failure is not None  # noqa: S101 - there is always one way
     raise failure
 
 
