@@ -43,7 +43,7 @@ class InternalConsistencyError(PlaitError):
 
 
 class NoDataFlowKernelError(PlaitError):
-    """Must first load config"""  # noqa: D400, D415 - the sentence is part of the documented behaviour
+    """Must first load config"""  # noqa: D415 - the sentence is part of the documented behaviour
 
 
 # ------------------------------------------------------------------ apps
