@@ -30,7 +30,7 @@ def test_the_next_task_finds_what_the_first_found(body):
 
 
 #: Each look costs a system call: they are taken once for each message of outcomes, that is at least once a millisecond.
-SEEN_LATER = [bodies.blocks_signals, bodies.sets_an_alarm]
+SEEN_LATER = [bodies.blocks_signals, bodies.sets_an_alarm, bodies.closes_descriptors]
 
 
 @pytest.mark.parametrize("body", [body for body in DIRTY if body not in SEEN_LATER], ids=lambda body: body.__name__)

@@ -241,7 +241,13 @@ class Lifecycle:
         self._logger.info("tasks by state: %s", counts or "none")
 
     def wait_for_current_tasks(self) -> None:
-        """Waits until all tasks that were submitted before this call have ended."""
+        """Waits until all tasks that were submitted before this call have ended.
+
+        Raises:
+            NoDataFlowKernelError: this process was forked from the one that loaded plait; it would wait for ever.
+        """
+        if os.getpid() != self._pid:
+            self._refuse_call()
         with self._lock:
             futures = [task.future for task in self._engine.tasks.values()]
         for future in futures:
@@ -305,7 +311,7 @@ class Lifecycle:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         mode = self.config.exit_mode
-        if mode == "skip":
+        if mode == "skip" or os.getpid() != self._pid:  # a child that user code forked inside the block leaves it, too
             return
         if mode == "wait" and kind is None:
             self.wait_for_current_tasks()

@@ -1,0 +1,46 @@
+"""F44: a driver that runs for weeks: tasks whose futures are dropped leave nothing, failed ones included."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fault.lab import run
+
+BODY = """
+import gc, resource
+def rss():
+    gc.collect()
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+def batch(count):
+    futures = [{call} for number in range(count)]
+    for future in futures:
+        future.exception(60)
+with load({config}):
+    for _ in range(5):
+        batch({size})
+    before = rss()
+    for _ in range({rounds}):
+        batch({size})
+    after = rss()
+    print("per task", (after - before) / ({rounds} * {size}), "records", len(plait.dfk()._engine.tasks))
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "config", "size", "rounds"),
+    [
+        ("echo(number)", "", 5000, 40),
+        ("echo(number)", "executors=[ThreadPoolExecutor()]", 5000, 20),
+        ("python_app(tasks.fail, retries=1)()", "", 500, 10),
+        ("echo(number)", "initialize_logging=True", 5000, 20),
+        ("echo(echo(number))", "", 2000, 20),
+    ],
+    ids=["200,000", "threads", "failing", "journal", "dependent"],
+)
+def test_nothing_stays(call, config, size, rounds):
+    code, text = run(BODY.format(call=call, config=config, size=size, rounds=rounds), timeout_s=90)
+    assert code == 0, text
+    words = text.split()
+    per_task, records = float(words[words.index("task") + 1]), int(words[words.index("records") + 1])
+    assert records == 0
+    assert per_task < 200 if size * rounds >= 40_000 else per_task < 1000
