@@ -74,9 +74,8 @@ def test_a_chain_at_cleanup(held):
     assert all(future.done() for future in futures)
 
 
-@pytest.mark.parametrize("where", ["threads", "processes"])
-def test_fan_in_and_fan_out(where, tmp_path):
-    executor = plait.ThreadPoolExecutor(max_threads=2) if where == "threads" else plait.ProcessPoolExecutor(max_workers=2)
+def test_fan_in_and_fan_out(tmp_path):
+    executor = plait.ProcessPoolExecutor(max_workers=2)
     with plait.load(plait.Config(executors=[executor], initialize_logging=False, progress=False)):
         gate = plait.python_app(tasks.hold)(str(tmp_path / "notes"), "gate", str(tmp_path / "go"), 60.0)
         second = plait.python_app(tasks.second)

@@ -30,10 +30,10 @@ with load({config}):
     ("call", "config", "size", "rounds"),
     [
         ("echo(number)", "", 5000, 40),
-        ("echo(number)", "executors=[ThreadPoolExecutor()]", 5000, 20),
-        ("python_app(tasks.fail, retries=1)()", "", 500, 10),
-        ("echo(number)", "initialize_logging=True", 5000, 20),
-        ("echo(echo(number))", "", 2000, 20),
+        ("echo(number)", "executors=[ThreadPoolExecutor()]", 5000, 8),
+        ("python_app(tasks.fail, retries=1)()", "", 300, 8),
+        ("echo(number)", "initialize_logging=True", 5000, 10),
+        ("echo(echo(number))", "", 2000, 12),
     ],
     ids=["200,000", "threads", "failing", "journal", "dependent"],
 )

@@ -212,12 +212,14 @@ class Zygote:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                break
             if pid == 0:
                 break
             child = self.children.pop(pid, None)
             self.dying.pop(pid, None)
-            if child is not None:
+            if child is None:  # a stray: what it started since it was last looked at is ours now
+                self._follow(Child(-1, pid))
+            else:
                 self._follow(child)
                 self._report("ended", child.number, status, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
@@ -310,6 +312,7 @@ def main(fd: int, stderr: int) -> None:
     for name in config["preload"]:
         __import__(name)
     procs.become_subreaper()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a driver that blocks signals passes that on, and no end of a worker would be seen
     os.dup2(stderr, 2)  # until here, errors went to the driver
     os.close(stderr)
     gc.collect()

@@ -1,0 +1,81 @@
+"""Things to do later are done in order, in one thread, and what raises does not stop the others."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from plait._util.timers import Timers
+
+
+def test_order_of_time():
+    timers, done, end = Timers("t"), [], threading.Event()
+    now_s = time.monotonic()
+    for delay_s in (0.03, 0.01, 0.02):
+        timers.at(now_s + delay_s, lambda delay_s=delay_s: done.append(delay_s))
+    timers.after(0.04, end.set)
+    assert end.wait(5)
+    assert done == [0.01, 0.02, 0.03]
+    timers.stop()
+
+
+def test_equal_times_in_order_of_asking():
+    timers, done, end = Timers("t"), [], threading.Event()
+    when_s = time.monotonic() + 0.01
+    for number in range(20):
+        timers.at(when_s, lambda number=number: done.append(number))
+    timers.at(when_s, end.set)
+    assert end.wait(5)
+    assert done == list(range(20))
+    timers.stop()
+
+
+def test_never_too_early():
+    timers, end, late_s = Timers("t"), threading.Event(), []
+    for delay_s in (0.0, 0.005, 0.02):
+        when_s = time.monotonic() + delay_s
+        timers.at(when_s, lambda when_s=when_s: late_s.append(time.monotonic() - when_s))
+    timers.after(0.03, end.set)
+    assert end.wait(5)
+    assert all(late >= 0 for late in late_s)
+    timers.stop()
+
+
+def test_what_raises_does_not_stop_the_others(caplog):
+    timers, end = Timers("t"), threading.Event()
+    timers.after(0.0, lambda: 1 / 0)
+    timers.after(0.0, end.set)
+    assert end.wait(5)
+    timers.stop()
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_stop_forgets_the_rest():
+    timers, done = Timers("t"), []
+    timers.after(0.05, lambda: done.append(1))
+    timers.stop()
+    timers.stop()
+    timers.after(0.0, lambda: done.append(2))
+    again = Timers("u")
+    end = threading.Event()
+    again.after(0.1, end.set)
+    assert end.wait(5)
+    again.stop()
+    assert done == []
+
+
+def test_stop_from_within():
+    timers, end = Timers("t"), threading.Event()
+
+    def stop():
+        timers.stop()
+        end.set()
+
+    timers.after(0.0, stop)
+    assert end.wait(5)
+
+
+def test_no_thread_before_it_is_needed():
+    before = threading.active_count()
+    Timers("t").stop()
+    assert threading.active_count() == before
