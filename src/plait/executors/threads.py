@@ -100,7 +100,8 @@ class ThreadPoolExecutor(Executor):
         with self._lock:
             if (task, attempt) in self._running:
                 return False
-            self._dropped.add((task, attempt))
+            if task.state == LAUNCHED:  # not cancelled yet, so it could begin after all; later its state says enough
+                self._dropped.add((task, attempt))
             return True
 
     def status(self) -> ExecutorStatus:
@@ -141,9 +142,11 @@ class ThreadPoolExecutor(Executor):
         """The task whose turn it is, if it fits; it has its resources then."""
         special, queue, capacity = self._special, self._queue, self._capacity
         while queue and queue[0].state != LAUNCHED:
-            queue.popleft()
+            task = queue.popleft()
+            self._dropped.discard((task, task.attempt))
         while special and special[0][2].state != LAUNCHED:
-            heapq.heappop(special)
+            task = heapq.heappop(special)[2]
+            self._dropped.discard((task, task.attempt))
         if special and (not queue or special[0][0] < float("inf") or special[0][1] < queue[0].id):
             task = special[0][2]
             resources = resources_of(task)

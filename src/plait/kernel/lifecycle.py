@@ -327,6 +327,7 @@ class Lifecycle:
             return
         with self._cleanup_lock:
             if self.cleanup_called:
+                self._restore_signals()  # another thread may have ended the run: it could not
                 return
             self.cleanup_called = True
         try:

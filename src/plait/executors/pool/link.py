@@ -104,6 +104,7 @@ class PoolLink:
         self._closing = False
         self._ended_thread = threading.Event()
         self._closed = False
+        self._close_once = threading.Lock()
         self._poll = select.poll()
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
@@ -184,7 +185,7 @@ class PoolLink:
         if self._ended_thread.is_set():
             self._thread.join(1.0)
             self._close()
-        # else a callback holds the thread: what is open stays so, rather than being closed under it
+        # else a callback holds the thread, which closes what is open at its end
 
     def _end_zygote(self, timeout_s: float) -> None:
         """Waits for its end, which is that of everything below it; hurries it when the time is over."""
@@ -235,6 +236,8 @@ class PoolLink:
         finally:
             self._say_exit()
             self._ended_thread.set()
+            if self._closed:  # shutdown could not wait for this thread
+                self._close()
 
     def _give_up(self) -> None:
         """After a failure of this thread: ends every task that it has, and those that others were about to leave here."""
@@ -780,7 +783,9 @@ class PoolLink:
             pass
 
     def _close(self) -> None:
-        """Closes everything that is open; the thread has ended."""
+        """Closes everything that is open; the thread has ended, or ends with this."""
+        if not self._close_once.acquire(blocking=False):
+            return
         _live.discard(self)
         for peer in self._peers.values():
             self._unwatch(peer)

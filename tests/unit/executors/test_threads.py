@@ -1,0 +1,122 @@
+"""The thread executor's own: lending a place, threads that go on, capture. What it promises is in tests/contract."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+import plait
+from plait import ThreadPoolExecutor
+from plait.errors import AppTimeout, ConfigurationError, ExecutorError
+from plait.model.task import AppSpec, Task
+from plait.testing import tasks
+from tests.support import wait_until
+
+WAIT_S = 20
+
+
+def load(threads=2, **config):
+    executor = ThreadPoolExecutor(max_threads=threads)
+    return plait.load(plait.Config(executors=[executor], initialize_logging=False, progress=False, **config))
+
+
+def capacity_of(kernel):
+    (executor,) = kernel.config.executors
+    return executor._capacity
+
+
+@pytest.mark.parametrize("threads", [0, -1, True, 1.5, "2"])
+def test_what_cannot_work_is_named(threads):
+    with pytest.raises(ConfigurationError, match="max_threads="):
+        ThreadPoolExecutor(max_threads=threads)
+
+
+def test_threads_are_started_when_needed_and_used_again():
+    with load(4) as kernel:
+        before = threading.active_count()
+        for number in range(50):
+            assert plait.python_app(tasks.echo)(number).result(WAIT_S) == number
+        assert threading.active_count() <= before + 2
+        assert kernel.config.executors[0].status().running == 0
+
+
+def test_all_resources_come_back(tmp_path):
+    go = str(tmp_path / "go")
+    with load(4) as kernel:
+        capacity = capacity_of(kernel)
+        futures = [plait.python_app(tasks.fail, cores=cores)() for cores in (0.3, 1, 2.5, 4)]
+        futures += [plait.python_app(tasks.hold, walltime=0.05, cores=2)(str(tmp_path / "n"), "x", go)]
+        futures += [plait.python_app(lambda: plait.python_app(tasks.echo)(1).result())() for _ in range(10)]
+        for future in futures:
+            future.exception(WAIT_S)
+        (tmp_path / "go").touch()
+        wait_until(lambda: abs(capacity.used_cores) < 1e-6)
+
+
+def test_a_walltime_gives_the_place_to_others(tmp_path):
+    go = tmp_path / "go"
+    with load(1) as kernel:
+        error = plait.python_app(tasks.hold, walltime=0.1)(str(tmp_path / "n"), "x", str(go)).exception(WAIT_S)
+        assert isinstance(error, AppTimeout)
+        assert "goes on in the background" in str(error)
+        assert plait.python_app(tasks.echo)(1).result(WAIT_S) == 1  # while it goes on
+        go.touch()
+        wait_until(lambda: capacity_of(kernel).used_cores == 0)
+
+
+def test_a_late_result_changes_nothing(tmp_path):
+    go = tmp_path / "go"
+    with load(1):
+        future = plait.python_app(tasks.hold, walltime=0.05)(str(tmp_path / "n"), "x", str(go))
+        error = future.exception(WAIT_S)
+        go.touch()
+        assert plait.python_app(tasks.echo)(1).result(WAIT_S) == 1
+        assert future.exception(WAIT_S) is error
+
+
+def test_an_attempt_that_was_dropped_does_not_drop_the_next(tmp_path):
+    """A task that is tried again is another attempt of the same task."""
+    path = str(tmp_path / "notes")
+
+    def fails_twice():
+        tasks.note(path, "try")
+        if len(tasks.notes(path)) < 3:
+            raise ValueError("not yet")
+        return "done"
+
+    with load(1, retries=2):
+        assert plait.python_app(fails_twice)().result(WAIT_S) == "done"
+
+
+def test_before_its_start_and_after_its_end():
+    executor = ThreadPoolExecutor()
+    task = Task(AppSpec(len, "app"), ([],), {}, None, 0.0)
+    with pytest.raises(ExecutorError, match="was not started"):
+        executor.submit(task)
+    executor.shutdown(1.0)
+    executor.shutdown(1.0)
+
+
+def test_shutdown_waits_for_what_runs_and_no_longer(tmp_path):
+    with load(2) as kernel:
+        plait.python_app(tasks.hold)(str(tmp_path / "n"), "x", str(tmp_path / "go"), 30.0)
+        wait_until(lambda: tasks.notes(str(tmp_path / "n")))
+        begin_s = time.monotonic()
+        kernel.cleanup(0.3)
+        assert 0.2 < time.monotonic() - begin_s < 2.0
+        (tmp_path / "go").touch()
+
+
+def test_cancelled_tasks_leave_nothing_to_remember(tmp_path):
+    with load(1) as kernel:
+        (executor,) = kernel.config.executors
+        plait.python_app(tasks.hold)(str(tmp_path / "n"), "x", str(tmp_path / "go"))
+        futures = [plait.python_app(tasks.echo)(number) for number in range(100)]
+        special = [plait.python_app(tasks.echo, priority=1)(number) for number in range(100)]
+        assert all(future.cancel() for future in [*futures, *special])
+        (tmp_path / "go").touch()
+        assert plait.python_app(tasks.echo)(1).result(WAIT_S) == 1
+        assert executor._dropped == set()
+        assert executor.status().queued == 0
