@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import plait.config
+from plait.compat.parsl.dataflow.dependency_resolvers import SHALLOW_DEPENDENCY_RESOLVER
 from plait.compat.parsl.dataflow.memoization import BasicMemoizer, refuse_checkpoints
 from plait.compat.parsl.executors.base import as_plait
 from plait.compat.parsl.executors.threads import ThreadPoolExecutor
@@ -91,6 +92,7 @@ class Config(RepresentationMixin):
         return plait.config.Config(
             [as_plait(executor) for executor in self._executors],
             memoizer=self.memoizer,
+            dependency_resolver=self.dependency_resolver or SHALLOW_DEPENDENCY_RESOLVER,
             exit_mode=self.exit_mode,
             garbage_collect=self.garbage_collect,
             internal_tasks_max_threads=self.internal_tasks_max_threads,

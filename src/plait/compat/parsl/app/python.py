@@ -24,7 +24,7 @@ class PythonApp(AppBase):
     """An app of a Python function; of one that returns futures to wait for, with ``join=True``."""
 
     def __new__(cls, *_: Any, join: bool = False, **__: Any) -> Self:
-        return super().__new__(_JoinApp if join and cls is PythonApp else cls)
+        return super().__new__(_JoinApp if join and cls is PythonApp else cls)  # type: ignore[return-value]
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
+import plait.apps
 from plait.compat.parsl.app.python import PythonApp
 from plait.compat.parsl.dataflow.dflow import DataFlowKernel, DataFlowKernelLoader
 
@@ -67,9 +68,7 @@ class ParslPoolExecutor(Executor):
         """
         del chunksize, buffersize
         deadline = None if timeout is None else time.monotonic() + timeout
-        app = self.get_app(fn)
-        kernel = self._running()
-        futures = kernel.map_calls(app.spec, ((args, {}) for args in zip(*iterables, strict=False)))
+        futures = plait.apps.map(self.get_app(fn), *iterables)
         return (future.result(None if deadline is None else deadline - time.monotonic()) for future in futures)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -59,9 +59,6 @@ class DataFlowKernel(plait.kernel.kernel.DataFlowKernel):
             stop_forwarding()
             raise
         self.on_cleanup.append(stop_forwarding)
-        # No task can have been submitted yet: nobody has the kernel.
-        self._resolver = self.dependency_resolver
-        self._deep = False
         self.config = config
         _logger.info("parsl %s, run %s", VERSION, self.run_id)
         _logger.info("%r", config)
