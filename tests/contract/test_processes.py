@@ -8,8 +8,8 @@ from plait import ProcessPoolExecutor
 
 pytest.register_assert_rewrite("plait.testing.crash_matrix", "plait.testing.executor_contract")
 
-from plait.testing.crash_matrix import CrashMatrixOfProcesses
-from plait.testing.executor_contract import ProcessContract
+from plait.testing.crash_matrix import CrashMatrixOfProcesses  # noqa: E402 - after its assertions were registered
+from plait.testing.executor_contract import ProcessContract  # noqa: E402 - after its assertions were registered
 
 
 class Processes:

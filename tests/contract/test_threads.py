@@ -11,8 +11,8 @@ from tests.support import wait_until
 
 pytest.register_assert_rewrite("plait.testing.crash_matrix", "plait.testing.executor_contract")
 
-from plait.testing.crash_matrix import CrashMatrix
-from plait.testing.executor_contract import ExecutorContract
+from plait.testing.crash_matrix import CrashMatrix  # noqa: E402 - after its assertions were registered
+from plait.testing.executor_contract import ExecutorContract  # noqa: E402 - after its assertions were registered
 
 
 class Threads:

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.leaks import collect_and_reap, describe, descendants
+from tests.leaks import collect_and_reap, descendants, describe
 from tests.support import wait_until
 
 if TYPE_CHECKING:

@@ -29,7 +29,9 @@ def state() -> dict:
         "environ": {key: value for key, value in os.environ.items() if key != "PLAIT_WORKER"},
         "os.environ is itself": type(os.environ).__name__,
         "mask": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
-        "handlers": [str(signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM)],
+        "handlers": [
+            str(signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM)
+        ],
         "alarm": signal.getitimer(signal.ITIMER_REAL)[0],
         "stdout": (sys.stdout.fileno(), sys.stdout.closed, os.fstat(1).st_ino),
         "stdin": os.fstat(0).st_ino,
@@ -64,7 +66,7 @@ def changes_environment():
 
 
 def replaces_environment():
-    os.environ = {"PATH": "/nowhere"}
+    os.environ = {"PATH": "/nowhere"}  # noqa: B003 - what a task may do
 
 
 def blocks_signals():

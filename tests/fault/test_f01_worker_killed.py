@@ -14,7 +14,9 @@ from tests.fault.lab import in_processes, numbers
 from tests.support import wait_until
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGBUS], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGBUS], ids=lambda n: n.name
+)
 def test_noticed_within_a_second(number, tmp_path):
     with in_processes(max_losses=0):
         running = plait.python_app(tasks.loop)(str(tmp_path / "notes"))
@@ -46,7 +48,9 @@ def test_idle_workers_killed():
         pid = plait.python_app(tasks.pid)
         for _ in range(3):
             os.kill(pid().result(20), signal.SIGKILL)
-        assert [future.result(20) for future in [plait.python_app(tasks.echo)(n) for n in range(100)]] == list(range(100))
+        assert [future.result(20) for future in [plait.python_app(tasks.echo)(n) for n in range(100)]] == list(
+            range(100)
+        )
         assert kernel.task_state_counts[plait.model.task.TaskState.failed] == 0
 
 
@@ -61,5 +65,7 @@ def test_killed_while_a_large_result_is_on_its_way(tmp_path):
                 os.kill(pids[-1], signal.SIGKILL)
             except ProcessLookupError:
                 continue
-            wait_until(lambda begin=begin: len(numbers(tmp_path / "notes", "big")) > begin or all(f.done() for f in futures))
+            wait_until(
+                lambda begin=begin: len(numbers(tmp_path / "notes", "big")) > begin or all(f.done() for f in futures)
+            )
         assert [len(future.result(20)) for future in futures] == [300_000] * 20

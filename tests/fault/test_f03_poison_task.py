@@ -20,7 +20,9 @@ def test_given_up_and_named(tmp_path):
         error, follows = poison.exception(30), dependant.exception(30)
 
     assert type(error) is plait.errors.PoisonTask
-    assert [("SIGSEGV" in place, f"attempt {number}" in place) for number, place in enumerate(error.places, 1)] == [(True, True)] * 3
+    assert [("SIGSEGV" in place, f"attempt {number}" in place) for number, place in enumerate(error.places, 1)] == [
+        (True, True)
+    ] * 3
     assert type(follows) is plait.errors.DependencyError
     assert follows.__cause__ is error
     assert set(collections.Counter(tasks.notes(path)).values()) == {1}

@@ -19,7 +19,9 @@ LIMIT = 160 << 20
 def group():
     """A memory cgroup of our own, the first version's or the second's."""
     unified = Path("/sys/fs/cgroup/cgroup.controllers")
-    usable = os.geteuid() == 0 and (os.access(ROOT_V1, os.W_OK) or (unified.exists() and "memory" in unified.read_text()))
+    usable = os.geteuid() == 0 and (
+        os.access(ROOT_V1, os.W_OK) or (unified.exists() and "memory" in unified.read_text())
+    )
     require(usable, "a memory cgroup that may be changed (root)")
     v1 = ROOT_V1.is_dir()
     folder = (ROOT_V1 if v1 else Path("/sys/fs/cgroup")) / f"plait-test-{os.getpid()}"

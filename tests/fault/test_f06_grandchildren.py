@@ -8,7 +8,7 @@ import plait
 from plait.testing import tasks
 from tests.fault import tasks as bodies
 from tests.fault.lab import in_processes
-from tests.leaks import describe, descendants
+from tests.leaks import descendants, describe
 from tests.support import require_linux, wait_until
 
 

@@ -26,7 +26,11 @@ def test_after_many_ends():
     with in_processes(max_losses=100):
         for _ in range(30):
             os.kill(plait.python_app(tasks.pid)().result(20), signal.SIGKILL)
-        futures = [plait.python_app(body)() for body in (bodies.leaves_a_zombie, bodies.leaves_children, bodies.forks) for _ in range(3)]
+        futures = [
+            plait.python_app(body)()
+            for body in (bodies.leaves_a_zombie, bodies.leaves_children, bodies.forks)
+            for _ in range(3)
+        ]
         for future in futures:
             future.exception(30)
         assert plait.python_app(tasks.echo)(1).result(20) == 1

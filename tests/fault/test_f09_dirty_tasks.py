@@ -45,7 +45,11 @@ def test_in_one_batch(body):
     assert after == before
 
 
-@pytest.mark.parametrize("body", [bodies.closes_every_descriptor, bodies.changes_the_interpreter, bodies.lowers_limits], ids=lambda body: body.__name__)
+@pytest.mark.parametrize(
+    "body",
+    [bodies.closes_every_descriptor, bodies.changes_the_interpreter, bodies.lowers_limits],
+    ids=lambda body: body.__name__,
+)
 def test_the_worker_survives_or_is_replaced(body):
     with in_processes(workers=1, max_losses=0):
         assert plait.python_app(body)().result(20) is None

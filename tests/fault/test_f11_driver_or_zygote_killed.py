@@ -54,7 +54,10 @@ def test_driver_killed_while_it_starts(paths):
 
 def test_driver_killed_while_it_stops(paths):
     before = descendants()
-    body = FAMILY.replace("futures[0].result()", "").replace('print("submitted", flush=True)', "while any(len(tasks.notes(path)) < 5 for path in sys.argv[1:]): time.sleep(0.01)")
+    body = FAMILY.replace("futures[0].result()", "").replace(
+        'print("submitted", flush=True)',
+        "while any(len(tasks.notes(path)) < 5 for path in sys.argv[1:]): time.sleep(0.01)",
+    )
     with driver(body + "print('stopped')", *map(str, paths)) as program:
         families(paths)
         program.signal(signal.SIGKILL)
@@ -77,7 +80,9 @@ def test_zygote_killed_with_an_idle_pool(tmp_path):
 
 def test_zygote_killed_while_tasks_run(paths, tmp_path):
     before = descendants()
-    with load(Config(executors=[ProcessPoolExecutor(max_workers=2)], initialize_logging=False, progress=False, max_losses=0)):
+    with load(
+        Config(executors=[ProcessPoolExecutor(max_workers=2)], initialize_logging=False, progress=False, max_losses=0)
+    ):
         family, note = python_app(tasks.family), python_app(tasks.note)
         running = [family(str(path), deaf=True) for path in paths]
         pids = families(paths)

@@ -22,7 +22,14 @@ with load(executors=[{executor}], initialize_logging=True):
 PROCESSES = BODY.format(executor="ProcessPoolExecutor(max_workers=2)")
 THREADS = BODY.format(executor="ThreadPoolExecutor(max_threads=2)").replace("family(path, deaf=deaf)", "SLEEP(30)")
 #: What must not be seen: a step of leaving that failed.
-COMPLAINTS = ("Fatal Python", "a step of the cleanup failed", "I/O thread", "ProcessLookupError", "Bad file descriptor", "AttributeError")
+COMPLAINTS = (
+    "Fatal Python",
+    "a step of the cleanup failed",
+    "I/O thread",
+    "ProcessLookupError",
+    "Bad file descriptor",
+    "AttributeError",
+)
 
 
 @pytest.fixture

@@ -37,7 +37,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("names", "number"), CASES, ids=lambda value: getattr(value, "name", None) or "+".join(value) or "none")
+@pytest.mark.parametrize(
+    ("names", "number"), CASES, ids=lambda value: getattr(value, "name", None) or "+".join(value) or "none"
+)
 def test_any_subset(names, number):
     require_linux("child subreaper")
     before = descendants()

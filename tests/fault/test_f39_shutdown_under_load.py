@@ -27,7 +27,9 @@ class Large:
 BODIES = {
     "large arguments": lambda number: plait.python_app(len)(bytes([number % 256]) * 3_000_000),
     "large results": lambda number: plait.python_app(bytes)(3_000_000 + number),
-    "arguments that cannot be sent": lambda number: plait.python_app(tasks.echo)(threading.Lock() if number % 2 else number),
+    "arguments that cannot be sent": lambda number: plait.python_app(tasks.echo)(
+        threading.Lock() if number % 2 else number
+    ),
     "arguments that cannot be rebuilt": lambda number: plait.python_app(tasks.echo)(Large() if number % 3 else number),
     "results that cannot be rebuilt": lambda number: plait.python_app(tasks.make)("CrashesWhenUnpickled", "error"),
     "crashes": lambda number: plait.python_app(tasks.crash)("os._exit"),

@@ -40,7 +40,11 @@ def test_every_future_ends_and_what_is_done_was_done_once(tmp_path):
         counts = collections.Counter(tasks.notes(path))
         assert len(refused) == 2
         assert [name for name, future in futures if not future.done()] == []
-        assert [name for name, future in futures if not future.cancelled() and future.exception() is None and counts[name] != 1] == []
+        assert [
+            name
+            for name, future in futures
+            if not future.cancelled() and future.exception() is None and counts[name] != 1
+        ] == []
         assert [name for name, count in counts.items() if count > 1] == []
         assert {type(future.exception()).__name__ for _, future in futures if not future.cancelled()} <= {"NoneType"}
     all_gone(before, 1.0)

@@ -10,11 +10,21 @@ import plait
 from plait.testing import tasks
 from tests.fault.lab import in_processes
 
-RAISED = [ValueError("x"), SystemExit(1), KeyboardInterrupt(), GeneratorExit(), BaseException("bare"), MemoryError(), StopIteration(), asyncio.CancelledError(), tasks.Unprintable()]
+RAISED = [
+    ValueError("x"),
+    SystemExit(1),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    BaseException("bare"),
+    MemoryError(),
+    StopIteration(),
+    asyncio.CancelledError(),
+    tasks.Unprintable(),
+]
 
 
 def executors():
-    return {"processes": lambda: in_processes(), "threads": lambda: plait.load(
+    return {"processes": in_processes, "threads": lambda: plait.load(
         plait.Config(executors=[plait.ThreadPoolExecutor()], initialize_logging=False, progress=False))}  # fmt: skip
 
 

@@ -6,7 +6,7 @@ Each row asserts the same: that one task ends, with the named error; all others 
 from __future__ import annotations
 
 import collections
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -16,18 +16,19 @@ from plait.testing import tasks
 from plait.testing.executor_contract import WAIT_S, ContractBase
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 #: Ways to end, and whether they end the process that they happen in.
 ENDS = {"error": False, "sys.exit": False, "libc exit": True, "segfault": True, "os._exit": True}
 #: Moments that come in a worker, with the task for it.
-IN_WORKER = {
+IN_WORKER: dict[str, Callable[[str], tuple[Any, ...]]] = {
     "unpickling the argument": lambda how: (tasks.echo, tasks.CrashesWhenUnpickled(how)),
     "running": lambda how: (tasks.crash, how),
     "pickling the result": lambda how: (tasks.make, "CrashesWhenPickled", how),
 }
 #: Moments that come in the driver, where only what can be caught is survived.
-IN_DRIVER = {
+IN_DRIVER: dict[str, Callable[[str], tuple[Any, ...]]] = {
     "pickling the argument": lambda how: (tasks.echo, tasks.CrashesWhenPickled(how)),
     "unpickling the result": lambda how: (tasks.make, "CrashesWhenUnpickled", how),
 }
@@ -46,7 +47,7 @@ class CrashMatrix(ContractBase):
     """To be inherited by a test class; its `make_executor` says of which executor."""
 
     #: What to give to `make_executor` so that one worker gets all tasks at once: then some are done, but not told yet, when the worker ends.
-    one_batch: dict[str, Any] = {}
+    one_batch: ClassVar[dict[str, Any]] = {}
 
     @pytest.mark.parametrize(("when", "how", "expected"), ROWS)
     def test_crash(self, when: str, how: str, expected: type[Exception], tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ class CrashMatrix(ContractBase):
 class CrashMatrixOfProcesses(CrashMatrix):
     """The whole matrix, for executors whose tasks run in processes of their own."""
 
-    one_batch = {"prefetch": 63}
+    one_batch: ClassVar[dict[str, Any]] = {"prefetch": 63}
 
     @pytest.mark.parametrize(("when", "how", "expected"), ROWS_OF_PROCESSES)
     def test_crash_around_the_call(self, when: str, how: str, expected: type[Exception], tmp_path: Path) -> None:

@@ -360,7 +360,6 @@ class ExecutorContract(ContractBase):
 
     def test_shutdown_is_idempotent_and_bounded(self, tmp_path: Path) -> None:
         """With tasks that wait and tasks that run; and what comes after it is refused."""
-        echo = plait.python_app(tasks.echo)
         with self.load() as kernel:
             hold = plait.python_app(tasks.hold)
             futures = [hold(str(tmp_path / "notes"), str(number), str(tmp_path / "go"), 1.0) for number in range(50)]
@@ -371,7 +370,7 @@ class ExecutorContract(ContractBase):
             kernel.cleanup()
             assert all(future.done() for future in futures)
             with pytest.raises(plait.errors.NoDataFlowKernelError):
-                echo.options(label="x").func and kernel.submit(tasks.echo, [1])
+                kernel.submit(tasks.echo, [1])
 
     def test_shutdown_right_after_start(self) -> None:
         """Nobody needs to have called anything."""

@@ -84,7 +84,7 @@ def hold(path: str, name: str, until: str, limit_s: float = 20.0) -> str:
 def fail(text: str = "bad") -> NoReturn:
     """Raises an error with a cause."""
     try:
-        raise KeyError("the first")
+        raise KeyError("the first")  # noqa: TRY301 - what is tested
     except KeyError as error:
         raise ValueError(text) from error
 

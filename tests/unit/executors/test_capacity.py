@@ -10,7 +10,12 @@ from plait.errors import InvalidResourceSpecification
 from plait.executors.capacity import Capacity
 from plait.model.resources import Resources
 
-wants = st.builds(Resources, cores=st.sampled_from([0.1, 0.2, 0.3, 0.7, 1, 2]), memory_bytes=st.integers(0, 50), gpus=st.sampled_from([0, 0.5, 1]))
+wants = st.builds(
+    Resources,
+    cores=st.sampled_from([0.1, 0.2, 0.3, 0.7, 1, 2]),
+    memory_bytes=st.integers(0, 50),
+    gpus=st.sampled_from([0, 0.5, 1]),
+)
 
 
 @given(st.lists(wants, max_size=30))

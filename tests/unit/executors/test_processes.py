@@ -45,7 +45,7 @@ def test_shares_of_the_cores():
     usable = sorted(os.sched_getaffinity(0))
     assert _cpu_sets("none", 4) == []
     sets = _cpu_sets("block", len(usable))
-    assert sorted(sum(sets, [])) == usable
+    assert sorted(core for cores in sets for core in cores) == usable
     assert _cpu_sets([[usable[0]]] * 2, 2) == [[usable[0]]] * 2
     assert len(_cpu_sets("block", 100)) == 100
 

@@ -19,7 +19,11 @@ PLAIN = AppSpec(len, "plain")
 
 
 def make(number: int, resources: Resources | None = None, walltime_s: float | None = None) -> Task:
-    app = PLAIN if resources is None and walltime_s is None else AppSpec(len, "special", resources=resources, walltime_s=walltime_s)
+    app = (
+        PLAIN
+        if resources is None and walltime_s is None
+        else AppSpec(len, "special", resources=resources, walltime_s=walltime_s)
+    )
     task = Task(app, (), {}, None, 0.0)
     task.id, task.state, task.attempt = number, LAUNCHED, 1
     return task
@@ -57,7 +61,7 @@ def test_idle_workers_are_filled_before_any_gets_a_second():
         submit(core, make(number))
     sent = core.fill(0.0)
     assert sorted(worker.number for worker, _ in sent) == [0, 1]
-    assert sorted(sum(ids(sent), [])) == [0, 1]
+    assert sorted(number for batch in ids(sent) for number in batch) == [0, 1]
 
 
 def test_prefetch_bounds_what_waits_behind_a_task():
@@ -380,7 +384,12 @@ class Machine(RuleBasedStateMachine):
             return
         places = Counter(task.id for task in self.core.queue if task.state == LAUNCHED)
         places += Counter(entry[3].id for entry in self.core.special if entry[3].state == LAUNCHED)
-        places += Counter(task.id for worker in self.core.workers.values() for task, _ in worker.held.values() if task.state == LAUNCHED)
+        places += Counter(
+            task.id
+            for worker in self.core.workers.values()
+            for task, _ in worker.held.values()
+            if task.state == LAUNCHED
+        )
         assert places == Counter(task.id for task in self.tasks if task.state == LAUNCHED)
 
     @invariant()

@@ -117,7 +117,9 @@ def test_cancelling_in_bulk_while_tasks_run(tmp_path):
         results = [None if future.cancelled() else future.result(WAIT_S) for future in futures]
     counts = collections.Counter(tasks.notes(path))
     assert set(counts.values()) == {1}
-    assert [counts[str(number)] for number, result in enumerate(results) if result is not None] == [1] * sum(r is not None for r in results)
+    assert [counts[str(number)] for number, result in enumerate(results) if result is not None] == [1] * sum(
+        r is not None for r in results
+    )
     assert all(result == str(number) for number, result in enumerate(results) if number % 3)
 
 

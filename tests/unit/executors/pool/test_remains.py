@@ -38,7 +38,7 @@ def test_only_what_is_marked_is_ended():
 
 def test_what_goes_on_starting_others_is_ended():
     mark = new_mark()
-    script = 'n=0; while [ $n -lt 200 ]; do setsid sleep 1000 & n=$((n+1)); done; wait'
+    script = "n=0; while [ $n -lt 200 ]; do setsid sleep 1000 & n=$((n+1)); done; wait"
     process = subprocess.Popen(["/bin/bash", "-c", script], env={**os.environ, MARK: mark})
     assert end_marked(mark) == []
     process.wait(5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -46,15 +47,18 @@ def test_any_bytes_give_frames_or_bad_message(parts):
 @given(st.binary(max_size=200))
 def test_any_body_decodes_or_raises_one_kind_of_error(body):
     for decode in (wire.decode_tasks, wire.decode_outcomes, wire.decode_function, wire.decode_text, wire.decode_any):
-        try:
+        with contextlib.suppress(ValueError):  # what the link catches
             decode(body)
-        except (msgspec.DecodeError, ValueError):  # the first is one of the second: what the link catches
-            pass
     assert issubclass(msgspec.DecodeError, ValueError)
 
 
 outcomes = st.tuples(
-    st.integers(0, 2**63), st.integers(0, 2), st.binary(max_size=100), st.none() | st.lists(st.integers(0, 2**40)), st.floats(allow_nan=False), st.floats(allow_nan=False)
+    st.integers(0, 2**63),
+    st.integers(0, 2),
+    st.binary(max_size=100),
+    st.none() | st.lists(st.integers(0, 2**40)),
+    st.floats(allow_nan=False),
+    st.floats(allow_nan=False),
 )
 
 
@@ -63,7 +67,17 @@ def test_outcomes_round_trip(items):
     assert wire.decode_outcomes(wire.encode(items)) == items
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**63), st.integers(0, 2**31), st.binary(max_size=50), st.none() | st.lists(st.integers(0, 2**40))), max_size=20))
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2**63),
+            st.integers(0, 2**31),
+            st.binary(max_size=50),
+            st.none() | st.lists(st.integers(0, 2**40)),
+        ),
+        max_size=20,
+    )
+)
 def test_tasks_round_trip(items):
     assert wire.decode_tasks(wire.encode(items)) == items
 
@@ -124,7 +138,11 @@ def test_lost_files_are_not_taken_for_others(pair):
 
 # ------------------------------------------------------------------ big values
 @pytest.mark.parametrize("in_file", [True, False])
-@pytest.mark.parametrize("value", [b"x" * BIG_BYTES, bytearray(b"y" * (3 * BIG_BYTES)), ["z" * BIG_BYTES, 1]], ids=["bytes", "bytearray", "list"])
+@pytest.mark.parametrize(
+    "value",
+    [b"x" * BIG_BYTES, bytearray(b"y" * (3 * BIG_BYTES)), ["z" * BIG_BYTES, 1]],
+    ids=["bytes", "bytearray", "list"],
+)
 def test_big_values(value, in_file):
     segments = wire.dump_value(value, in_file=in_file)
     assert isinstance(segments, wire.Segments)

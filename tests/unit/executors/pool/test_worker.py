@@ -32,7 +32,9 @@ class Pool:
         self.sock.settimeout(20)
         fd = anonymous_file(PAGE_BYTES)
         self.page = Page(fd)
-        self.process = subprocess.Popen([sys.executable, "-c", CODE, str(theirs.fileno()), str(fd)], pass_fds=[theirs.fileno(), fd])
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CODE, str(theirs.fileno()), str(fd)], pass_fds=[theirs.fileno(), fd]
+        )
         theirs.close()
         os.close(fd)
         self.reader = wire.FrameReader()
@@ -94,7 +96,11 @@ def test_results_in_order(pool):
     worker = pool()
     worker.run((tasks.echo, 1), (tasks.add, 1, 2), (tasks.echo, None))
     outcomes = worker.outcomes(3)
-    assert [(sequence, status, loads(data)) for sequence, status, data, *_ in outcomes] == [(1, wire.DONE, 1), (2, wire.DONE, 3), (3, wire.DONE, None)]
+    assert [(sequence, status, loads(data)) for sequence, status, data, *_ in outcomes] == [
+        (1, wire.DONE, 1),
+        (2, wire.DONE, 3),
+        (3, wire.DONE, None),
+    ]
     assert all(sizes is None and start <= stop for _, _, _, sizes, start, stop in outcomes)
     assert worker.page.numbers[STARTED] == 3
     assert worker.page.outcomes()[0] == 0

@@ -26,9 +26,22 @@ class Driver:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(20)
         code = f"from plait.executors.pool.zygote import main; main({theirs.fileno()}, 2)"
-        self.process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()], start_new_session=True, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], pass_fds=[theirs.fileno()], start_new_session=True, stderr=subprocess.DEVNULL
+        )
         theirs.close()
-        body = wire.encode({"path": sys.path, "cwd": "", "output": "", "cpus": [], "preload": [], "initializer": b"", "max_tasks": 0, **config})
+        body = wire.encode(
+            {
+                "path": sys.path,
+                "cwd": "",
+                "output": "",
+                "cpus": [],
+                "preload": [],
+                "initializer": b"",
+                "max_tasks": 0,
+                **config,
+            }
+        )
         self.control.send(len(body).to_bytes(8, "little"))
         for at in range(0, len(body), 32768):
             self.control.send(body[at : at + 32768])
@@ -112,7 +125,7 @@ def test_the_deaf_get_their_grace_and_no_more(driver, tmp_path):
 def test_what_starts_others_for_ever_is_ended_too(driver, tmp_path):
     before = descendants() - {driver.process.pid}
     driver.spawn(0)
-    script = f"f() {{ echo child $BASHPID >> {tmp_path / 'notes'}; sleep 0.01; (setsid bash -c \"$(declare -f f); f\" &) ; }}; f"
+    script = f'f() {{ echo child $BASHPID >> {tmp_path / "notes"}; sleep 0.01; (setsid bash -c "$(declare -f f); f" &) ; }}; f'
     driver.task(0, _shell, script)
     wait_until(lambda: len(numbers(tmp_path / "notes", "child")) > 5)
     driver.control.send(wire.encode(["exit", 0.1]))
@@ -122,7 +135,7 @@ def test_what_starts_others_for_ever_is_ended_too(driver, tmp_path):
 
 def test_strays_of_strays_end_with_their_worker(driver, tmp_path):
     driver.spawn(0)
-    script = f"f() {{ echo child $BASHPID >> {tmp_path / 'notes'}; (setsid bash -c \"$(declare -f f); f\" &) ; sleep 0.02; }}; f"
+    script = f'f() {{ echo child $BASHPID >> {tmp_path / "notes"}; (setsid bash -c "$(declare -f f); f" &) ; sleep 0.02; }}; f'
     driver.task(0, _shell, script)
     wait_until(lambda: len(numbers(tmp_path / "notes", "child")) > 5)
     driver.control.send(wire.encode(["end", 0, 0.0]))
