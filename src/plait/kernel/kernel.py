@@ -499,9 +499,10 @@ class DataFlowKernel(Lifecycle):
         plain: list[AppFuture[Any]] = []
         now_s = _monotonic()
         keep = self._engine.keep
+        everything = self._memo_all
         for task, result, error in settled:
             future = task.future
-            if task.state != EXEC_DONE or task.details is not None or task.app.cache or task.app.kind == "join" or future is None:
+            if everything or task.state != EXEC_DONE or task.details is not None or task.app.cache or task.app.kind == "join" or future is None:
                 self._publish(task, result, error, now_s)
             else:  # `_publish` for what most tasks are, written out
                 task.end_s = now_s
