@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from plait.compat import parsl
+from plait.compat.parsl.app.python import PythonApp, timeout
+from plait.compat.parsl.config import Config
+from plait.errors import AppTimeout
+
+
+def test_a_function_that_takes_too_long_is_ended():
+    def spin():
+        while True:
+            pass
+
+    with pytest.raises(AppTimeout):
+        timeout(spin, 0.05)()
+
+
+def test_one_that_is_in_time_is_not():
+    assert timeout(lambda a, b=0: a + b, 60)(1, b=2) == 3
+    with pytest.raises(ZeroDivisionError):
+        timeout(lambda: 1 / 0, 60)()
+
+
+def test_the_timers_end_with_their_calls():
+    before = threading.active_count()
+    for _ in range(20):
+        timeout(int, 60)()
+    assert threading.active_count() <= before + 20  # each is cancelled; conftest sees that all end
+
+
+def test_the_class_makes_apps_and_join_apps():
+    app = PythonApp(int)
+    join = PythonApp(lambda: app("3"), join=True)
+    assert (app.join, join.join) == (False, True)
+    assert isinstance(join, PythonApp)
+    with parsl.load(Config(initialize_logging=False)):
+        assert app("2").result() == 2
+        assert join().result() == 3
+
+
+def test_other_options_keep_the_class():
+    join = PythonApp(int, join=True, cache=True)
+    assert join.options(label="x").join
+    assert join.options(label="x").cache

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+
+from plait.compat import parsl
+from plait.compat.parsl.config import Config
+from plait.compat.parsl.dataflow.memoization import BasicMemoizer, Memoizer, make_hash
+from plait.errors import ConfigurationError
+
+
+class Recorder(Memoizer):
+    def __init__(self):
+        self.seen = []
+
+    def start(self, *, run_dir, config_run_dir):
+        self.seen.append("start")
+
+    def check_memo(self, task):
+        self.seen.append(("check", task["id"], task["memoize"]))
+
+    def update_memo_result(self, task, r):
+        self.seen.append(("result", task["id"], r))
+
+    def update_memo_exception(self, task, e):
+        self.seen.append(("exception", task["id"], type(e).__name__))
+
+    def close(self):
+        self.seen.append("close")
+
+
+def test_a_plug_in_is_asked_about_every_task():
+    memoizer = Recorder()
+    with parsl.load(Config(initialize_logging=False, memoizer=memoizer)):
+        assert parsl.python_app(int)("3").result() == 3
+        failed = parsl.python_app(int, cache=True)("x")
+        assert isinstance(failed.exception(), ValueError)
+        parsl.python_app(str)(failed).exception()
+    assert memoizer.seen == [
+        "start", ("check", 0, False), ("result", 0, 3), ("check", 1, True), ("exception", 1, "ValueError"),
+        ("exception", 2, "DependencyError"), "close",
+    ]  # fmt: skip
+
+
+class Prophet(Recorder):
+    def check_memo(self, task):
+        from concurrent.futures import Future
+
+        known = Future()
+        known.set_result("known")
+        return known
+
+
+def test_what_a_plug_in_knows_is_not_run():
+    with parsl.load(Config(initialize_logging=False, memoizer=Prophet())):
+        future = parsl.python_app(int)("x")
+        assert future.result() == "known"
+        assert future.task_status() == "memo_done"
+
+
+def test_memoization_can_be_switched_off():
+    ran = []
+    with parsl.load(Config(initialize_logging=False, memoizer=BasicMemoizer(memoize=False))):
+        app = parsl.python_app(lambda x: ran.append(x), cache=True)
+        app(1).result()
+        app(1).result()
+    assert ran == [1, 1]
+
+
+@pytest.mark.parametrize("asks", [{"checkpoint_mode": "manual"}, {"checkpoint_period": "00:10:00"}, {"checkpoint_files": ["x"]}])
+def test_checkpoints_are_refused_not_ignored(asks):
+    with pytest.raises(ConfigurationError, match=r"BasicMemoizer\(checkpoint_.*does not have checkpoints yet"):
+        BasicMemoizer(**asks)
+
+
+def test_asking_for_none_is_fine():
+    memoizer = BasicMemoizer(checkpoint_mode=None, checkpoint_files=[])
+    assert isinstance(memoizer, Memoizer)
+    assert not memoizer.every_task
+
+
+def test_the_hash_of_a_call_follows_its_arguments():
+    def task(*args, **kwargs):
+        return {"func": int, "args": args, "kwargs": kwargs, "ignore_for_cache": ["base"]}
+
+    assert make_hash(task("3")) == make_hash(task("3", base=2))
+    assert make_hash(task("3")) != make_hash(task("4"))
