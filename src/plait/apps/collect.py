@@ -31,4 +31,4 @@ def map(app: App[Any, R], *iterables: Iterable[Any]) -> list[AppFuture[R]]:  # n
     if not isinstance(app, App):
         raise TypeError(f"plait.map({app!r}, …): expected an app; decorate the function with @plait.python_app")
     kernel = app.data_flow_kernel or DataFlowKernelLoader.for_call()
-    return kernel.map_calls(app.spec, ((args, {}) for args in zip(*iterables, strict=False)))
+    return kernel.map_calls(app.spec, zip(*iterables, strict=False))

@@ -122,6 +122,27 @@ class ProcessPoolExecutor(Executor):
         if link.sleeping:
             link.nudge()
 
+    def submit_many(self, tasks: Sequence[Task]) -> list[tuple[Task, Exception]]:
+        """Takes many such tasks of one app."""
+        if not tasks:
+            return []
+        try:
+            link = self._running()
+            app = tasks[0].app
+            if app.blob is None or not (app.blob.is_fixed or app.blob.is_current()):
+                app.blob = FunctionBlob(app.func)
+        except Exception as error:  # noqa: BLE001 - whatever stops the app stops each of its tasks
+            return [(task, error) for task in tasks]
+        for task in tasks:
+            task.payload = payload = dump_plain((task.args, task.kwargs))
+            if len(payload) >= BIG_BYTES:
+                task.payload = None
+                prepare(task)
+        link.core.queue.extend(tasks)
+        if link.sleeping:
+            link.wake()
+        return []
+
     def cancel(self, task: Task, attempt: int) -> bool:
         """Ends the attempt. One that still waits in the queue is dropped when its turn comes."""
         if self._link is not None:

@@ -15,6 +15,7 @@ What a decision entails (`Effects`) is done after the lock is released, by the t
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from plait.model.resources import Resources
 
 _monotonic = time.monotonic
+#: Calls of a `plait.map` that are submitted at once: workers begin while the next are prepared.
+_MAP_CHUNK = 512
 _VALIDATE = bool(os.environ.get("PLAIT_VALIDATE"))
 #: Results of these types answer ``future[key]`` and ``future.name`` at once; others are asked in a thread, because their code is the user's.
 _PLAIN_CONTAINERS = (dict, list, tuple, str, bytes)
@@ -174,42 +177,32 @@ class DataFlowKernel(Lifecycle):
         """
         return parse_resources(spec, task.app.resources or DEFAULT)
 
-    def map_calls(self, spec: AppSpec, calls: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[AppFuture[Any]]:
-        """Submits many calls of an app as one batch."""
+    def map_calls(self, spec: AppSpec, calls: Iterable[tuple[Any, ...]]) -> list[AppFuture[Any]]:
+        """Submits calls with these positional arguments, many at a time."""
         executor = self._only
         futures: list[AppFuture[Any]] = []
-        simple: list[Task] = []
-        now_s = _monotonic()
-        for args, kwargs in calls:
-            task = Task(spec, args, kwargs, self, now_s)
-            future: AppFuture[Any] = AppFuture(task)
-            task.future = future
-            futures.append(future)
-            if executor is not None and spec.is_simple and not kwargs and PLAIN.issuperset(map(type, args)):
-                simple.append(task)
+        calls = iter(calls)
+        while chunk := list(itertools.islice(calls, _MAP_CHUNK)):
+            if executor is not None and spec.is_simple and PLAIN.issuperset(map(type, itertools.chain.from_iterable(chunk))):
+                futures += self._call_many(spec, chunk, executor)
             else:
-                self._call_batch(simple)
-                simple = []
-                self._call(task, args, kwargs)
-        self._call_batch(simple)
+                futures += [self.call(spec, args, {}) for args in chunk]
         return futures
 
-    def _call_batch(self, tasks: list[Task]) -> None:
-        executor = self._only
-        if not tasks or executor is None:
-            return
-        spec = tasks[0].app
+    def _call_many(self, spec: AppSpec, calls: list[tuple[Any, ...]], executor: Executor) -> list[AppFuture[Any]]:
+        """`_call_simple` for many."""
+        now_s = _monotonic()
+        kwargs: dict[str, Any] = {}
+        tasks = [Task(spec, args, kwargs, self, now_s, state=LAUNCHED, attempt=1, executor=executor, launch_s=now_s) for args in calls]
+        futures: list[AppFuture[Any]] = [AppFuture(task) for task in tasks]
+        engine = self._engine
         with self._lock:
             if self._closing:
                 self._refuse_call()
-            engine = self._engine
             number = engine.submitted
-            for task in tasks:
+            for task, future in zip(tasks, futures, strict=True):
+                task.future = future
                 task.id = number
-                task.state = LAUNCHED
-                task.attempt = 1
-                task.launch_s = task.submit_s
-                task.executor = executor
                 engine.tasks[number] = task
                 number += 1
             engine.submitted = number
@@ -220,6 +213,7 @@ class DataFlowKernel(Lifecycle):
                 self._emit(task)
         for task, error in executor.submit_many(tasks):
             self._failed_to_launch(task, error)
+        return futures
 
     def submit(  # noqa: PLR0913, PLR0917 - the signature that users of the field know
         self,
