@@ -46,7 +46,9 @@ def test_the_service_outside_is_asked_for_its_answer(monkeypatch):
     import urllib.request
 
     asked = []
-    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: asked.append((url, timeout)) or io.BytesIO(b"203.0.113.7\n"))
+    monkeypatch.setattr(
+        urllib.request, "urlopen", lambda url, timeout: asked.append((url, timeout)) or io.BytesIO(b"203.0.113.7\n")
+    )
     assert addresses.address_by_query(timeout=3) == "203.0.113.7"
     assert asked == [("https://api.ipify.org", 3)]
 

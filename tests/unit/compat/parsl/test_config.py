@@ -54,7 +54,15 @@ def test_an_unknown_parameter_is_a_type_error():
 
 
 @pytest.mark.parametrize(
-    "removed", [{"app_cache": True}, {"app_cache": False}, {"checkpoint_mode": None}, {"checkpoint_files": []}, {"checkpoint_period": None}], ids=str
+    "removed",
+    [
+        {"app_cache": True},
+        {"app_cache": False},
+        {"checkpoint_mode": None},
+        {"checkpoint_files": []},
+        {"checkpoint_period": None},
+    ],
+    ids=str,
 )
 def test_removed_parameters_that_ask_for_nothing_warn_once(removed):
     with pytest.warns(FutureWarning, match=f"{next(iter(removed))}=.* upstream has removed") as caught:
@@ -64,7 +72,14 @@ def test_removed_parameters_that_ask_for_nothing_warn_once(removed):
     assert (config.memoizer is not None and not config.memoizer.memoize) == (removed == {"app_cache": False})
 
 
-@pytest.mark.parametrize("asks", [{"checkpoint_mode": "task_exit"}, {"checkpoint_files": ["runinfo/000/checkpoint"]}, {"checkpoint_period": "00:01:00"}])
+@pytest.mark.parametrize(
+    "asks",
+    [
+        {"checkpoint_mode": "task_exit"},
+        {"checkpoint_files": ["runinfo/000/checkpoint"]},
+        {"checkpoint_period": "00:01:00"},
+    ],
+)
 def test_checkpoints_are_refused_not_ignored(asks):
     with pytest.raises(ConfigurationError, match="plait does not have checkpoints yet"):
         Config(**asks)

@@ -17,7 +17,9 @@ def _as_before(monkeypatch):
 def test_a_script_runs_as_main_with_its_arguments(tmp_path, capsys):
     (tmp_path / "beside.py").write_text("WORD = 'found'")
     script = tmp_path / "script.py"
-    script.write_text("import sys, parsl, beside\nprint(__name__, sys.argv[1:], parsl.__name__, beside.WORD, __file__ == sys.argv[0])")
+    script.write_text(
+        "import sys, parsl, beside\nprint(__name__, sys.argv[1:], parsl.__name__, beside.WORD, __file__ == sys.argv[0])"
+    )
     assert main([str(script), "-x", "1"]) == 0
     assert capsys.readouterr().out.split("\n")[0] == "__main__ ['-x', '1'] plait.compat.parsl found True"
 

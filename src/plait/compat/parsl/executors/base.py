@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 import time
 from abc import ABCMeta, abstractmethod
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from plait.model.task import Task
 
 __all__ = ["ParslExecutor"]
+
+_logger = logging.getLogger("plait")
 
 
 class ParslExecutor(metaclass=ABCMeta):
@@ -95,6 +98,7 @@ class PluginExecutor(Executor):
         self._context: ExecutorContext | None = None
         self._lock = threading.Lock()  # plug-ins need not be ready for calls of several threads at once
         self._futures: dict[tuple[Task, int], Future[Any]] = {}
+        self._dropped: set[tuple[Task, int]] = set()
         self._local = threading.local()
         self._stopped = False
 
@@ -120,10 +124,16 @@ class PluginExecutor(Executor):
 
     def cancel(self, task: Task, attempt: int) -> bool:
         future = self._futures.get((task, attempt))
+        if future is None:
+            return True
+        self._dropped.add((task, attempt))  # before: the future's callbacks run within its cancel()
         try:
-            return future is None or bool(future.cancel())
-        except Exception:  # noqa: BLE001 - a plug-in's futures need not know how
-            return False
+            if future.cancel():
+                return True
+        except Exception:
+            _logger.debug("a future of executor %r cannot be cancelled", self.label, exc_info=True)
+        self._dropped.discard((task, attempt))
+        return False
 
     def status(self) -> ExecutorStatus:
         return ExecutorStatus(1, len(self._futures), 0)
@@ -144,6 +154,9 @@ class PluginExecutor(Executor):
 
     def _done(self, task: Task, attempt: int, start_s: float, future: Future[Any]) -> None:
         self._futures.pop((task, attempt), None)
+        if (task, attempt) in self._dropped and future.cancelled():
+            self._dropped.discard((task, attempt))
+            return
         waiting: list[Outcome] | None = getattr(self._local, "waiting", None)
         outcome = (task, attempt, *_outcome(future), start_s, time.monotonic(), -1)
         if waiting is not None:

@@ -68,7 +68,13 @@ def test_an_app_may_be_bound_to_a_kernel(kernel):
 
 def test_what_was_said_can_be_read():
     app = parsl.python_app(square, cache=True, executors=["here"], ignore_for_cache=["x"])
-    assert (app.executors, app.cache, app.ignore_for_cache, app.func, app.__name__) == (["here"], True, ["x"], square, "square")
+    assert (app.executors, app.cache, app.ignore_for_cache, app.func, app.__name__) == (
+        ["here"],
+        True,
+        ["x"],
+        square,
+        "square",
+    )
     assert parsl.join_app(square).executors == ["_parsl_internal"]
     assert isinstance(app, AppBase)
 

@@ -66,7 +66,9 @@ def test_memoization_can_be_switched_off():
     assert ran == [1, 1]
 
 
-@pytest.mark.parametrize("asks", [{"checkpoint_mode": "manual"}, {"checkpoint_period": "00:10:00"}, {"checkpoint_files": ["x"]}])
+@pytest.mark.parametrize(
+    "asks", [{"checkpoint_mode": "manual"}, {"checkpoint_period": "00:10:00"}, {"checkpoint_files": ["x"]}]
+)
 def test_checkpoints_are_refused_not_ignored(asks):
     with pytest.raises(ConfigurationError, match=r"BasicMemoizer\(checkpoint_.*does not have checkpoints yet"):
         BasicMemoizer(**asks)

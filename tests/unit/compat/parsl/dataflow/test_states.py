@@ -17,4 +17,4 @@ def test_names_and_numbers_are_upstreams_and_cancelled():
 def test_they_agree_with_plaits():
     assert all(States[state.name] == state for state in TaskState)
     assert FINAL_STATES == PLAIT_FINAL
-    assert FINAL_FAILURE_STATES == {States.failed, States.dep_fail}
+    assert {States.failed, States.dep_fail} == FINAL_FAILURE_STATES

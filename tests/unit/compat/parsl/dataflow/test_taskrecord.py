@@ -18,7 +18,7 @@ def test_a_record_has_upstreams_keys():
         future = parsl.python_app(int)("3")
         future.result()
         record = future.task_record
-        assert KEYS <= set(record)
+        assert set(record) >= KEYS
         assert len(list(record)) == len(record)
         assert record["status"] is States.exec_done
         assert (record["id"], record["func_name"], record["executor"], record["dfk"]) == (0, "int", "threads", kernel)
