@@ -350,7 +350,7 @@ class LiftedFuture(AppFuture[Any]):
     __slots__ = ("_lift_lock", "_started")
 
     def __init__(self, parent: AppFuture[Any], operation: str, key: Any) -> None:
-        owner = parent._task.owner  # noqa: SLF001
+        owner = parent._task.owner
         super().__init__(owner.new_lifted(parent, operation, key))
         self._task.future = self
         self._lift_lock = threading.Lock()
@@ -453,10 +453,10 @@ class DataFuture(PlaitFuture["File"]):
         return self._parent.running()
 
     def _cancellation(self) -> CancelledError:
-        return self._parent._cancellation()  # noqa: SLF001
+        return self._parent._cancellation()
 
     def __repr__(self) -> str:
-        return f"<DataFuture {self._file.url} of {self._parent._task}: {'done' if self.done() else 'not yet'}>"  # noqa: SLF001
+        return f"<DataFuture {self._file.url} of {self._parent._task}: {'done' if self.done() else 'not yet'}>"
 
 
 def is_final(task: Task) -> bool:

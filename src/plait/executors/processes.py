@@ -43,7 +43,7 @@ class ProcessPoolExecutor(Executor):
         ConfigurationError: a value cannot work.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         label: str = "processes",
         max_workers: int | None = None,
@@ -61,7 +61,9 @@ class ProcessPoolExecutor(Executor):
         self.max_workers = _positive("max_workers", max_workers) or machine.available_cores()
         self.prefetch = prefetch
         if prefetch is not None and (isinstance(prefetch, bool) or not isinstance(prefetch, int) or prefetch < 0):
-            raise ConfigurationError(f"ProcessPoolExecutor(prefetch={prefetch!r}): expected 0 or a larger whole number, or None")
+            raise ConfigurationError(
+                f"ProcessPoolExecutor(prefetch={prefetch!r}): expected 0 or a larger whole number, or None"
+            )
         if initializer is not None and not callable(initializer):
             raise ConfigurationError(f"ProcessPoolExecutor(initializer={initializer!r}): expected a function")
         self.initializer = initializer
@@ -71,7 +73,9 @@ class ProcessPoolExecutor(Executor):
         self.cpu_affinity = cpu_affinity
         self.preload = tuple(preload)
         self._cpus = _cpu_sets(cpu_affinity, self.max_workers)
-        self._capacity = Capacity(self.max_workers, machine.available_memory_bytes() if memory_bytes is None else memory_bytes)
+        self._capacity = Capacity(
+            self.max_workers, machine.available_memory_bytes() if memory_bytes is None else memory_bytes
+        )
         self._link: PoolLink | None = None
         self._ending: PoolLink | None = None
         self._core: PoolCore | None = None
@@ -81,7 +85,9 @@ class ProcessPoolExecutor(Executor):
         from plait.executors.pool.link import PoolLink
 
         if sys.platform == "win32":
-            raise ConfigurationError("ProcessPoolExecutor needs fork(), which Windows does not have; use ThreadPoolExecutor there")
+            raise ConfigurationError(
+                "ProcessPoolExecutor needs fork(), which Windows does not have; use ThreadPoolExecutor there"
+            )
         initializer = b""
         if self.initializer is not None:
             initializer = dumps((FunctionBlob(self.initializer).data, self.initargs))
@@ -156,7 +162,11 @@ class ProcessPoolExecutor(Executor):
     def status(self) -> ExecutorStatus:
         """How much it has to do."""
         core = self._core
-        return ExecutorStatus(self.max_workers, core.running, core.queued) if core is not None else ExecutorStatus(self.max_workers, 0, 0)
+        return (
+            ExecutorStatus(self.max_workers, core.running, core.queued)
+            if core is not None
+            else ExecutorStatus(self.max_workers, 0, 0)
+        )
 
     def check(self, resources: Resources) -> None:
         """Refuses what can never be given, with the numbers."""
@@ -221,7 +231,9 @@ def _cpu_sets(affinity: str | Sequence[Sequence[int]], workers: int) -> list[lis
         share = max(1, len(usable) // workers)
         return [usable[(i * share) % len(usable) :][:share] for i in range(workers)] if usable else []
     if isinstance(affinity, str):
-        raise ConfigurationError(f'ProcessPoolExecutor(cpu_affinity={affinity!r}): expected "none", "block" or a list with the cores of each worker')
+        raise ConfigurationError(
+            f'ProcessPoolExecutor(cpu_affinity={affinity!r}): expected "none", "block" or a list with the cores of each worker'
+        )
     sets = [sorted(int(core) for core in cores) for cores in affinity]
     unknown = {core for cores in sets for core in cores} - set(usable)
     if unknown or not all(sets) or len(sets) != workers:

@@ -19,7 +19,6 @@ import itertools
 import os
 import threading
 import time
-from collections import deque
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +28,8 @@ from plait.dataflow.explain import explain, failure_sentence
 from plait.dataflow.memo import BasicMemoizer
 from plait.dataflow.record import TaskRecord
 from plait.dataflow.resolve import DEEP_DEPENDENCY_RESOLVER, PLAIN, find_futures, replace_futures
-from plait.errors import JoinError, NoDataFlowKernelError, MissingOutputs, text_of
-from plait.executors.base import ERROR, LOST, OK, Outcome
+from plait.errors import JoinError, MissingOutputs, NoDataFlowKernelError, text_of
+from plait.executors.base import LOST, OK, Outcome
 from plait.futures import CANCELLED as FUTURE_CANCELLED
 from plait.futures import FINISHED, AppFuture, DataFuture, LiftedFuture, finish_all
 from plait.kernel.arguments import RESERVED, choose_stream_names, read_reserved, refuse_remote_files
@@ -39,9 +38,9 @@ from plait.limits import SCAN_DEPTH
 from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASK_JOINING, TASK_SUBMITTED, TASKS_DONE
 from plait.model.resources import DEFAULT, parse_resources
 from plait.model.task import CANCELLED, EXEC_DONE, FINAL_STATES, JOINING, LAUNCHED, MEMO_DONE, PENDING, AppSpec, Task
-from plait.model.files import File
 
 if TYPE_CHECKING:
+    from plait.model.files import File
     from collections.abc import Callable, Iterable, Sequence
 
     from plait.config import Config
@@ -102,15 +101,19 @@ class DataFlowKernel(Lifecycle):
         ):
             return self._call_simple(spec, args, kwargs, executor)
         task = Task(spec, args, kwargs, self, _monotonic())
-        task.future = future = AppFuture(task)
+        future: AppFuture[Any] = AppFuture(task)
+        task.future = future
         self._call(task, args, kwargs)
         return future
 
-    def _call_simple(self, spec: AppSpec, args: tuple[Any, ...], kwargs: dict[str, Any], executor: Executor) -> AppFuture[Any]:
+    def _call_simple(
+        self, spec: AppSpec, args: tuple[Any, ...], kwargs: dict[str, Any], executor: Executor
+    ) -> AppFuture[Any]:
         """A call that waits for nothing and asks for nothing: what most are."""
         now_s = _monotonic()
         task = Task(spec, args, kwargs, self, now_s, state=LAUNCHED, attempt=1, executor=executor, launch_s=now_s)
-        task.future = future = AppFuture(task)
+        future: AppFuture[Any] = AppFuture(task)
+        task.future = future
         engine = self._engine
         with self._lock:
             if self._closing:
@@ -151,7 +154,11 @@ class DataFlowKernel(Lifecycle):
                 task.depends = tuple(futures)
         if self._emit is not None:
             depends = sorted({parent.id for parent in parents})
-            self._emit((TASK_SUBMITTED, task.submit_s, task.id, spec.name, depends) if depends else (TASK_SUBMITTED, task.submit_s, task.id, spec.name))
+            self._emit(
+                (TASK_SUBMITTED, task.submit_s, task.id, spec.name, depends)
+                if depends
+                else (TASK_SUBMITTED, task.submit_s, task.id, spec.name)
+            )
         details = task.details
         if refusal is not None:
             with self._lock:
@@ -183,7 +190,11 @@ class DataFlowKernel(Lifecycle):
         futures: list[AppFuture[Any]] = []
         calls = iter(calls)
         while chunk := list(itertools.islice(calls, _MAP_CHUNK)):
-            if executor is not None and spec.is_simple and PLAIN.issuperset(map(type, itertools.chain.from_iterable(chunk))):
+            if (
+                executor is not None
+                and spec.is_simple
+                and PLAIN.issuperset(map(type, itertools.chain.from_iterable(chunk)))
+            ):
                 futures += self._call_many(spec, chunk, executor)
             else:
                 futures += [self.call(spec, args, {}) for args in chunk]
@@ -193,7 +204,10 @@ class DataFlowKernel(Lifecycle):
         """`_call_simple` for many."""
         now_s = _monotonic()
         kwargs: dict[str, Any] = {}
-        tasks = [Task(spec, args, kwargs, self, now_s, state=LAUNCHED, attempt=1, executor=executor, launch_s=now_s) for args in calls]
+        tasks = [
+            Task(spec, args, kwargs, self, now_s, state=LAUNCHED, attempt=1, executor=executor, launch_s=now_s)
+            for args in calls
+        ]
         futures: list[AppFuture[Any]] = [AppFuture(task) for task in tasks]
         engine = self._engine
         with self._lock:
@@ -215,15 +229,15 @@ class DataFlowKernel(Lifecycle):
             self._failed_to_launch(task, error)
         return futures
 
-    def submit(  # noqa: PLR0913, PLR0917 - the signature that users of the field know
+    def submit(
         self,
         func: Any,
         app_args: Sequence[Any],
         executors: str | Sequence[str] = "all",
-        cache: bool = False,  # noqa: FBT001, FBT002
+        cache: bool = False,
         ignore_for_cache: Sequence[str] | None = None,
         app_kwargs: dict[str, Any] | None = None,
-        join: bool = False,  # noqa: FBT001, FBT002
+        join: bool = False,
     ) -> AppFuture[Any]:
         """Submits a call of a function that is no app."""
         labels = None if executors == "all" else tuple(executors)
@@ -232,7 +246,12 @@ class DataFlowKernel(Lifecycle):
         if spec is None:
             name = getattr(func, "__name__", type(func).__name__)
             spec = self._specs[key] = AppSpec(
-                func, name, "join" if join else "python", executors=labels, cache=cache, ignore_for_cache=ignore_for_cache or ()
+                func,
+                name,
+                "join" if join else "python",
+                executors=labels,
+                cache=cache,
+                ignore_for_cache=ignore_for_cache or (),
             )
         return self.call(spec, tuple(app_args), dict(app_kwargs or {}))
 
@@ -319,7 +338,8 @@ class DataFlowKernel(Lifecycle):
         self._apply(effects)
 
     def _lift_here(self, task: Task, effects: Effects) -> bool:
-        value, key = task.args or ()
+        assert task.args is not None  # noqa: S101 - it has not ended
+        value, key = task.args
         if type(value) not in _PLAIN_CONTAINERS:
             return False
         try:
@@ -362,7 +382,9 @@ class DataFlowKernel(Lifecycle):
                     self._begin_join(outcome[0], outcome[1], outcome[3], effects)
                 else:
                     self._take_failure(outcome, effects)
-            except Exception as error:  # plug-ins and the user's classes have a say here: one task must not stop the others
+            except (
+                Exception
+            ) as error:  # plug-ins and the user's classes have a say here: one task must not stop the others
                 self._logger.exception("the outcome of %s could not be taken; the task fails with that", outcome[0])
                 with self._lock:
                     self._engine.fail(outcome[0], outcome[1], error, effects, final=True)
@@ -420,7 +442,17 @@ class DataFlowKernel(Lifecycle):
     def _note_attempt(self, task: Task, attempt: int, error: BaseException, *, lost: bool) -> None:
         if self._emit is not None:
             delay = (task.details.not_before or 0.0) if task.details is not None else 0.0
-            self._emit((ATTEMPT_FAILED, _monotonic(), task.id, attempt, lost, f"{type(error).__name__}: {text_of(error)[:500]}", delay))
+            self._emit(
+                (
+                    ATTEMPT_FAILED,
+                    _monotonic(),
+                    task.id,
+                    attempt,
+                    lost,
+                    f"{type(error).__name__}: {text_of(error)[:500]}",
+                    delay,
+                )
+            )
 
     # ------------------------------------------------------------------ joins
     def _begin_join(self, task: Task, attempt: int, value: Any, effects: Effects) -> None:
@@ -496,7 +528,14 @@ class DataFlowKernel(Lifecycle):
         everything = self._memo_all
         for task, result, error in settled:
             future = task.future
-            if everything or task.state != EXEC_DONE or task.details is not None or task.app.cache or task.app.kind == "join" or future is None:
+            if (
+                everything
+                or task.state != EXEC_DONE
+                or task.details is not None
+                or task.app.cache
+                or task.app.kind == "join"
+                or future is None
+            ):
                 self._publish(task, result, error, now_s)
             else:  # `_publish` for what most tasks are, written out
                 task.end_s = now_s
@@ -513,7 +552,7 @@ class DataFlowKernel(Lifecycle):
         """Sets the future of a task that ended, and what hangs on it."""
         task.end_s = now_s
         state = task.state
-        if (task.app.cache or self._memo_all) and state != MEMO_DONE and state != CANCELLED:
+        if (task.app.cache or self._memo_all) and state not in (MEMO_DONE, CANCELLED):
             self._memoize(task, result, error)
         if (state != EXEC_DONE or task.app.kind == "join") and self._emit is not None:
             self._note_end(task, error, now_s)
@@ -572,7 +611,12 @@ class DataFlowKernel(Lifecycle):
         """Cancels a task and all that need it; of a join app, also what it waits for."""
         inner = task.depends if task.state == JOINING else None
         attempt = task.attempt
-        if task.state == LAUNCHED and task.executor is not None and not task.executor.ends_running_tasks and not task.executor.cancel(task, attempt):
+        if (
+            task.state == LAUNCHED
+            and task.executor is not None
+            and not task.executor.ends_running_tasks
+            and not task.executor.cancel(task, attempt)
+        ):
             return False
         effects = Effects()
         with self._lock:
@@ -585,7 +629,11 @@ class DataFlowKernel(Lifecycle):
 
     def explain_task(self, task: Task) -> str:
         """One sentence on where the task stands."""
-        return explain(task, _monotonic(), lambda t: t.executor.explain(t) if t.executor is not None else "is about to be given to an executor")
+        return explain(
+            task,
+            _monotonic(),
+            lambda t: t.executor.explain(t) if t.executor is not None else "is about to be given to an executor",
+        )
 
     def new_lifted(self, parent: AppFuture[Any], operation: str, key: Any) -> Task:
         """The task behind ``future.name`` or ``future[key]``, not submitted yet."""
@@ -636,7 +684,9 @@ def _publish_files(task: Task, state: int, error: BaseException | None) -> None:
         elif error is not None:
             future._publish(FINISHED, None, error)  # noqa: SLF001
         elif not os.path.exists(file.filepath):
-            missing = MissingOutputs(f"{task} succeeded, but did not make the file that it declared in outputs", [file.filepath])
+            missing = MissingOutputs(
+                f"{task} succeeded, but did not make the file that it declared in outputs", [file.filepath]
+            )
             future._publish(FINISHED, None, missing)  # noqa: SLF001
         else:
             future._publish(FINISHED, file, None)  # noqa: SLF001
@@ -646,4 +696,3 @@ def _publish_files(task: Task, state: int, error: BaseException | None) -> None:
 def _load(executor: Executor) -> float:
     status = executor.status()
     return (status.running + status.queued) / max(1, status.workers)
-

@@ -74,7 +74,7 @@ class Lifecycle:
         self._run_dir_lock = threading.Lock()
         self._wall_offset_s = time.time() - time.monotonic()
         self._close_log: Callable[[], None] = _nothing
-        self._emit: Callable[[tuple[Any, ...]], None] | None = None
+        self._emit: Callable[[Any], None] | None = None
         self._stream: Any = None
         self._progress: Any = None
         self._only: Executor | None = None

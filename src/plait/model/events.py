@@ -190,7 +190,7 @@ class TasksDone(Event, tag=TASKS_DONE, frozen=True):
         ]
 
 
-AnyEvent = Union[
+AnyEvent = Union[  # noqa: UP007 - twelve names read better in lines
     TasksSubmitted,
     AttemptsStarted,
     TasksDone,

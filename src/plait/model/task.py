@@ -191,7 +191,7 @@ class Task(msgspec.Struct, eq=False, weakref=True):
     future: Any = None  # AppFuture
     executor: Any = None
     payload: Any = None
-    details: Any = None  # TaskDetails
+    details: TaskDetails | None = None
     fail_cost: float = 0
     launch_s: float | None = None
     end_s: float | None = None

@@ -30,7 +30,10 @@ def closing_sentence(counts: Mapping[TaskState, int], failures: Mapping[tuple[st
     if cancelled:
         parts.append(f"{cancelled} cancelled")
     sentence = ", ".join(parts)
-    groups = sorted(((n, error, app, first) for (error, app), (n, first) in failures.items() if error != "DependencyError"), reverse=True)
+    groups = sorted(
+        ((n, error, app, first) for (error, app), (n, first) in failures.items() if error != "DependencyError"),
+        reverse=True,
+    )
     if groups:
         named = ", ".join(f"{n}× {error} in {app}()" for n, error, app, _ in groups[:_SHOWN])
         more = f" and {len(groups) - _SHOWN} more kinds" if len(groups) > _SHOWN else ""

@@ -87,7 +87,7 @@ def load_function(data: bytes) -> Callable[..., Any]:
             f"the function {module_name}.{qualname} cannot be imported on the worker: {type(error).__name__}: {text_of(error)}. "
             f"The worker searches {sys.path}; install the module there, or define the function in the script."
         ) from error
-    return func
+    return func  # type: ignore[no-any-return]
 
 
 def _reference(func: Callable[..., Any]) -> bytes | None:

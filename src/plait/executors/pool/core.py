@@ -222,7 +222,13 @@ class PoolCore:
         best: WorkerState | None = None
         load = credit
         for worker in self.workers.values():
-            if len(worker.held) < load and worker.held and worker.state == READY and not worker.alone and not worker.stuck:
+            if (
+                len(worker.held) < load
+                and worker.held
+                and worker.state == READY
+                and not worker.alone
+                and not worker.stuck
+            ):
                 best, load = worker, len(worker.held)
         return best
 
@@ -303,7 +309,9 @@ class PoolCore:
         return (
             not self.queue
             and any(worker.state == READY and not worker.held for worker in self.idle)
-            and any(len(worker.held) > 1 and worker.state == READY and not worker.stuck for worker in self.workers.values())
+            and any(
+                len(worker.held) > 1 and worker.state == READY and not worker.stuck for worker in self.workers.values()
+            )
         )
 
     def stuck(self, now_s: float) -> list[WorkerState]:
@@ -311,7 +319,10 @@ class PoolCore:
         return [
             worker
             for worker in self.workers.values()
-            if len(worker.held) > 1 and worker.state == READY and not worker.stuck and now_s - worker.heard_s >= RETRACT_S
+            if len(worker.held) > 1
+            and worker.state == READY
+            and not worker.stuck
+            and now_s - worker.heard_s >= RETRACT_S
         ]
 
     def take_back(self, worker: WorkerState, first: int, end: int) -> list[Task]:

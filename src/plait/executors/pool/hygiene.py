@@ -8,7 +8,7 @@ All of it runs once per task, so each look is one system call or less: about 3 Â
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps: its enums cost ten times the look
 import fcntl
 import gc
 import os
@@ -176,7 +176,7 @@ def _reap_ended() -> None:
 
 
 def _multiprocessing_helpers() -> set[int]:
-    pids = set()
+    pids: set[Any] = set()
     tracker = sys.modules.get("multiprocessing.resource_tracker")
     if tracker is not None:
         pids.add(getattr(tracker._resource_tracker, "_pid", None))  # noqa: SLF001 - it has no public name

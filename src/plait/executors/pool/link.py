@@ -24,15 +24,25 @@ import threading
 import time
 import weakref
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plait._util import machine
-from plait.errors import AppTimeout, BadMessage, DeserializationError, ExecutorError, SerializationError, WorkerLost, signal_name, text_of
+from plait.errors import (
+    AppTimeout,
+    BadMessage,
+    DeserializationError,
+    ExecutorError,
+    SerializationError,
+    WorkerLost,
+    signal_name,
+    text_of,
+)
 from plait.executors.base import ERROR, LOST, OK, Outcome
 from plait.executors.pool import wire
 from plait.executors.pool.core import GONE, PoolCore, Sent, WorkerState, is_plain, walltime_of
+from plait.executors.pool.page import REVOKED_FROM, REVOKED_TO, STARTED, Page, anonymous_file
 from plait.executors.pool.remains import MARK, end_marked, new_mark
-from plait.executors.pool.page import STARTED, REVOKED_FROM, REVOKED_TO, Page, anonymous_file
 from plait.faults import fault
 from plait.limits import BIG_BYTES, GRACE_S, MAX_FAILED_STARTS, PAGE_BYTES, RETRACT_S, SHUTDOWN_S
 from plait.model.events import ATTEMPT_STARTED, ATTEMPTS_STARTED, NOTE, WORKER_ENDED, WORKER_STARTED
@@ -82,7 +92,15 @@ class PoolLink:
         context: where outcomes and events go.
     """
 
-    def __init__(self, core: PoolCore, workers: int, config: dict[str, Any], env: dict[str, str], label: str, context: ExecutorContext) -> None:  # noqa: PLR0913, PLR0917 - wiring
+    def __init__(
+        self,
+        core: PoolCore,
+        workers: int,
+        config: dict[str, Any],
+        env: dict[str, str],
+        label: str,
+        context: ExecutorContext,
+    ) -> None:
         self.core = core
         self.sleeping = False
         self.broken: ExecutorError | None = None
@@ -121,7 +139,9 @@ class PoolLink:
             self._spawn()
         if workers <= _FEW:
             self._ask(["warm"])
-        self._io = threading.Lock()  # held by the I/O thread except while it sleeps, and by a caller that sends for it meanwhile
+        self._io = (
+            threading.Lock()
+        )  # held by the I/O thread except while it sleeps, and by a caller that sends for it meanwhile
         self._unsent = False  # something waits in a peer's `out`
         self._thread = threading.Thread(target=self._run, name=f"plait-pool-{label}", daemon=True)
         self._thread.start()
@@ -155,7 +175,9 @@ class PoolLink:
                     self._fill()
                     if not core.queue and len(self._timers) == timers and not self._unsent:
                         return
-            except BaseException:  # a Ctrl-C in the middle: workers end what they have, and what was not sent is sent again
+            except (
+                BaseException
+            ):  # a Ctrl-C in the middle: workers end what they have, and what was not sent is sent again
                 self.command("recycle", "sending to it was interrupted")
                 raise
             finally:
@@ -176,7 +198,9 @@ class PoolLink:
             return
         deadline_s = time.monotonic() + timeout_s
         self.command("shutdown")
-        if threading.current_thread() is self._thread:  # a callback of the user's: the thread cannot end before it returns
+        if (
+            threading.current_thread() is self._thread
+        ):  # a callback of the user's: the thread cannot end before it returns
             self._say_exit()
         else:  # not Thread.join: interrupted by a Ctrl-C, it takes a thread that runs for one that has ended
             self._ended_thread.wait(max(0.1, timeout_s - GRACE_S / 2))
@@ -226,7 +250,7 @@ class PoolLink:
                     self._context.deliver(outcomes)
                 elif not self._closing:  # told to end just now: nothing more will wake it
                     self._wait()
-        except BaseException as error:  # noqa: BLE001 - boundary of the thread: without it nothing would ever end
+        except BaseException as error:
             import logging
 
             logging.getLogger("plait").exception("the I/O thread of executor %r failed", self._label)
@@ -380,7 +404,11 @@ class PoolLink:
                     fds.append(payload.file())
                 except (OSError, MemoryError) as error:
                     self.command("drop", peer, sequence)
-                    self.command("fail", (task, task.attempt), SerializationError(f"the arguments of {task}", f"{type(error).__name__}: {error}"))
+                    self.command(
+                        "fail",
+                        (task, task.attempt),
+                        SerializationError(f"the arguments of {task}", f"{type(error).__name__}: {error}"),
+                    )
                     continue
                 items.append((sequence, function, b"", payload.sizes))
         if first_attempts and emit is not None:
@@ -518,13 +546,19 @@ class PoolLink:
         for task, attempt in cancels:
             place = where.get((id(task), attempt))
             if place is not None:
-                place[0].state.stuck = True  # until it is clear whether the worker must end, it gets nothing that would end with it
-                self._revoke(place[0], place[1], lambda place=place: self._end_running(*place, reason="cancelled"))
+                place[
+                    0
+                ].state.stuck = (
+                    True  # until it is clear whether the worker must end, it gets nothing that would end with it
+                )
+                self._revoke(*place, partial(self._end_running, *place, "cancelled"))
 
     def _revoke(self, peer: Peer, first: int, then: Callable[[], None]) -> None:
         """Forbids the worker to start tasks from that number on; calls ``then`` when it certainly knows."""
         numbers = peer.page.numbers
-        if numbers[REVOKED_TO] > numbers[STARTED]:  # an earlier range still holds: what was taken back must not begin after all
+        if (
+            numbers[REVOKED_TO] > numbers[STARTED]
+        ):  # an earlier range still holds: what was taken back must not begin after all
             first = min(first, numbers[REVOKED_FROM])
         numbers[REVOKED_FROM] = first
         numbers[REVOKED_TO] = peer.state.sequence
@@ -567,7 +601,9 @@ class PoolLink:
         walltime_s = walltime_of(task)
         if walltime_s is not None and task.app.kind != "bash":
             self._at(now_s + walltime_s, lambda: self._end_running(peer, sequence, "walltime"))
-        elif walltime_s is not None:  # the bash runner keeps it, and cleans up by itself; this is for a runner that cannot
+        elif (
+            walltime_s is not None
+        ):  # the bash runner keeps it, and cleans up by itself; this is for a runner that cannot
             self._at(now_s + walltime_s + 2 * GRACE_S, lambda: self._end_running(peer, sequence, "walltime"))
 
     def _recycle_all(self, reason: str) -> None:
@@ -593,7 +629,7 @@ class PoolLink:
         )
         if fault("pool.zygote_start") is not None:
             code = "raise SystemExit('planned fault: the zygote cannot start')"
-        self._zygote = subprocess.Popen(  # noqa: S603 - our own interpreter and code
+        self._zygote = subprocess.Popen(
             [sys.executable, "-c", code],
             pass_fds=[theirs.fileno(), real_stderr],
             stdin=subprocess.DEVNULL,
@@ -663,7 +699,8 @@ class PoolLink:
             if what == "started":
                 peer.state.pid = rest[0]
             elif what == "ended":
-                self._ended(peer, _how(*rest, self._memory_ran_out()), outcomes)
+                status, peak_bytes = rest
+                self._ended(peer, _how(status, peak_bytes, self._memory_ran_out()), outcomes)
 
     def _memory_ran_out(self) -> bool:
         before, self._oom_kills = self._oom_kills, machine.oom_kills()
@@ -720,7 +757,9 @@ class PoolLink:
         if replace and not self._closing and self.broken is None:
             self._spawn()
 
-    def _blame(self, blamed: tuple[Task, int], is_it: bool, reason: str, how: str, number: int, outcomes: list[Outcome]) -> None:  # noqa: FBT001, PLR0913, PLR0917
+    def _blame(
+        self, blamed: tuple[Task, int], is_it: bool, reason: str, how: str, number: int, outcomes: list[Outcome]
+    ) -> None:
         task, attempt = blamed
         if reason == "walltime" and is_it:
             limit = format_duration(walltime_of(task) or 0)
@@ -818,7 +857,9 @@ class PoolLink:
             peer.sock.close()
         self._control.close()
         self._closed = True
-        self.broken = ExecutorError(self._label, "this process was forked from the one that loaded plait; load a kernel of its own here")
+        self.broken = ExecutorError(
+            self._label, "this process was forked from the one that loaded plait; load a kernel of its own here"
+        )
 
 
 def _in_forked_child() -> None:
@@ -853,7 +894,7 @@ def _kill_group(pid: int) -> None:
         pass
 
 
-def _how(status: int, peak_bytes: int, memory_ran_out: bool) -> str:  # noqa: FBT001
+def _how(status: int, peak_bytes: int, memory_ran_out: bool) -> str:
     """How a worker ended, from its wait status."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)

@@ -9,7 +9,6 @@ and the pool sees the end of the process at once.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from collections import deque
@@ -45,6 +44,7 @@ from plait.limits import BIG_BYTES, FLUSH_S, PAGE_BYTES
 from plait.serialize import dump_error, dump_plain, load_function, loads
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
 _ROOM = PAGE_BYTES - DATA
@@ -119,7 +119,9 @@ class Worker:
                 fd = fds[next_fd]
                 next_fd += 1
             if not reason:
-                numbers[STARTED] = seq  # first this, then the look: the pool writes and looks in the other order (page.py)
+                numbers[STARTED] = (
+                    seq  # first this, then the look: the pool writes and looks in the other order (page.py)
+                )
             if reason or numbers[REVOKED_FROM] <= seq < numbers[REVOKED_TO]:
                 self._put(seq, SKIPPED, b"", start, start)
                 if fd >= 0:
@@ -130,7 +132,7 @@ class Worker:
                 if type(func) is bytes:
                     func = functions[function] = load_function(func)
                 call = loads(payload) if sizes is None else load_segments(fd, sizes)
-                if len(call) == 2:  # noqa: PLR2004 - a plain call
+                if len(call) == 2:
                     result = func(*call[0], **call[1])  # type: ignore[operator]
                 else:
                     from plait.executors.pool.call import run_call  # streams and commands: not every worker needs them

@@ -308,11 +308,13 @@ def main(fd: int, stderr: int) -> None:
         try:
             os.chdir(config["cwd"])
         except OSError as error:
-            print(f"cannot enter the working directory {config['cwd']!r}: {error}", file=sys.stderr)
+            print(f"cannot enter the working directory {config['cwd']!r}: {error}", file=sys.stderr)  # noqa: T201 - there is no log here
     for name in config["preload"]:
         __import__(name)
     procs.become_subreaper()
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a driver that blocks signals passes that on, and no end of a worker would be seen
+    signal.pthread_sigmask(
+        signal.SIG_SETMASK, ()
+    )  # a driver that blocks signals passes that on, and no end of a worker would be seen
     os.dup2(stderr, 2)  # until here, errors went to the driver
     os.close(stderr)
     gc.collect()
