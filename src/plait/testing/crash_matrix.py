@@ -82,6 +82,7 @@ class CrashMatrix(ContractBase):
             future = echo(1)
             future.add_done_callback(lambda _: tasks.crash(how))
             future.add_done_callback(lambda done: seen.append(done.result()))
+            assert future.result(WAIT_S) == 1
             others = [echo(number) for number in range(20)]
             assert [other.result(WAIT_S) for other in others] == list(range(20))
             done = echo(2)

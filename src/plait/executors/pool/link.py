@@ -328,6 +328,8 @@ class PoolLink:
         if self._timers:
             self._run_timers()
         if outcomes:
+            if self._commands:  # a task with a priority may have come: it is before what waits in the queue
+                self._obey(outcomes)
             if core.queue or core.special:
                 self._fill()
             self._context.deliver(outcomes)
