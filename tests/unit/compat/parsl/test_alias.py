@@ -41,7 +41,7 @@ def test_absent_names_of_packages_say_why():
 
 
 def test_names_that_nobody_has_are_the_usual_errors():
-    with pytest.raises(ModuleNotFoundError, match="No module named 'parsl.zork'"):
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'parsl\.zork'"):
         importlib.import_module("parsl.zork")
     with pytest.raises(ImportError, match="cannot import name 'zork'"):
         exec("from parsl import zork")

@@ -46,7 +46,7 @@ def test_decorators_with_and_without_parentheses_and_as_a_call(kernel):
 
 def test_apps_may_be_made_before_there_is_a_kernel():
     early = parsl.python_app(square)
-    with pytest.raises(NoDataFlowKernelError, match="^Must first load config$"):
+    with pytest.raises(NoDataFlowKernelError, match=r"^Must first load config$"):
         early(2)
     with parsl.load(Config(initialize_logging=False)):
         assert early(2).result() == 4

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections import defaultdict, namedtuple
+from collections import defaultdict
 from concurrent.futures import Future
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -12,7 +13,10 @@ from plait.compat.parsl.dataflow.dependency_resolvers import (
     deep_traverse_to_unwrap,
 )
 
-Pair = namedtuple("Pair", "left right")
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
 
 
 def done(value):

@@ -23,9 +23,9 @@ def quiet(**options):
 def test_loading_gives_the_kernel_and_only_one_can_be_loaded():
     with parsl.load(quiet()) as kernel:
         assert parsl.dfk() is kernel
-        with pytest.raises(ConfigurationError, match="^Config has already been loaded"):
+        with pytest.raises(ConfigurationError, match=r"^Config has already been loaded"):
             parsl.load()
-    with pytest.raises(NoDataFlowKernelError, match="^Must first load config$"):
+    with pytest.raises(NoDataFlowKernelError, match=r"^Must first load config$"):
         parsl.dfk()
 
 

@@ -60,7 +60,7 @@ def test_what_a_plug_in_knows_is_not_run():
 def test_memoization_can_be_switched_off():
     ran = []
     with parsl.load(Config(initialize_logging=False, memoizer=BasicMemoizer(memoize=False))):
-        app = parsl.python_app(lambda x: ran.append(x), cache=True)
+        app = parsl.python_app(ran.append, cache=True)
         app(1).result()
         app(1).result()
     assert ran == [1, 1]

@@ -1,0 +1,129 @@
+"""Every name of Parsl's that plait has can be imported by the path that programs use, and is the thing that it should be."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+import plait
+import plait.compat.parsl
+from plait import errors
+
+NAMES = {
+    "parsl": "AUTO_LOGNAME Config DataFlowKernel DataFlowKernelLoader File ThreadPoolExecutor VERSION __version__ bash_app clear dfk join_app "
+    "load python_app set_file_logger set_stream_logger wait_for_current_tasks",
+    "parsl.addresses": "address_by_hostname address_by_interface address_by_query address_by_route get_all_addresses get_any_address tcp_url",
+    "parsl.app.app": "AppBase bash_app join_app python_app",
+    "parsl.app.bash": "BashApp remote_side_bash_executor",
+    "parsl.app.errors": "AppBadFormatting AppException AppTimeout BadStdStreamFile BashAppNoReturn BashExitFailure MissingOutputs ParslError "
+    "RemoteExceptionWrapper wrap_error",
+    "parsl.app.futures": "DataFuture Future",
+    "parsl.app.python": "PythonApp timeout",
+    "parsl.concurrent": "ParslPoolExecutor",
+    "parsl.config": "Config",
+    "parsl.configs.local_threads": "config",
+    "parsl.data_provider.files": "File",
+    "parsl.dataflow.dependency_resolvers": "DEEP_DEPENDENCY_RESOLVER SHALLOW_DEPENDENCY_RESOLVER DependencyResolver",
+    "parsl.dataflow.dflow": "DataFlowKernel DataFlowKernelLoader",
+    "parsl.dataflow.errors": "BadCheckpoint DataFlowException DependencyError JoinError PropagatedException",
+    "parsl.dataflow.futures": "AppFuture Future",
+    "parsl.dataflow.memoization": "BasicMemoizer Memoizer id_for_memo make_hash",
+    "parsl.dataflow.rundirs": "make_rundir",
+    "parsl.dataflow.states": "FINAL_FAILURE_STATES FINAL_STATES States",
+    "parsl.dataflow.taskrecord": "TaskRecord",
+    "parsl.errors": "ConfigurationError InternalConsistencyError NoDataFlowKernelError OptionalModuleMissing ParslError",
+    "parsl.executors": "ThreadPoolExecutor",
+    "parsl.executors.base": "ParslExecutor",
+    "parsl.executors.errors": "BadMessage BadStateException ExecutorError InvalidResourceSpecification ScalingFailed UnsupportedFeatureError",
+    "parsl.executors.threads": "ThreadPoolExecutor",
+    "parsl.log_utils": "DEFAULT_FORMAT set_file_logger set_stream_logger",
+    "parsl.logconfigs.base": "LogConfig",
+    "parsl.logconfigs.file": "FileLogging",
+    "parsl.logconfigs.json": "JSONLogging",
+    "parsl.logconfigs.noop": "NoopLogging",
+    "parsl.multiprocessing": "ForkProcess SpawnContext SpawnEvent SpawnProcess SpawnQueue join_terminate_close_proc",
+    "parsl.serialize": "deserialize pack_apply_message serialize unpack_apply_message",
+    "parsl.serialize.base": "SerializerBase",
+    "parsl.serialize.errors": "DeserializationError DeserializerPluginError SerializationError",
+    "parsl.serialize.facade": "deserialize register_method_for_code register_method_for_data serialize",
+    "parsl.usage_tracking.levels": "DISABLED LEVEL_1 LEVEL_2 LEVEL_3",
+    "parsl.utils": "AtomicIDCounter AutoCancelTimer RepresentationMixin Timer execute_wait get_all_checkpoints get_last_checkpoint "
+    "get_std_fname_mode get_version sanitize_dns_label_rfc1123 sanitize_dns_subdomain_rfc1123 setproctitle time_limited_open wait_for_file "
+    "wtime_to_minutes",
+    "parsl.version": "VERSION",
+}
+#: Pairs of (base, derived) that handlers of exceptions rely on.
+FAMILIES = [
+    ("parsl.errors.ParslError", "parsl.app.errors.AppException"),
+    ("parsl.app.errors.AppException", "parsl.app.errors.BashExitFailure"),
+    ("parsl.app.errors.AppException", "parsl.app.errors.AppTimeout"),
+    ("parsl.app.errors.AppException", "parsl.app.errors.BashAppNoReturn"),
+    ("parsl.errors.ParslError", "parsl.app.errors.MissingOutputs"),
+    ("parsl.dataflow.errors.DataFlowException", "parsl.dataflow.errors.DependencyError"),
+    ("parsl.dataflow.errors.PropagatedException", "parsl.dataflow.errors.JoinError"),
+    ("parsl.errors.ParslError", "parsl.dataflow.errors.BadCheckpoint"),
+    ("parsl.errors.ParslError", "parsl.executors.errors.InvalidResourceSpecification"),
+    ("parsl.executors.errors.ExecutorError", "parsl.executors.errors.BadStateException"),
+    ("parsl.errors.ParslError", "parsl.serialize.errors.SerializationError"),
+    ("parsl.errors.ParslError", "parsl.errors.NoDataFlowKernelError"),
+    ("concurrent.futures.Future", "parsl.dataflow.futures.AppFuture"),
+    ("concurrent.futures.Future", "parsl.app.futures.DataFuture"),
+]
+
+
+def get(path: str) -> object:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_names_are_where_programs_look_for_them(module):
+    for name in NAMES[module].split():
+        assert get(f"{module}.{name}") is not None
+
+
+def test_star_gives_the_names_of_the_package():
+    namespace: dict[str, object] = {}
+    exec("from parsl import *", namespace)
+    assert {
+        "python_app",
+        "bash_app",
+        "join_app",
+        "load",
+        "Config",
+        "File",
+        "ThreadPoolExecutor",
+        "AUTO_LOGNAME",
+    } <= set(namespace)
+
+
+@pytest.mark.parametrize(("base", "derived"), FAMILIES)
+def test_families_of_exceptions(base, derived):
+    assert issubclass(get(derived), get(base))
+
+
+def test_exceptions_are_plaits_own():
+    assert get("parsl.errors.ParslError") is errors.PlaitError
+    assert get("parsl.app.errors.AppTimeout") is errors.AppTimeout
+    assert get("parsl.File") is plait.File
+    assert get("parsl.AUTO_LOGNAME") == plait.AUTO_LOGNAME == -1
+    assert get("parsl.VERSION") == get("parsl.__version__") == get("parsl.version.VERSION")
+
+
+def test_levels():
+    assert [get(f"parsl.usage_tracking.levels.{name}") for name in ("DISABLED", "LEVEL_1", "LEVEL_2", "LEVEL_3")] == [
+        0,
+        1,
+        2,
+        3,
+    ]
+
+
+def test_the_bundled_configuration():
+    assert [executor.label for executor in get("parsl.configs.local_threads.config").executors] == ["threads"]
+
+
+def test_folders_of_runs_are_numbered(tmp_path):
+    make = get("parsl.dataflow.rundirs.make_rundir")
+    assert [make(str(tmp_path / "runs"))[-4:] for _ in range(2)] == ["/000", "/001"]
