@@ -16,12 +16,14 @@ from plait.executors.capacity import TOLERANCE, Capacity
 from plait.executors.pool.core import is_plain, resources_of, walltime_of
 from plait.executors.pool.prepare import call_of
 from plait.futures import blocking
+from plait.limits import GRACE_S
 from plait.model.events import ATTEMPT_STARTED
 from plait.model.resources import DEFAULT
 from plait.model.task import LAUNCHED
 from plait.model.units import format_duration
 
 if TYPE_CHECKING:
+    from plait.executors.pool.warden import Warden
     from plait.model.resources import Resources
     from plait.model.task import Task
 
@@ -76,6 +78,7 @@ class ThreadPoolExecutor(Executor):
         self._spare = 0  # threads that wait for something to do
         self._lent = 0  # threads that wait for other tasks, or go on after a walltime
         self._context: ExecutorContext | None = None
+        self._warden: Warden | None = None
         self._timers = Timers(f"plait-timers-{label}")
         self._stopped = False
 
@@ -136,6 +139,17 @@ class ThreadPoolExecutor(Executor):
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline_s - time.monotonic()))
+        if self._warden is not None:  # whatever commands are still there, their time is over
+            self._warden.close(GRACE_S)
+
+    def _warden_env(self) -> tuple[tuple[str, str], ...]:
+        """What marks commands as this executor's; starts the process that ends them when the driver goes away."""
+        with self._lock:
+            if self._warden is None:
+                from plait.executors.pool.warden import Warden
+
+                self._warden = Warden()
+            return self._warden.env
 
     # ------------------------------------------------------------------ who runs next; all with the lock held
     def _next(self) -> Task | None:
@@ -231,6 +245,8 @@ class ThreadPoolExecutor(Executor):
             else:
                 from plait.executors.pool.call import run_call
 
+                if call.kind == "bash":
+                    call = call._replace(env=(*call.env, *self._warden_env()))
                 result = run_call(task.app.func, args, kwargs, call, in_thread=True)
         except Exception as error:  # noqa: BLE001 - boundary: whatever a task raises is its outcome
             return task, attempt, ERROR, error, start_s, time.monotonic(), -1
