@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from plait.futures import DataFuture as DataFuture
     from plait.kernel.arguments import AUTO_LOGNAME as AUTO_LOGNAME
     from plait.kernel.kernel import DataFlowKernel as DataFlowKernel
+    from plait.kernel.loggers import set_file_logger as set_file_logger
+    from plait.kernel.loggers import set_stream_logger as set_stream_logger
     from plait.kernel.loader import DataFlowKernelLoader as _Loader
     from plait.model.files import File as File
 
@@ -58,6 +60,7 @@ _HOME = {
     "Executor": "executors.base", "ProcessPoolExecutor": "executors.processes", "ThreadPoolExecutor": "executors.threads",
     "AppFuture": "futures", "DataFuture": "futures",
     "AUTO_LOGNAME": "kernel.arguments", "DataFlowKernel": "kernel.kernel",
+    "set_file_logger": "kernel.loggers", "set_stream_logger": "kernel.loggers",
     "File": "model.files",
     "errors": "",
 }  # fmt: skip
