@@ -175,7 +175,9 @@ class DataFlowKernelLoader:
 
 
 def _as_given(executor: Executor) -> Any:
-    return executor.plugin if isinstance(executor, PluginExecutor) else executor
+    if isinstance(executor, PluginExecutor):
+        return executor.plugin
+    return executor.given if isinstance(executor, ThreadPoolExecutor) else executor
 
 
 # ------------------------------------------------------------------ plait's log as parsl's

@@ -180,7 +180,8 @@ def as_plait(executor: object) -> Executor:
         ConfigurationError: it is none.
     """
     if isinstance(executor, Executor):
-        return executor
+        for_run = getattr(executor, "for_run", None)
+        return executor if for_run is None else for_run()
     if isinstance(executor, ParslExecutor):
         return PluginExecutor(executor)
     hint = "; call it: write ThreadPoolExecutor() with parentheses" if isinstance(executor, type) else ""

@@ -36,6 +36,23 @@ class ThreadPoolExecutor(_ThreadPoolExecutor, RepresentationMixin):
             max_threads = min(32, (os.cpu_count() or 1) + 4)  # what the standard library's pool takes None for
         super().__init__(label, max_threads, thread_name_prefix, storage_access, working_dir, remote_monitoring_radio)
 
+        self.given: ThreadPoolExecutor = self  # what the user made; another one after `for_run`
+
+    def for_run(self) -> ThreadPoolExecutor:
+        """Itself; after a run, a new one of the same parameters, so that one configuration serves several runs in turn."""
+        if not self._stopped:
+            return self
+        twin = ThreadPoolExecutor(
+            self.label,
+            self.max_threads,
+            self.thread_name_prefix,
+            self.storage_access,
+            self.working_dir,
+            self.remote_monitoring_radio,
+        )
+        twin.given = self
+        return twin
+
     def monitor_resources(self) -> bool:
         return False
 

@@ -75,6 +75,20 @@ def test_counts_follow_the_tasks():
         assert kernel.tasks[0]["status"] is States.exec_done
 
 
+def test_one_configuration_serves_several_runs_in_turn():
+    config = quiet()
+    for _ in range(3):
+        with parsl.load(config) as kernel:
+            assert parsl.python_app(int)("3").result() == 3
+            assert kernel.executors["threads"] is config.executors[0]
+
+
+def test_but_one_executor_serves_one_run_at_a_time():
+    config = quiet()
+    with parsl.load(config), pytest.raises(ConfigurationError, match="belongs to another run"):
+        parsl.DataFlowKernel(config)
+
+
 def test_executors_can_be_added():
     with parsl.load(quiet()) as kernel:
         kernel.add_executors([ThreadPoolExecutor(label="more", max_threads=1)])
