@@ -1,4 +1,4 @@
-"""The pool's edge: the thread, the sockets, the zygote.
+"""The pool's edge: its thread, between callers, workers (`peer`) and the zygote (`nursery`).
 
 ```
 callers ──queue, commands──▶ I/O thread ──frames──▶ worker 0 … n        (a socket and a page each)
@@ -18,8 +18,6 @@ import itertools
 import os
 import select
 import socket
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -27,7 +25,6 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from plait._util import machine
 from plait.errors import (
     AppTimeout,
     BadMessage,
@@ -35,18 +32,17 @@ from plait.errors import (
     ExecutorError,
     SerializationError,
     WorkerLost,
-    signal_name,
     text_of,
 )
 from plait.executors.base import ERROR, LOST, OK, Outcome
 from plait.executors.pool import wire
-from plait.executors.pool.core import GONE, PoolCore, Sent, WorkerState, is_plain, walltime_of
-from plait.executors.pool.page import REVOKED_FROM, REVOKED_TO, STARTED, Page, anonymous_file
-from plait.executors.pool.remains import MARK, end_marked, new_mark
-from plait.faults import fault
-from plait.limits import BIG_BYTES, GRACE_S, MAX_FAILED_STARTS, PAGE_BYTES, RETRACT_S, SHUTDOWN_S
+from plait.executors.pool.core import GONE, PoolCore, Sent, is_plain, walltime_of
+from plait.executors.pool.nursery import Nursery
+from plait.executors.pool.page import REVOKED_FROM, REVOKED_TO, STARTED
+from plait.executors.pool.peer import Peer
+from plait.limits import BIG_BYTES, GRACE_S, MAX_FAILED_STARTS, RETRACT_S, SHUTDOWN_S
 from plait.model.events import ATTEMPT_STARTED, ATTEMPTS_STARTED, NOTE, WORKER_ENDED, WORKER_STARTED
-from plait.model.units import format_bytes, format_duration
+from plait.model.units import format_duration
 from plait.serialize import NONE_BYTES, load_error, loads
 
 if TYPE_CHECKING:
@@ -55,29 +51,12 @@ if TYPE_CHECKING:
     from plait.executors.base import ExecutorContext
     from plait.model.task import Task
 
-#: Bytes of one read: the allocator gives more than 128 KiB by mapping fresh pages, which costs 40 µs each time.
-_READ_BYTES = 1 << 16
-_SOCKET_BYTES = 1 << 20
 #: Workers that each import for themselves sooner than they would wait for the zygote to do it.
 _FEW = 4
 #: Seconds that a store into the shared page certainly needs less than, to be seen by the worker.
 _SETTLE_S = 0.002
 
 _live: weakref.WeakSet[PoolLink] = weakref.WeakSet()
-
-
-class Peer:
-    """One worker, seen from the I/O thread."""
-
-    __slots__ = ("out", "out_fds", "page", "reader", "reason", "sock", "state")
-
-    def __init__(self, state: WorkerState, sock: socket.socket, page: Page) -> None:
-        self.state = state
-        self.sock = sock
-        self.page = page
-        self.reader = wire.FrameReader()
-        self.out: deque[tuple[memoryview, list[int]]] = deque()
-        self.reason = ""  # what it said before it ended
 
 
 class PoolLink:
@@ -106,8 +85,6 @@ class PoolLink:
         self.broken: ExecutorError | None = None
         self._wanted = workers
         self._config = config
-        self._mark = new_mark()
-        self._env = {**env, MARK: self._mark}
         self._label = label
         self._context = context
         self._hostname = socket.gethostname()
@@ -128,21 +105,17 @@ class PoolLink:
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
         self._poll.register(self._wake_r, select.POLLIN)
-        self._control: socket.socket
-        self._zygote: subprocess.Popen[bytes]
-        self._zygote_errors = -1
-        self._oom_kills = machine.oom_kills()
-        self._start_zygote()
+        self._unsent = False  # something waits in a peer's `out`
+        self._nursery = Nursery(config, env)
+        self._poll.register(self._nursery, select.POLLIN)
         if workers > _FEW:  # then it pays to import before they are forked, once for all
-            self._ask(["warm"])
+            self._nursery.warm()
         for _ in range(workers):
             self._spawn()
         if workers <= _FEW:
-            self._ask(["warm"])
-        self._io = (
-            threading.Lock()
-        )  # held by the I/O thread except while it sleeps, and by a caller that sends for it meanwhile
-        self._unsent = False  # something waits in a peer's `out`
+            self._nursery.warm()
+        # held by the I/O thread except while it sleeps, and by a caller that sends for it meanwhile
+        self._io = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"plait-pool-{label}", daemon=True)
         self._thread.start()
         _live.add(self)
@@ -201,32 +174,15 @@ class PoolLink:
         if (
             threading.current_thread() is self._thread
         ):  # a callback of the user's: the thread cannot end before it returns
-            self._say_exit()
+            self._nursery.exit()
         else:  # not Thread.join: interrupted by a Ctrl-C, it takes a thread that runs for one that has ended
             self._ended_thread.wait(max(0.1, timeout_s - GRACE_S / 2))
-        self._end_zygote(max(0.1, deadline_s - time.monotonic()))
+        self._nursery.wait_end(max(0.1, deadline_s - time.monotonic()))
         self._closed = True
         if self._ended_thread.is_set():
             self._thread.join(1.0)
             self._close()
         # else a callback holds the thread, which closes what is open at its end
-
-    def _end_zygote(self, timeout_s: float) -> None:
-        """Waits for its end, which is that of everything below it; hurries it when the time is over."""
-        try:
-            self._zygote.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            try:
-                self._control.shutdown(socket.SHUT_RDWR)  # as if the driver were gone: no more grace
-            except OSError:
-                pass
-            try:
-                self._zygote.wait(GRACE_S / 2)
-            except subprocess.TimeoutExpired:
-                self._zygote.kill()
-                self._zygote.wait()
-        if self._zygote.returncode != 0:  # it did not live to clean up
-            end_marked(self._mark)
 
     def running_since(self, task: Task) -> tuple[int, int, bool] | None:
         """Worker, its process and whether it runs (or waits behind another), for a task that was sent."""
@@ -255,10 +211,10 @@ class PoolLink:
 
             logging.getLogger("plait").exception("the I/O thread of executor %r failed", self._label)
             self._break(f"its I/O thread failed: {type(error).__name__}: {text_of(error)}")
-            self._say_exit()
+            self._nursery.exit()
             self._give_up()
         finally:
-            self._say_exit()
+            self._nursery.exit()
             self._ended_thread.set()
             if self._closed:  # shutdown could not wait for this thread
                 self._close()
@@ -315,14 +271,15 @@ class PoolLink:
                     os.read(fd, 4096)
                 except BlockingIOError:
                     pass
-            elif fd == self._control.fileno():
+            elif fd == self._nursery.fileno():
                 self._reports(outcomes)
             else:
                 peer = self._by_fd.get(fd)
                 if peer is None:
                     continue
                 if events & select.POLLOUT:
-                    self._flush(peer)
+                    peer.flush()
+                    self._unsent = any(other.out for other in self._peers.values())
                 if events & ~select.POLLOUT:
                     self._read(peer, outcomes)
         if self._timers:
@@ -422,61 +379,15 @@ class PoolLink:
         self._send(peer, wire.frame(wire.TASKS, wire.encode(items), len(fds)), fds)
 
     def _send(self, peer: Peer, data: bytes, fds: list[int]) -> None:
-        """Sends, or keeps for later, a whole frame; the files are closed once they went."""
-        view = memoryview(data)
-        if not peer.out:
-            try:
-                sent = wire.send_files(peer.sock, [view], fds) if fds else peer.sock.send(view)
-            except BlockingIOError:
-                sent = 0
-            except OSError:  # it is gone: its end will be reported
-                _close_all(fds)
-                return
-            if sent:
-                _close_all(fds)
-                fds = []
-            view = view[sent:]
-            if not view:
-                return
-            self._poll.modify(peer.sock, select.POLLIN | select.POLLOUT)
-        self._unsent = True
-        peer.out.append((view, fds))
-
-    def _flush(self, peer: Peer) -> None:
-        while peer.out:
-            view, fds = peer.out[0]
-            try:
-                sent = wire.send_files(peer.sock, [view], fds)
-            except BlockingIOError:
-                return
-            except OSError:
-                peer.out.clear()
-                break
-            _close_all(fds)
-            if sent < len(view):
-                peer.out[0] = (view[sent:], [])
-                return
-            peer.out.popleft()
-        self._unsent = any(other.out for other in self._peers.values())
-        self._poll.modify(peer.sock, select.POLLIN)
+        peer.send(data, fds)
+        self._unsent |= bool(peer.out)
 
     # ------------------------------------------------------------------ receiving
     def _read(self, peer: Peer, outcomes: list[Outcome]) -> bool:
         """Takes what a worker sent; False when there is no more and never will be."""
         try:
-            data, fds = wire.receive_files(peer.sock, _READ_BYTES)
-        except BlockingIOError:
-            return True
-        except BadMessage as error:
-            self._end(peer, f"what it sent cannot be read ({error})", 0.0)
-            data, fds = b"", []
-        except OSError:
-            data, fds = b"", []
-        if not data:
-            self._unwatch(peer)
-            return False
-        try:
-            for kind, body, files in peer.reader.feed(data, fds):
+            frames = peer.receive()
+            for kind, body, files in frames or ():
                 if kind == wire.OUTCOMES:
                     self._outcomes(peer, wire.decode_outcomes(body), files, outcomes)
                 elif kind == wire.READY:
@@ -486,9 +397,10 @@ class PoolLink:
                     self.core.retires(peer.state)
         except (BadMessage, ValueError) as error:
             self._end(peer, f"it sent what cannot be read ({error})", 0.0)
-            self._unwatch(peer)
-            return False
-        return True
+            frames = None
+        if frames is None:
+            peer.unwatch()
+        return frames is not None
 
     def _ready(self, peer: Peer) -> None:
         self._failed_starts = 0
@@ -573,7 +485,7 @@ class PoolLink:
 
     def _end(self, peer: Peer, reason: str, grace_s: float, sequence: int = 0) -> None:
         if self.core.end(peer.state, reason, sequence):
-            self._ask(["end", peer.state.number, grace_s])
+            self._nursery.end(peer.state.number, grace_s)
             self._revoke_behind(peer)
 
     def _revoke_behind(self, peer: Peer) -> None:
@@ -616,114 +528,36 @@ class PoolLink:
                 self._send(peer, wire.frame(wire.STOP, wire.encode(None)), [])
 
     # ------------------------------------------------------------------ workers and the zygote
-    def _start_zygote(self) -> None:
-        kind = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
-        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
-        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
-        self._close_zygote_errors()
-        self._zygote_errors = anonymous_file(0)
-        home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-        real_stderr = os.dup(2) if _is_open(2) else os.open(os.devnull, os.O_WRONLY)
-        code = (
-            f"import sys; sys.path.append({home!r}); "
-            f"from plait.executors.pool.zygote import main; main({theirs.fileno()}, {real_stderr})"
-        )
-        if fault("pool.zygote_start") is not None:
-            code = "raise SystemExit('planned fault: the zygote cannot start')"
-        self._zygote = subprocess.Popen(
-            [sys.executable, "-c", code],
-            pass_fds=[theirs.fileno(), real_stderr],
-            stdin=subprocess.DEVNULL,
-            stderr=self._zygote_errors,
-            env=self._env,
-            start_new_session=True,
-        )
-        theirs.close()
-        os.close(real_stderr)
-        body = wire.encode(self._config)
-        try:
-            ours.send(len(body).to_bytes(8, "little"))
-            for at in range(0, len(body), 32768):
-                ours.send(body[at : at + 32768])
-        except OSError:
-            pass  # it ended at once: the poll says so
-        ours.setblocking(False)
-        self._control = ours
-        self._poll.register(ours, select.POLLIN)
-
     def _spawn(self) -> None:
         state = self.core.add_worker(next(self._numbers))
-        ours, theirs = socket.socketpair()
-        for sock in (ours, theirs):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
-        page_fd = anonymous_file(PAGE_BYTES)
-        peer = Peer(state, ours, Page(page_fd))
-        ours.setblocking(False)
-        self._peers[state.number] = peer
-        self._by_fd[ours.fileno()] = peer
-        self._poll.register(ours, select.POLLIN)
-        self._ask(["spawn", state.number], [theirs.fileno(), page_fd])
-        theirs.close()
-        os.close(page_fd)
+        sock, page = self._nursery.spawn(state.number)
+        peer = self._peers[state.number] = Peer(state, sock, page, self._poll)
+        self._by_fd[peer.fd] = peer
         init = {"initializer": self._config["initializer"], "max_tasks": self._config["max_tasks"]}
         self._send(peer, wire.frame(wire.INIT, wire.encode(init)), [])
 
-    def _ask(self, request: list[Any], fds: list[int] | None = None) -> None:
-        try:
-            wire.send_files(self._control, [wire.encode(request)], fds or [])
-        except BlockingIOError:  # more requests than the socket holds: wait for the zygote, which never waits for us
-            self._control.setblocking(True)
-            try:
-                wire.send_files(self._control, [wire.encode(request)], fds or [])
-            except OSError:
-                pass
-            finally:
-                self._control.setblocking(False)
-        except OSError:
-            pass  # the zygote is gone: the poll says so
-
     def _reports(self, outcomes: list[Outcome]) -> None:
-        while True:
-            try:
-                data = self._control.recv(65536)
-            except BlockingIOError:
+        control = self._nursery.fileno()
+        for what, number, detail in self._nursery.reports():
+            if what == "lost":
+                self._poll.unregister(control)
+                self._zygote_lost(detail, outcomes)
                 return
-            except OSError:
-                data = b""
-            if not data:
-                self._zygote_lost(outcomes)
-                return
-            what, number, *rest = wire.decode_any(data)
             peer = self._peers.get(number)
             if peer is None:
                 continue
             if what == "started":
-                peer.state.pid = rest[0]
+                peer.state.pid = detail
             elif what == "ended":
-                status, peak_bytes = rest
-                self._ended(peer, _how(status, peak_bytes, self._memory_ran_out()), outcomes)
+                self._ended(peer, detail, outcomes)
 
-    def _memory_ran_out(self) -> bool:
-        before, self._oom_kills = self._oom_kills, machine.oom_kills()
-        return self._oom_kills > before
-
-    def _zygote_lost(self, outcomes: list[Outcome]) -> None:
-        self._poll.unregister(self._control)
-        self._control.close()
-        status = self._zygote.wait()
-        how = f"the process that starts workers ended ({_status_text(status)})"
-        tail = self._zygote_tail()
-        if tail:
-            how += f"; it said: {tail}"
+    def _zygote_lost(self, how: str, outcomes: list[Outcome]) -> None:
         if self._closing:
             return
-        for peer in list(self._peers.values()):
-            if peer.state.pid:
-                _kill_group(peer.state.pid)
-        end_marked(self._mark)
+        self._nursery.end_remains(peer.state.pid for peer in list(self._peers.values()) if peer.state.pid)
         if not self._failed_starts_exceeded(how, outcomes):
-            self._start_zygote()
+            self._nursery.start()
+            self._poll.register(self._nursery, select.POLLIN)
         for peer in list(self._peers.values()):
             self._ended(peer, how, outcomes, replace=self.broken is None)
 
@@ -731,7 +565,7 @@ class PoolLink:
         """A worker's process is gone: take what it left, blame the task that ran, give the others back, start another worker."""
         worker = peer.state
         was_starting = worker.state == 0
-        while peer.sock.fileno() in self._by_fd and self._readable(peer) and self._read(peer, outcomes):
+        while peer.watched and peer.has_more() and self._read(peer, outcomes):
             pass
         count, data = peer.page.outcomes()
         if count:
@@ -746,11 +580,7 @@ class PoolLink:
         blamed, _ = self.core.gone(worker, started)
         if blamed is not None:
             self._blame(blamed, started == ended_for, reason, how, worker.number, outcomes)
-        self._unwatch(peer)
-        peer.sock.close()
-        peer.reader.close()
-        peer.page.close()
-        del self._peers[worker.number]
+        self._drop(peer)
         now_s = time.monotonic()
         if self._context.emit is not None:
             self._context.emit((WORKER_ENDED, now_s, self._label, worker.number, reason or how))
@@ -793,15 +623,11 @@ class PoolLink:
         self.core.special.clear()
         outcomes.extend((task, task.attempt, ERROR, self.broken, 0.0, 0.0, -1) for task in waiting if task.attempt)
 
-    def _readable(self, peer: Peer) -> bool:
-        poll = select.poll()
-        poll.register(peer.sock, select.POLLIN)
-        return bool(poll.poll(0))
-
-    def _unwatch(self, peer: Peer) -> None:
-        fd = peer.sock.fileno()
-        if self._by_fd.pop(fd, None) is not None:
-            self._poll.unregister(fd)
+    def _drop(self, peer: Peer) -> None:
+        del self._peers[peer.state.number]
+        if self._by_fd.get(peer.fd) is peer:
+            del self._by_fd[peer.fd]
+        peer.close()
 
     # ------------------------------------------------------------------ timers
     def _at(self, when_s: float, do: Callable[[], None]) -> None:
@@ -816,48 +642,22 @@ class PoolLink:
             heapq.heappop(self._timers)[2]()
 
     # ------------------------------------------------------------------ the end
-    def _say_exit(self) -> None:
-        self._ask(["exit", GRACE_S])
-        try:
-            self._control.setblocking(True)
-        except OSError:
-            pass
-
     def _close(self) -> None:
         """Closes everything that is open; the thread has ended, or ends with this."""
         if not self._close_once.acquire(blocking=False):
             return
         _live.discard(self)
-        for peer in self._peers.values():
-            self._unwatch(peer)
-            peer.sock.close()
-            peer.reader.close()
-            for _, fds in peer.out:
-                _close_all(fds)
-            peer.page.close()
-        self._peers.clear()
-        self._control.close()
+        for peer in list(self._peers.values()):
+            self._drop(peer)
+        self._nursery.close()
         for fd in (self._wake_r, self._wake_w):
             os.close(fd)
-        self._close_zygote_errors()
-
-    def _zygote_tail(self) -> str:
-        try:
-            size = os.fstat(self._zygote_errors).st_size
-            return os.pread(self._zygote_errors, 2000, max(0, size - 2000)).decode(errors="replace").strip()
-        except OSError:
-            return ""
-
-    def _close_zygote_errors(self) -> None:
-        if self._zygote_errors >= 0:
-            os.close(self._zygote_errors)
-            self._zygote_errors = -1
 
     def forget(self) -> None:
         """In a process that user code forked from the driver: the sockets are the driver's; here they are closed."""
         for peer in self._peers.values():
-            peer.sock.close()
-        self._control.close()
+            peer.forget()
+        self._nursery.forget()
         self._closed = True
         self.broken = ExecutorError(
             self._label, "this process was forked from the one that loaded plait; load a kernel of its own here"
@@ -872,40 +672,3 @@ def _in_forked_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_forked_child)
-
-
-def _close_all(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
-
-
-def _kill_group(pid: int) -> None:
-    import signal
-
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except OSError:
-        pass
-
-
-def _how(status: int, peak_bytes: int, memory_ran_out: bool) -> str:
-    """How a worker ended, from its wait status."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        text = f"its process was ended by {signal_name(number)}"
-        if memory_ran_out:
-            text += ", probably because memory ran out"
-        return f"{text} (at most {format_bytes(peak_bytes)} of memory in use)"
-    return f"its process exited with status {os.WEXITSTATUS(status)}"
-
-
-def _status_text(returncode: int) -> str:
-    return signal_name(-returncode) if returncode < 0 else f"exit status {returncode}"

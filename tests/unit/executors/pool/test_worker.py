@@ -15,6 +15,7 @@ from plait.executors.pool.page import REVOKED_FROM, REVOKED_TO, STARTED, Page, a
 from plait.limits import BIG_BYTES, PAGE_BYTES
 from plait.serialize import FunctionBlob, dumps, load_error, loads
 from plait.testing import tasks
+from tests.support import wait_until
 
 CODE = """
 import socket, sys
@@ -103,7 +104,7 @@ def test_results_in_order(pool):
     ]
     assert all(sizes is None and start <= stop for _, _, _, sizes, start, stop in outcomes)
     assert worker.page.numbers[STARTED] == 3
-    assert worker.page.outcomes()[0] == 0
+    wait_until(lambda: worker.page.outcomes()[0] == 0)
 
 
 @pytest.mark.parametrize(

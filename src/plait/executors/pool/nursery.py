@@ -1,0 +1,222 @@
+"""The nursery: the zygote, seen from the driver. Starts it, asks it for workers, hears how they ended, and ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from plait._util import machine
+from plait.errors import signal_name
+from plait.executors.pool import wire
+from plait.executors.pool.page import Page, anonymous_file
+from plait.executors.pool.remains import MARK, end_marked, new_mark
+from plait.faults import fault
+from plait.limits import GRACE_S, PAGE_BYTES
+from plait.model.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_SOCKET_BYTES = 1 << 20
+
+
+class Nursery:
+    """A running zygote.
+
+    Args:
+        config: what it is told: ``path``, ``cwd``, ``output``, ``cpus``, ``preload``.
+        env: its environment, and so that of all workers.
+    """
+
+    def __init__(self, config: dict[str, Any], env: dict[str, str]) -> None:
+        self._config = config
+        self._mark = new_mark()
+        self._env = {**env, MARK: self._mark}
+        self._oom_kills = machine.oom_kills()
+        self._errors = -1
+        self._control: socket.socket
+        self._process: subprocess.Popen[bytes]
+        self.start()
+
+    def start(self) -> None:
+        """Starts the zygote, also after it was lost."""
+        kind = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        for sock in (ours, theirs):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        self._close_errors()
+        self._errors = anonymous_file(0)
+        home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+        real_stderr = os.dup(2) if _is_open(2) else os.open(os.devnull, os.O_WRONLY)
+        code = (
+            f"import sys; sys.path.append({home!r}); "
+            f"from plait.executors.pool.zygote import main; main({theirs.fileno()}, {real_stderr})"
+        )
+        if fault("pool.zygote_start") is not None:
+            code = "raise SystemExit('planned fault: the zygote cannot start')"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            pass_fds=[theirs.fileno(), real_stderr],
+            stdin=subprocess.DEVNULL,
+            stderr=self._errors,
+            env=self._env,
+            start_new_session=True,
+        )
+        theirs.close()
+        os.close(real_stderr)
+        body = wire.encode(self._config)
+        try:
+            ours.send(len(body).to_bytes(8, "little"))
+            for at in range(0, len(body), 32768):
+                ours.send(body[at : at + 32768])
+        except OSError:
+            pass  # it ended at once: the poll says so
+        ours.setblocking(False)
+        self._control = ours
+
+    def fileno(self) -> int:
+        """Where its reports arrive."""
+        return self._control.fileno()
+
+    # ------------------------------------------------------------------ requests
+    def warm(self) -> None:
+        """Has it import what many tasks need."""
+        self._ask(["warm"])
+
+    def spawn(self, number: int) -> tuple[socket.socket, Page]:
+        """Has it fork a worker; the driver's end of the worker's socket, and the page."""
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        page_fd = anonymous_file(PAGE_BYTES)
+        page = Page(page_fd)
+        ours.setblocking(False)
+        self._ask(["spawn", number], [theirs.fileno(), page_fd])
+        theirs.close()
+        os.close(page_fd)
+        return ours, page
+
+    def end(self, number: int, grace_s: float) -> None:
+        """Has it end a worker with everything below it."""
+        self._ask(["end", number, grace_s])
+
+    def exit(self) -> None:
+        """Has it end everything and itself."""
+        self._ask(["exit", GRACE_S])
+        try:
+            self._control.setblocking(True)
+        except OSError:
+            pass
+
+    def _ask(self, request: list[Any], fds: list[int] | None = None) -> None:
+        try:
+            wire.send_files(self._control, [wire.encode(request)], fds or [])
+        except BlockingIOError:  # more requests than the socket holds: wait for the zygote, which never waits for us
+            self._control.setblocking(True)
+            try:
+                wire.send_files(self._control, [wire.encode(request)], fds or [])
+            except OSError:
+                pass
+            finally:
+                self._control.setblocking(False)
+        except OSError:
+            pass  # the zygote is gone: the poll says so
+
+    # ------------------------------------------------------------------ reports
+    def reports(self) -> Iterator[tuple[str, int, Any]]:
+        """What it told since the last time: ("started", worker, its process), ("ended", worker, how), ("lost", -1, how) for its own end."""
+        while True:
+            try:
+                data = self._control.recv(65536)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                yield "lost", -1, self._lost()
+                return
+            what, number, *rest = wire.decode_any(data)
+            yield what, number, rest[0] if what == "started" else self._how(*rest)
+
+    def _lost(self) -> str:
+        self._control.close()
+        status = self._process.wait()
+        text = (
+            f"the process that starts workers ended ({signal_name(-status) if status < 0 else f'exit status {status}'})"
+        )
+        tail = self._tail()
+        return f"{text}; it said: {tail}" if tail else text
+
+    def _how(self, status: int, peak_bytes: int) -> str:
+        """How a worker ended, from its wait status."""
+        memory_ran_out = self._memory_ran_out()
+        if not os.WIFSIGNALED(status):
+            return f"its process exited with status {os.WEXITSTATUS(status)}"
+        text = f"its process was ended by {signal_name(os.WTERMSIG(status))}"
+        if memory_ran_out:
+            text += ", probably because memory ran out"
+        return f"{text} (at most {format_bytes(peak_bytes)} of memory in use)"
+
+    def _memory_ran_out(self) -> bool:
+        before, self._oom_kills = self._oom_kills, machine.oom_kills()
+        return self._oom_kills > before
+
+    def _tail(self) -> str:
+        try:
+            size = os.fstat(self._errors).st_size
+            return os.pread(self._errors, 2000, max(0, size - 2000)).decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+    # ------------------------------------------------------------------ the end
+    def end_remains(self, workers: Iterable[int]) -> None:
+        """After the loss of the zygote: ends the groups of these processes, and what carries the pool's mark."""
+        for pid in workers:
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except OSError:
+                continue
+        end_marked(self._mark)
+
+    def wait_end(self, timeout_s: float) -> None:
+        """Waits for the zygote's end, which is that of everything below it; hurries it when the time is over."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            try:
+                self._control.shutdown(socket.SHUT_RDWR)  # as if the driver were gone: no more grace
+            except OSError:
+                pass
+            try:
+                self._process.wait(GRACE_S / 2)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._process.returncode != 0:  # it did not live to clean up
+            end_marked(self._mark)
+
+    def close(self) -> None:
+        """Closes what is open here."""
+        self._control.close()
+        self._close_errors()
+
+    def forget(self) -> None:
+        """In a forked child of the driver: the socket is the driver's."""
+        self._control.close()
+
+    def _close_errors(self) -> None:
+        if self._errors >= 0:
+            os.close(self._errors)
+            self._errors = -1
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
