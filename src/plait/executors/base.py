@@ -64,6 +64,8 @@ class Executor(ABC):
     label: str
     #: The run that it belongs to, once that has begun.
     run_id: str | None = None
+    #: Whether `start` may be called again after `shutdown`, so that a configuration serves one run after another.
+    restarts = False
     #: Whether a running attempt can be ended.
     ends_running_tasks = True
     #: Whether tasks run in the driver's process, so that nothing needs to be sent.

@@ -43,6 +43,8 @@ class ProcessPoolExecutor(Executor):
         ConfigurationError: a value cannot work.
     """
 
+    restarts = True
+
     def __init__(
         self,
         label: str = "processes",

@@ -49,6 +49,7 @@ class ThreadPoolExecutor(Executor):
 
     ends_running_tasks = False
     in_process = True
+    restarts = True
 
     def __init__(
         self,
@@ -67,8 +68,12 @@ class ThreadPoolExecutor(Executor):
         self.storage_access = storage_access
         self.working_dir = working_dir
         self.remote_monitoring_radio = remote_monitoring_radio
+        self._reset()
+
+    def _reset(self) -> None:
+        """As before the first task."""
         self._lock = threading.Lock()
-        self._capacity = Capacity(max_threads)
+        self._capacity = Capacity(self.max_threads)
         self._queue: deque[Task] = deque()  # plain tasks that wait
         self._special: list[tuple[float, int, Task]] = []  # others: heap of (priority, submission, task)
         self._ready: SimpleQueue[Task | None] = SimpleQueue()  # admitted, for a thread that has nothing to do
@@ -79,11 +84,17 @@ class ThreadPoolExecutor(Executor):
         self._lent = 0  # threads that wait for other tasks, or go on after a walltime
         self._context: ExecutorContext | None = None
         self._warden: Warden | None = None
-        self._timers = Timers(f"plait-timers-{label}")
+        self._timers = Timers(f"plait-timers-{self.label}")
         self._stopped = False
 
     def start(self, context: ExecutorContext) -> None:
         """Threads are started when there is something to do."""
+        if self._stopped:  # an earlier run used it
+            if self._threads:
+                raise ConfigurationError(
+                    f"{self!r}: tasks of its earlier run still run in its threads; make a new executor"
+                )
+            self._reset()
         self._context = context
 
     def submit(self, task: Task) -> None:

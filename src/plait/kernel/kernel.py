@@ -40,11 +40,11 @@ from plait.model.resources import DEFAULT, parse_resources
 from plait.model.task import CANCELLED, EXEC_DONE, FINAL_STATES, JOINING, LAUNCHED, MEMO_DONE, PENDING, AppSpec, Task
 
 if TYPE_CHECKING:
-    from plait.model.files import File
     from collections.abc import Callable, Iterable, Sequence
 
     from plait.config import Config
     from plait.executors.base import Executor
+    from plait.model.files import File
     from plait.model.resources import Resources
 
 _monotonic = time.monotonic

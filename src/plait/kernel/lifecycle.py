@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from plait._util.dirs import make_numbered_dir
@@ -342,7 +343,7 @@ class Lifecycle:
             self._closing = True
         steps: list[Callable[[], object]] = [
             self._give_up_tasks,
-            *(lambda e=e: e.shutdown(max(0.05, deadline_s - time.monotonic())) for e in self._executors.values()),
+            *(partial(self._shut_down, executor, deadline_s) for executor in self._executors.values()),
             lambda: self._give_up_tasks(everything=True),
             self._timers.stop,
             self.memoizer.close,
@@ -359,6 +360,11 @@ class Lifecycle:
                 self._logger.exception("a step of the cleanup failed; the others go on")
         _live.discard(self)
         self._closed.set()
+
+    def _shut_down(self, executor: Executor, deadline_s: float) -> None:
+        executor.shutdown(max(0.05, deadline_s - time.monotonic()))
+        if executor.restarts:
+            executor.run_id = None  # the next run may have it
 
     def _give_up_tasks(self, *, everything: bool = False) -> None:
         """Cancels tasks that have not ended; those that run in threads only when their time is over."""

@@ -129,8 +129,6 @@ def test_an_executor_belongs_to_one_kernel():
     executor = plait.ThreadPoolExecutor()
     with plait.DataFlowKernel(config(executor)), pytest.raises(ConfigurationError, match="make a new one"):
         plait.DataFlowKernel(config(executor))
-    with pytest.raises(ConfigurationError, match="make a new one"):
-        plait.DataFlowKernel(config(executor))
 
 
 # ------------------------------------------------------------------ leaving
@@ -309,3 +307,15 @@ with plait.load(plait.Config([plait.ThreadPoolExecutor()], initialize_logging=Fa
     with program(text, tmp_path) as process:
         out, err = process.communicate(timeout=30)
     assert out.splitlines() == ["refused: True", "child: 3", "status 0", "parent: 4"], err
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: plait.ThreadPoolExecutor(), lambda: plait.ProcessPoolExecutor(max_workers=1)],
+    ids=["threads", "processes"],
+)
+def test_one_configuration_serves_one_run_after_another(make):
+    config = plait.Config(executors=[make()], initialize_logging=False, progress=False)
+    for _ in range(2):
+        with plait.load(config):
+            assert plait.python_app(abs)(-3).result() == 3
