@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from plait.futures import DataFuture as DataFuture
     from plait.kernel.arguments import AUTO_LOGNAME as AUTO_LOGNAME
     from plait.kernel.kernel import DataFlowKernel as DataFlowKernel
+    from plait.kernel.loader import DataFlowKernelLoader as _Loader
     from plait.kernel.loggers import set_file_logger as set_file_logger
     from plait.kernel.loggers import set_stream_logger as set_stream_logger
-    from plait.kernel.loader import DataFlowKernelLoader as _Loader
     from plait.model.files import File as File
 
     load = _Loader.load

@@ -19,9 +19,6 @@ TESTED_ELSEWHERE = {
     "testing/crash_matrix.py": "tests/contract/: a suite is tested by running it",
     "testing/executor_contract.py": "tests/contract/",
     "testing/tasks.py": "bodies of tasks of both",
-    "testing/crash_matrix.py": "tests/contract/: a suite is tested by running it",
-    "testing/executor_contract.py": "tests/contract/",
-    "testing/tasks.py": "bodies of tasks of both",
     "compat/parsl/__main__.py": "one call of compat/parsl/run.py; tests/scenario/test_parsl_programs.py",
 }
 

@@ -125,7 +125,7 @@ class Lifecycle:
 
     def _open_log(self, directory: str) -> Callable[[], None]:
         """Begins to write the log of the run; the returned function ends it."""
-        handler = logging.FileHandler(os.path.join(directory, "plait.log"))
+        handler = _RunLog(os.path.join(directory, "plait.log"))
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         handler.setLevel(logging.INFO)
         handler.addFilter(lambda record: not record.name.startswith("concurrent"))
@@ -422,6 +422,15 @@ class Lifecycle:
 
 def _nothing() -> None:
     """Nothing to do."""
+
+
+class _RunLog(logging.FileHandler):
+    """The log of a run. A line that another thread is just writing when the run ends must not open the file again, as the base does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line, unless the file was closed."""
+        if self.stream is not None:
+            super().emit(record)
 
 
 def _getitem(value: Any, key: Any) -> Any:

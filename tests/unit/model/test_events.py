@@ -21,6 +21,9 @@ EXAMPLES = [
     (events.RunEnded(1.5, 2.5, "all done"), (events.RUN_ENDED, 1.5, 2.5, "all done")),
     (events.TaskJoining(1.5, 7, [8, -1]), (events.TASK_JOINING, 1.5, 7, [8, -1])),
     (events.Note(1.5, "look"), (events.NOTE, 1.5, "look")),
+    (events.TasksSubmitted("align", [7, 8], [1.5, 1.75]), (events.TASKS_SUBMITTED, "align", [7, 8], [1.5, 1.75])),
+    (events.AttemptsStarted(1.5, "processes", 3, [7, 8]), (events.ATTEMPTS_STARTED, 1.5, "processes", 3, [7, 8])),
+    (events.TasksDone(3, [7, 8], [1.5, 1.75], [1.75, 2.0]), (events.TASKS_DONE, 3, [7, 8], [1.5, 1.75], [1.75, 2.0])),
 ]  # fmt: skip
 CLASSES = typing.get_args(AnyEvent)
 
@@ -54,3 +57,19 @@ def test_fields_with_defaults_may_be_left_out(cls):
 def test_fields_of_newer_versions_do_not_disturb(cls):
     event, as_tuple = next(example for example in EXAMPLES if type(example[0]) is cls)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode((*as_tuple, "new")), type=AnyEvent) == event
+
+
+@pytest.mark.parametrize(
+    ("many", "single"),
+    [
+        (
+            events.TasksSubmitted("f", [7, 8], [1.5, 1.75]),
+            [events.TaskSubmitted(1.5, 7, "f"), events.TaskSubmitted(1.75, 8, "f")],
+        ),
+        (events.AttemptsStarted(1.5, "p", 3, [7]), [events.AttemptStarted(1.5, 7, 1, "p", 3)]),
+        (events.TasksDone(3, [7], [1.5], [2.0]), [events.TaskEnded(2.0, 7, 3, 1, 1.5, 2.0, 3)]),
+    ],
+    ids=["submitted", "started", "done"],
+)
+def test_one_record_of_many_tasks_reads_as_single_events(many, single):
+    assert many.single() == single
