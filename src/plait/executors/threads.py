@@ -99,15 +99,26 @@ class ThreadPoolExecutor(Executor):
 
     def submit(self, task: Task) -> None:
         """Takes a task."""
+        if is_plain(task):
+            self.submit_simple(task)
+            return
         with self._lock:
-            if self._stopped or self._context is None:
-                raise ExecutorError(self, "it does not run: it was not started, or is shut down")
-            if is_plain(task):
-                self._queue.append(task)
-            else:
-                priority = resources_of(task).priority
-                heapq.heappush(self._special, (float("inf") if priority is None else priority, task.id, task))
+            self._refuse_if_stopped()
+            priority = resources_of(task).priority
+            heapq.heappush(self._special, (float("inf") if priority is None else priority, task.id, task))
             self._admit()
+
+    def submit_simple(self, task: Task) -> None:
+        """Takes a plain task; without the lock when all places are taken: whoever gives one back looks into the queue after that."""
+        self._refuse_if_stopped()
+        self._queue.append(task)
+        if self._special or self._capacity.used_cores + 1 <= self._capacity.cores + TOLERANCE:
+            with self._lock:
+                self._admit()
+
+    def _refuse_if_stopped(self) -> None:
+        if self._stopped or self._context is None:
+            raise ExecutorError(self, "it does not run: it was not started, or is shut down")
 
     def cancel(self, task: Task, attempt: int) -> bool:
         """Drops a task that has not begun; a thread that runs one cannot be ended."""
@@ -207,22 +218,27 @@ class ThreadPoolExecutor(Executor):
         context = self._context
         assert context is not None  # noqa: S101 - set by start
         task: Task | None = None
+        call: tuple[Any, Any] | None = None
         try:
             while True:
                 if task is None:
                     task = self._ready.get()
                     if task is None:
                         return
+                    with self._lock:
+                        call = self._begin(task, slot)
                 attempt = task.attempt
-                outcome = self._run(task, attempt, slot)
-                with self._lock:
+                outcome = None if call is None else self._run(task, attempt, slot, *call)
+                with self._lock:  # the end of one task and the beginning of the next
                     self._running.discard((task, attempt))
-                    task = None
+                    task = call = None
                     surplus = slot.finish()
                     if not self._stopped and not surplus:
                         task = self._next()
                         if task is None:
                             self._spare += 1
+                        else:
+                            call = self._begin(task, slot)
                 if outcome is not None:
                     context.deliver([outcome])
                 del outcome
@@ -232,15 +248,20 @@ class ThreadPoolExecutor(Executor):
             with self._lock:
                 self._threads.discard(threading.current_thread())
 
-    def _run(self, task: Task, attempt: int, slot: _Slot) -> Outcome | None:
-        with self._lock:
-            self._running.add((task, attempt))
-            slot.begin(task)
-            args, kwargs = task.args, task.kwargs
-            dropped = (task, attempt) in self._dropped
-            self._dropped.discard((task, attempt))
-            if dropped or task.state != LAUNCHED or args is None or kwargs is None:
-                return None
+    def _begin(self, task: Task, slot: _Slot) -> tuple[Any, Any] | None:
+        """Notes that the thread begins a task (the lock is held); its arguments, or None when it is not to be run."""
+        key = (task, task.attempt)
+        self._running.add(key)
+        slot.begin(task)
+        args, kwargs = task.args, task.kwargs
+        if key in self._dropped:
+            self._dropped.discard(key)
+            return None
+        if task.state != LAUNCHED or args is None or kwargs is None:
+            return None
+        return args, kwargs
+
+    def _run(self, task: Task, attempt: int, slot: _Slot, args: Any, kwargs: Any) -> Outcome | None:
         context = self._context
         assert context is not None  # noqa: S101 - set by start
         start_s = time.monotonic()
@@ -250,15 +271,15 @@ class ThreadPoolExecutor(Executor):
         if walltime_s is not None and task.app.kind != "bash":
             self._timers.at(start_s + walltime_s, lambda: self._timed_out(task, attempt, walltime_s, slot))
         try:
-            call = call_of(task)  # refuses impossible streams
-            if call is None:
+            how = call_of(task)  # refuses impossible streams
+            if how is None:
                 result = task.app.func(*args, **kwargs)
             else:
                 from plait.executors.pool.call import run_call
 
-                if call.kind == "bash":
-                    call = call._replace(env=(*call.env, *self._warden_env()))
-                result = run_call(task.app.func, args, kwargs, call, in_thread=True)
+                if how.kind == "bash":
+                    how = how._replace(env=(*how.env, *self._warden_env()))
+                result = run_call(task.app.func, args, kwargs, how, in_thread=True)
         except Exception as error:  # noqa: BLE001 - boundary: whatever a task raises is its outcome
             return task, attempt, ERROR, error, start_s, time.monotonic(), -1
         except BaseException as error:  # noqa: BLE001 - SystemExit and its like

@@ -93,13 +93,14 @@ class DataFlowKernel(Lifecycle):
             ValueError, TypeError: a keyword that plait reads has a value that it cannot use.
         """
         executor = self._only
-        if (
-            executor is not None
-            and spec.is_simple
-            and PLAIN.issuperset(map(type, args))
-            and (not kwargs or (PLAIN.issuperset(map(type, kwargs.values())) and RESERVED.isdisjoint(kwargs)))
-        ):
-            return self._call_simple(spec, args, kwargs, executor)
+        if executor is not None and spec.is_simple:
+            plain = PLAIN.issuperset(map(type, args))
+            if plain and (not kwargs or (PLAIN.issuperset(map(type, kwargs.values())) and RESERVED.isdisjoint(kwargs))):
+                return self._call_simple(spec, args, kwargs, executor)
+            if not plain and not kwargs and self._deep:
+                parents = self._parents_among(args)
+                if parents is not None:
+                    return self._call_after(spec, args, parents)
         task = Task(spec, args, kwargs, self, _monotonic())
         future: AppFuture[Any] = AppFuture(task)
         task.future = future
@@ -130,6 +131,39 @@ class DataFlowKernel(Lifecycle):
             executor.submit_simple(task)
         except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
             self._failed_to_launch(task, error)
+        return future
+
+    def _parents_among(self, args: tuple[Any, ...]) -> list[Task] | None:
+        """The tasks whose futures are arguments themselves; None when there is anything else than these and plain values."""
+        parents: list[Task] = []
+        for value in args:
+            cls = type(value)
+            if cls is AppFuture and value._task.owner is self:  # noqa: SLF001 - our own class
+                parents.append(value._task)  # noqa: SLF001
+            elif cls not in PLAIN:
+                return None
+        return parents
+
+    def _call_after(self, spec: AppSpec, args: tuple[Any, ...], parents: list[Task]) -> AppFuture[Any]:
+        """A call that needs the results of tasks and nothing else: the most frequent of those that wait."""
+        task = Task(spec, args, {}, self, _monotonic())
+        future: AppFuture[Any] = AppFuture(task)
+        task.future = future
+        task.depends = tuple([value for value in args if type(value) is AppFuture])
+        engine = self._engine
+        with self._lock:
+            if self._closing:
+                self._refuse_call()
+            engine.add(task)
+            engine.wait_for(task, parents)
+            waits = task.waiting > 0
+        if self._emit is not None:
+            self._emit((TASK_SUBMITTED, task.submit_s, task.id, spec.name, [parent.id for parent in parents]))
+        if not waits:
+            effects = Effects()
+            with self._lock:
+                engine.settle_waiting(task, effects)
+            self._apply(effects)
         return future
 
     def _call(self, task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -302,6 +336,13 @@ class DataFlowKernel(Lifecycle):
     # ------------------------------------------------------------------ launching
     def _launch(self, task: Task, effects: Effects) -> None:
         """Gives a ready task to an executor, or ends it here."""
+        app = task.app
+        executor = self._only
+        if executor is not None and app.is_simple and task.details is None and task.depends is not None:
+            args = _results_of(task.args)
+            if args is not None:
+                self._launch_simple(task, args, executor, effects)
+                return
         try:
             if task.depends is not None and task.attempt == 0:
                 failures = _failures_among(task.depends)
@@ -327,6 +368,23 @@ class DataFlowKernel(Lifecycle):
         executor = task.executor = candidates[0] if len(candidates) == 1 else min(candidates, key=_load)
         try:
             executor.submit(task)
+        except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
+            with self._lock:
+                self._engine.fail(task, task.attempt, error, effects, final=True)
+
+    def _launch_simple(self, task: Task, args: tuple[Any, ...], executor: Executor, effects: Effects) -> None:
+        """`_launch` for a task of `_call_after`: all that it needs has succeeded."""
+        with self._lock:
+            if not self._engine.launch(task):
+                return
+            task.args, task.depends = args, None
+        task.launch_s = _monotonic()
+        task.executor = executor
+        try:
+            if PLAIN.issuperset(map(type, args)):
+                executor.submit_simple(task)
+            else:
+                executor.submit(task)
         except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
             with self._lock:
                 self._engine.fail(task, task.attempt, error, effects, final=True)
@@ -392,6 +450,11 @@ class DataFlowKernel(Lifecycle):
 
     def _note_successes(self, outcomes: list[Outcome], emit: Callable[[Any], None]) -> None:
         """Tells of tasks that succeeded; those of one worker, at the first attempt, in one event."""
+        if len(outcomes) == 1:  # as threads deliver them
+            task, attempt, kind, _, start_s, stop_s, worker = outcomes[0]
+            if kind == OK and task.state == EXEC_DONE and task.attempt == attempt and task.app.kind != "join":
+                emit((TASK_ENDED, stop_s, task.id, EXEC_DONE, attempt, start_s, stop_s, worker))
+            return
         last = -2
         tasks: list[int] = []
         starts: list[float] = []
@@ -655,6 +718,20 @@ class DataFlowKernel(Lifecycle):
     def task_record(self, task: Task) -> TaskRecord:
         """The task as a mapping."""
         return TaskRecord(task)
+
+
+def _results_of(args: Any) -> tuple[Any, ...] | None:
+    """Arguments with results in the place of futures; None when anything in them needs more than that."""
+    results: list[Any] = []
+    for value in args or ():
+        cls = type(value)
+        if cls in PLAIN:
+            results.append(value)
+        elif cls is AppFuture and value._state is FINISHED and value._exception is None:  # noqa: SLF001 - our own class
+            results.append(value._result)  # noqa: SLF001
+        else:
+            return None
+    return tuple(results)
 
 
 def _failures_among(futures: Iterable[Future[Any]]) -> list[tuple[BaseException, str]]:
