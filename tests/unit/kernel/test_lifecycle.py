@@ -311,7 +311,7 @@ with plait.load(plait.Config([plait.ThreadPoolExecutor()], initialize_logging=Fa
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: plait.ThreadPoolExecutor(), lambda: plait.ProcessPoolExecutor(max_workers=1)],
+    [plait.ThreadPoolExecutor, lambda: plait.ProcessPoolExecutor(max_workers=1)],
     ids=["threads", "processes"],
 )
 def test_one_configuration_serves_one_run_after_another(make):
