@@ -146,10 +146,10 @@ class _Dataflow(Adapter):
         """Load a configuration with one executor, in a temporary run directory."""
         import tempfile
 
-        self.library = importlib.import_module(self.packages[0])
+        self.lib = importlib.import_module(self.packages[0])
         self.directory = tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True)
         self.apps: dict[Callable[..., object], Callable[..., Handle]] = {}
-        self.kernel = self.library.load(self.config(workers))
+        self.kernel = self.lib.load(self.config(workers))
 
     def config(self, workers: int) -> Any:
         """Return the configuration to load."""
@@ -158,12 +158,12 @@ class _Dataflow(Adapter):
     def app(self, function: Callable[..., object]) -> Callable[..., Handle]:
         """Decorate the function, once."""
         if function not in self.apps:
-            self.apps[function] = self.library.python_app(function)
+            self.apps[function] = self.lib.python_app(function)
         return self.apps[function]
 
     def shell(self) -> Callable[[], Handle]:
         """Return the bash app `true`."""
-        app: Callable[[], Handle] = self.library.bash_app(tasks.true_command)
+        app: Callable[[], Handle] = self.lib.bash_app(tasks.true_command)
         return app
 
     def stop(self) -> None:
@@ -181,10 +181,10 @@ class PlaitProcesses(_Dataflow):
 
     def config(self, workers: int) -> Any:
         """One process executor."""
-        return self._configure(self.library.ProcessPoolExecutor(max_workers=workers))
+        return self._configure(self.lib.ProcessPoolExecutor(max_workers=workers))
 
     def _configure(self, executor: object) -> Any:
-        return self.library.Config(executors=[executor], run_dir=self.directory.name, progress=False)
+        return self.lib.Config(executors=[executor], run_dir=self.directory.name, progress=False)
 
 
 class PlaitMap(PlaitProcesses):
@@ -195,7 +195,7 @@ class PlaitMap(PlaitProcesses):
 
     def submit_many(self, function: Callable[..., object], count: int) -> list[Handle]:
         """Submit the batch."""
-        handles: list[Handle] = self.library.map(self.app(function), range(count))
+        handles: list[Handle] = self.lib.map(self.app(function), range(count))
         return handles
 
 
@@ -206,7 +206,7 @@ class PlaitThreads(PlaitProcesses):
 
     def config(self, workers: int) -> Any:
         """One thread executor."""
-        return self._configure(self.library.ThreadPoolExecutor(max_threads=workers))
+        return self._configure(self.lib.ThreadPoolExecutor(max_threads=workers))
 
 
 # ---------------------------------------------------------------------------------------------- other libraries
@@ -238,13 +238,13 @@ class Joblib(Adapter):
 
     def start(self, workers: int) -> None:
         """Enter the pool's context, so that it is kept between batches."""
-        self.library = importlib.import_module("joblib")
-        self.parallel = self.library.Parallel(n_jobs=workers)
+        self.lib = importlib.import_module("joblib")
+        self.parallel = self.lib.Parallel(n_jobs=workers)
         self.parallel.__enter__()
 
     def submit_many(self, function: Callable[..., object], count: int) -> list[Handle]:
         """Run a batch of delayed calls."""
-        delayed = self.library.delayed(function)
+        delayed = self.lib.delayed(function)
         self.parallel(delayed() for _ in range(count))
         return []
 
@@ -301,27 +301,27 @@ class Ray(Adapter):
         """Start a local Ray with as many CPUs as workers."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        self.library = importlib.import_module("ray")
-        self.library.init(num_cpus=workers, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+        self.lib = importlib.import_module("ray")
+        self.lib.init(num_cpus=workers, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
         self.apps: dict[Callable[..., object], Callable[..., Handle]] = {}
 
     def app(self, function: Callable[..., object]) -> Callable[..., Handle]:
         """Make the function remote, once."""
         if function not in self.apps:
-            self.apps[function] = self.library.remote(function).remote
+            self.apps[function] = self.lib.remote(function).remote
         return self.apps[function]
 
     def result(self, handle: Handle) -> Any:
         """Get one object."""
-        return self.library.get(handle)
+        return self.lib.get(handle)
 
     def wait(self, handles: Sequence[Handle]) -> None:
         """Get all objects at once."""
-        self.library.get(list(handles))
+        self.lib.get(list(handles))
 
     def stop(self) -> None:
         """Stop the local Ray."""
-        self.library.shutdown()
+        self.lib.shutdown()
 
 
 class ParslThreads(_Dataflow):
