@@ -138,7 +138,7 @@ class _Dataflow(Adapter):
 
     packages: ClassVar[tuple[str, ...]]
     knows_dependencies = True
-    library: Any
+    lib: Any
     kernel: Any
     directory: Any
 
@@ -233,7 +233,7 @@ class Joblib(Adapter):
     import_statement = "import joblib"
     for_batches = True
     blocking = True
-    library: Any
+    lib: Any
     parallel: Any
 
     def start(self, workers: int) -> None:
@@ -295,7 +295,7 @@ class Ray(Adapter):
     import_statement = "import ray"
     knows_dependencies = True
     most_tasks = 5_000
-    library: Any
+    lib: Any
 
     def start(self, workers: int) -> None:
         """Start a local Ray with as many CPUs as workers."""
