@@ -108,8 +108,10 @@ def test_the_table_is_drawn_and_taken_away():
     out = Terminal()
     with contextlib.redirect_stderr(out), contextlib.redirect_stdout(out):
         shown = Display(Kernel(done=1, running=2), "terminal", quiet_s=0)
-        wait_until(lambda: "waiting" in out.getvalue())
-        shown.stop()
+        try:
+            wait_until(out.getvalue)
+        finally:
+            shown.stop()
         assert sys.stderr is out
         assert sys.stdout is out
     assert out.getvalue().endswith("\x1b[J1 done\n")
