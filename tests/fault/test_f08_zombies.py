@@ -34,4 +34,4 @@ def test_after_many_ends():
         for future in futures:
             future.exception(30)
         assert plait.python_app(tasks.echo)(1).result(20) == 1
-        wait_until(lambda: not zombies(os.getpid()))  # the default bound: on a busy machine a second can be long
+        wait_until(lambda: not zombies(os.getpid()), 3)

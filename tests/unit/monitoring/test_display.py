@@ -104,12 +104,14 @@ def test_no_task_no_line():
     assert out.getvalue() == ""
 
 
-def test_the_table_is_drawn_and_taken_away():
+def test_the_table_is_drawn_and_taken_away(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "90")  # on a narrow terminal the headers are cut
+    monkeypatch.setenv("LINES", "24")
     out = Terminal()
     with contextlib.redirect_stderr(out), contextlib.redirect_stdout(out):
         shown = Display(Kernel(done=1, running=2), "terminal", quiet_s=0)
         try:
-            wait_until(out.getvalue)
+            wait_until(lambda: "waiting" in out.getvalue())
         finally:
             shown.stop()
         assert sys.stderr is out
