@@ -134,13 +134,17 @@ class Display:
 
         meter = self._meter = Meter(self._kernel, self._start_s)
         renderer = _renderer(self._kind)
-        while not self._stop.is_set():
+        try:
+            while not self._stop.is_set():
+                with self._lock:
+                    if self._ended:
+                        return
+                    self._renderer = renderer
+                    renderer.show(meter.look(time.monotonic()))
+                self._stop.wait(renderer.refresh_s)
+        finally:  # `stop` may have come before there was a renderer, or have given up on one that was stuck
             with self._lock:
-                if self._ended:
-                    return
-                self._renderer = renderer
-                renderer.show(meter.look(time.monotonic()))
-            self._stop.wait(renderer.refresh_s)
+                renderer.hide()
 
 
 def _renderer(kind: str) -> Renderer:

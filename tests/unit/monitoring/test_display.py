@@ -123,9 +123,11 @@ def test_stop_is_quick_and_may_be_called_again():
     out = Terminal()
     with contextlib.redirect_stderr(out):
         shown = Display(Kernel(running=2), "terminal", quiet_s=0)
-        wait_until(out.getvalue)
-        begin = time.monotonic()
-        shown.stop()
+        try:
+            wait_until(out.getvalue)
+        finally:
+            begin = time.monotonic()
+            shown.stop()
         assert time.monotonic() - begin < 0.3  # 0.1 s, and what a busy machine adds
         text = out.getvalue()
         shown.stop()
@@ -170,6 +172,7 @@ def test_a_terminal_that_takes_nothing_does_not_hold_us():
         assert time.monotonic() - begin < 0.5
         stuck.set()
         shown._thread.join(5)
+        assert not shown._renderer.is_active  # the terminal is free for the next run
 
 
 def test_a_forked_process_leaves_the_display_to_its_parent(monkeypatch):
