@@ -1,0 +1,136 @@
+"""Messages to bytes and back, the same on both links.
+
+A frame is a prefix (magic, version, kind, length of the header, length of the payload), the header (the message in msgpack) and the payload,
+which is opaque. On a ZeroMQ link a frame is one or two parts: prefix and header, then the payload if there is one.
+On the socket pair between driver and interchange frames follow each other, and files travel with the first byte of theirs (`StreamReader`).
+
+Whatever arrives, `decode` returns a message of the expected kinds or raises `BadMessage`, never anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from plait.errors import BadMessage
+from plait.executors.htex.messages import KINDS, PROTOCOL, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+#: Magic, version, kind, files, length of the header, length of the payload.
+PREFIX: Final = struct.Struct("<2sBBBxII")
+MAGIC: Final = b"\xf1P"
+#: Bytes that a header may have: batches are cut well below.
+MAX_HEADER_BYTES: Final = 64 * 1024 * 1024
+#: Bytes that a payload may have: bigger values travel in chunks.
+MAX_PAYLOAD_BYTES: Final = 64 * 1024 * 1024
+
+_encode = msgspec.msgpack.Encoder().encode
+_numbers: Final[dict[type[Message], int]] = {cls: number for number, cls in KINDS.items()}
+_decoders: Final[dict[int, Any]] = {number: msgspec.msgpack.Decoder(cls).decode for number, cls in KINDS.items()}
+
+
+def encode(message: Message, payload_bytes: int = 0, files: int = 0) -> bytes:
+    """Prefix and header of a message whose payload, sent after it, has that many bytes."""
+    header = _encode(message)
+    return PREFIX.pack(MAGIC, PROTOCOL, _numbers[type(message)], files, len(header), payload_bytes) + header
+
+
+def decode(data: bytes | memoryview, expected: Collection[type[Message]]) -> Message:
+    """The message of prefix and header.
+
+    Raises:
+        BadMessage: it is none, or of another version, or of a kind that is not expected here.
+    """
+    kind, _, header_bytes, _ = read_prefix(data)
+    if len(data) != PREFIX.size + header_bytes:
+        raise BadMessage(f"a frame of {len(data)} bytes whose prefix announces {PREFIX.size + header_bytes}")
+    return read_header(kind, memoryview(data)[PREFIX.size :], expected)
+
+
+def read_prefix(data: bytes | bytearray | memoryview, at: int = 0) -> tuple[int, int, int, int]:
+    """(kind, files, bytes of the header, bytes of the payload).
+
+    Raises:
+        BadMessage: it is no prefix of this version, or announces more than is allowed.
+    """
+    if len(data) - at < PREFIX.size:
+        raise BadMessage(f"a frame of {len(data) - at} bytes, less than a prefix")
+    magic, version, kind, files, header_bytes, payload_bytes = PREFIX.unpack_from(data, at)
+    if magic != MAGIC:
+        raise BadMessage("a frame that does not begin as plait's do")
+    if version != PROTOCOL:
+        raise BadMessage(f"a frame of protocol version {version}; this is version {PROTOCOL}")
+    if kind not in KINDS:
+        raise BadMessage(f"a frame of unknown kind {kind}")
+    if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
+        raise BadMessage(f"a frame that announces {header_bytes} and {payload_bytes} bytes")
+    return kind, files, header_bytes, payload_bytes
+
+
+def read_header(kind: int, header: bytes | memoryview, expected: Collection[type[Message]]) -> Message:
+    """The message of a header.
+
+    Raises:
+        BadMessage: it cannot be read, or is not expected here.
+    """
+    if KINDS[kind] not in expected:
+        raise BadMessage(f"a message {KINDS[kind].__name__}, which is not for this link")
+    try:
+        message: Message = _decoders[kind](header)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise BadMessage(f"a message {KINDS[kind].__name__} that cannot be read: {error}") from None
+    return message
+
+
+class StreamReader:
+    """Cuts what arrives on a stream into frames."""
+
+    __slots__ = ("_buffer", "_expected", "_fds")
+
+    def __init__(self, expected: Collection[type[Message]]) -> None:
+        self._expected = expected
+        self._buffer = bytearray()
+        self._fds: list[int] = []
+
+    def feed(self, data: bytes, fds: list[int]) -> list[tuple[Message, bytes, list[int]]]:
+        """The frames that are complete now: (message, payload, files).
+
+        Raises:
+            BadMessage: the bytes are not frames of the expected kinds.
+        """
+        self._fds += fds
+        buffer: bytes | bytearray = data
+        if self._buffer:
+            self._buffer += data
+            buffer = self._buffer
+        frames: list[tuple[Message, bytes, list[int]]] = []
+        at, end = 0, len(buffer)
+        whole = memoryview(buffer)
+        try:
+            while end - at >= PREFIX.size:
+                kind, files, header_bytes, payload_bytes = read_prefix(whole, at)
+                start = at + PREFIX.size
+                stop = start + header_bytes + payload_bytes
+                if end < stop:
+                    break
+                message = read_header(kind, whole[start : start + header_bytes], self._expected)
+                payload = bytes(whole[start + header_bytes : stop])
+                frames.append((message, payload, self._fds[:files]))
+                del self._fds[:files]
+                at = stop
+            rest = bytes(whole[at:])
+        finally:
+            whole.release()
+        self._buffer = bytearray(rest)
+        return frames
+
+    def close(self) -> None:
+        """Closes files of frames that never became complete."""
+        for fd in self._fds:
+            os.close(fd)
+        self._fds.clear()
