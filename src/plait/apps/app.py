@@ -12,7 +12,7 @@ from plait.dataflow.retry import as_retry
 from plait.errors import ConfigurationError
 from plait.kernel.arguments import RESERVED
 from plait.kernel.loader import DataFlowKernelLoader
-from plait.model.resources import DEFAULT, parse_resources
+from plait.model.resources import DEFAULT, KEYS, parse_resources
 from plait.model.task import AppSpec
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ OPTIONS = frozenset(
         "gpus",
         "priority",
         "walltime",
+        "disk",
+        "labels",
+        "near",
         "retries",
         "max_losses",
         "executors",
@@ -107,7 +110,7 @@ class App(Generic[P, R]):
         """The same app with other options: ``app.options(cores=4)(x)``.
 
         Args:
-            options: any of cores, memory, gpus, priority, walltime, retries, max_losses, executors, cache, ignore_for_cache, label.
+            options: any of cores, memory, gpus, disk, priority, walltime, labels, near, retries, max_losses, executors, cache, ignore_for_cache, label.
 
         Raises:
             ConfigurationError: an option is unknown or its value cannot work.
@@ -184,9 +187,7 @@ def _spec(func: Callable[..., Any], kind: str, options: Mapping[str, Any]) -> Ap
         raise ConfigurationError(
             f"{name}: unknown option {', '.join(sorted(unknown))}; expected some of {', '.join(sorted(OPTIONS))}"
         )
-    wanted = {
-        key: options[key] for key in ("cores", "memory", "gpus", "priority", "walltime") if options.get(key) is not None
-    }
+    wanted = {key: options[key] for key in KEYS if options.get(key) is not None}
     resources, walltime_s = parse_resources(wanted)
     accepts, defaults = _reserved_of(func)
     losses = options.get("max_losses")

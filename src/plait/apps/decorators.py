@@ -46,8 +46,8 @@ def python_app(
         cache: whether a call with the same arguments as an earlier one gives that one's outcome.
         executors: labels of executors that may run it, or ``"all"``.
         ignore_for_cache: names of keyword arguments that do not count for `cache`.
-        options: cores, memory (``"4GB"``), gpus, priority (lower runs first), walltime (``"10m"``), retries (a number or `plait.Retry`),
-            max_losses, label.
+        options: cores, memory (``"4GB"``), gpus, disk, priority (lower runs first), walltime (``"10m"``), labels (whose it is, for a fair share),
+            near (where its data is), retries (a number or `plait.Retry`), max_losses, label (for file names).
 
     Raises:
         ConfigurationError: an option is unknown, or its value cannot work.

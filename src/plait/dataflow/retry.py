@@ -43,7 +43,7 @@ class Retry:
         if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in on):
             raise ValueError(f"Retry(on={self.on!r}): expected classes of exceptions")
         object.__setattr__(self, "on", on)
-        known = {"cores", "memory", "gpus"}
+        known = {"cores", "memory", "gpus", "disk"}
         for name, factor in self.escalate.items():
             if name not in known or not isinstance(factor, (int, float)) or factor <= 0:
                 raise ValueError(

@@ -22,12 +22,18 @@ class Resources:
         memory_bytes: main memory; 0 says nothing about it.
         gpus: accelerators; fractions share one.
         priority: lower numbers run first; tasks without one run after all that have one.
+        disk_bytes: space in the node's scratch directory; 0 says nothing about it.
+        labels: whose the task is, in the user's own words; an executor that shares its nodes does so fairly between different ones.
+        near: names of hosts, blocks or managers that have the task's data: a hint for placing.
     """
 
     cores: float = 1.0
     memory_bytes: int = 0
     gpus: float = 0.0
     priority: float | None = None
+    disk_bytes: int = 0
+    labels: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
 
     @property
     def is_default(self) -> bool:
@@ -38,7 +44,7 @@ class Resources:
         """These resources with some multiplied: ``{"memory": 2.0}``."""
         changes: dict[str, Any] = {}
         for name, factor in factors.items():
-            field = "memory_bytes" if name == "memory" else name
+            field = f"{name}_bytes" if name in {"memory", "disk"} else name
             changes[field] = type(getattr(self, field))(getattr(self, field) * factor)
         return dataclasses.replace(self, **changes)
 
@@ -48,12 +54,14 @@ class Resources:
             parts.append(format_bytes(self.memory_bytes))
         if self.gpus:
             parts.append(f"{self.gpus:g} GPU{'s' if self.gpus != 1 else ''}")
+        if self.disk_bytes:
+            parts.append(f"{format_bytes(self.disk_bytes)} of disk")
         return ", ".join(parts)
 
 
 DEFAULT: Final = Resources()
 #: Names that a resource specification may use.
-KEYS: Final = frozenset({"cores", "memory", "gpus", "priority", "walltime"})
+KEYS: Final = frozenset({"cores", "memory", "gpus", "priority", "walltime", "disk", "labels", "near"})
 
 
 def parse_resources(spec: Mapping[str, Any], base: Resources = DEFAULT) -> tuple[Resources, float | None]:
@@ -74,8 +82,10 @@ def parse_resources(spec: Mapping[str, Any], base: Resources = DEFAULT) -> tuple
         if value is None:
             continue
         try:
-            if key == "memory":
-                changes["memory_bytes"] = parse_bytes(value, key)
+            if key in {"memory", "disk"}:
+                changes[f"{key}_bytes"] = parse_bytes(value, key)
+            elif key in {"labels", "near"}:
+                changes[key] = _names(key, value)
             elif key == "walltime":
                 walltime_s = parse_duration(value, key)
             else:
@@ -83,6 +93,13 @@ def parse_resources(spec: Mapping[str, Any], base: Resources = DEFAULT) -> tuple
         except ValueError as error:
             raise InvalidResourceSpecification({key}, str(error)) from None
     return (dataclasses.replace(base, **changes) if changes else base), walltime_s
+
+
+def _names(key: str, value: object) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"{key}={value!r}: expected a name or a list of names")
+    return tuple(names)
 
 
 def _number(key: str, value: object) -> float:

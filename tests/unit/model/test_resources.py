@@ -25,7 +25,7 @@ def test_what_is_not_said_stays():
 @pytest.mark.parametrize(
     ("spec", "keys", "text"),
     [
-        ({"core": 1}, ["core"], "cores, gpus, memory"),
+        ({"core": 1}, ["core"], "cores, disk, gpus, labels, memory, near, priority, walltime"),
         ({"core": 1, "gpu": 1}, ["core", "gpu"], "expected some of"),
         ({"cores": 0}, ["cores"], "cores=0: expected more than 0"),
         ({"cores": -1}, ["cores"], "cores=-1"),
@@ -36,6 +36,9 @@ def test_what_is_not_said_stays():
         ({"memory": "much"}, ["memory"], "memory='much'"),
         ({"walltime": "soon"}, ["walltime"], "walltime='soon'"),
         ({"priority": "high"}, ["priority"], "priority='high'"),
+        ({"disk": "much"}, ["disk"], "disk='much'"),
+        ({"labels": 3}, ["labels"], "labels=3: expected a name or a list of names"),
+        ({"near": ["a", ""]}, ["near"], "near=['a', '']"),
     ],
 )
 def test_what_cannot_be_is_named(spec, keys, text):
@@ -43,6 +46,15 @@ def test_what_cannot_be_is_named(spec, keys, text):
         parse_resources(spec)
     assert caught.value.invalid_keys == keys
     assert text in str(caught.value)
+
+
+def test_names_and_space():
+    found, _ = parse_resources({"disk": "2GB", "labels": "ann", "near": ["node1", "node2"]})
+    assert found == Resources(disk_bytes=2 * 10**9, labels=("ann",), near=("node1", "node2"))
+    assert found != DEFAULT
+    assert "2" in str(found)
+    assert "of disk" in str(found)
+    assert found.scaled({"disk": 2}).disk_bytes == 4 * 10**9
 
 
 def test_no_gpus_are_fine():
