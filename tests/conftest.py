@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ set_hypothesis_home_dir(ROOT / ".hypothesis")
 def pytest_configure(config: pytest.Config) -> None:
     """One temporary folder for the session, so that what product code leaves there is seen to be ours."""
     adopt_orphans()
+    if hasattr(signal, "SIGHUP"):  # started by nohup, it would be ignored here and in every program that a test starts
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     folder = os.path.realpath(
         tempfile.mkdtemp(prefix="plait-t-")
     )  # short: paths of Unix sockets have at most 107 bytes
