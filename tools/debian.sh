@@ -5,7 +5,7 @@
 set -euo pipefail
 
 # package:command that proves it
-needs=(bash:bash procps:ps)
+needs=(bash:bash procps:ps iproute2:ip)
 
 missing=()
 for need in "${needs[@]}"; do
