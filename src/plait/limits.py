@@ -44,3 +44,18 @@ LEAK_CHECK_S: Final = 1.0
 JOURNAL_FLUSH_S: Final = 0.1
 #: Bytes of one journal file before the next is begun.
 JOURNAL_FILE_BYTES: Final = 256 * 1024 * 1024
+
+# pilot jobs: the link between interchange and managers
+#: Bytes of one part of a message that the interchange takes, and a manager (functions travel in one piece).
+ROUTER_FRAME_BYTES: Final = 16 * 1024 * 1024
+DEALER_FRAME_BYTES: Final = 64 * 1024 * 1024
+#: Messages in ZeroMQ's queue for one connection; more wait in ours, where what is urgent can overtake.
+LINK_MESSAGES: Final = 256
+#: Seconds in which a new connection must have proved its key.
+HANDSHAKE_S: Final = 10.0
+#: Seconds of silence after which a manager takes the connection for dead and makes a new one.
+LINK_SILENCE_S: Final = 30.0
+#: Seconds for which a closed link goes on sending what is left.
+LINGER_S: Final = 0.5
+#: Bad messages after which a connection is not heard any more.
+MAX_STRIKES: Final = 8

@@ -420,13 +420,15 @@ KINDS: Final[dict[int, type[Message]]] = {
     73: ManagerGone, 74: Warn, 75: Answer,
 }  # fmt: skip
 
-FROM_MANAGER: Final = frozenset(
+FROM_MANAGER: Final[frozenset[type[Message]]] = frozenset(
     {Heartbeat, Chunk, ChunkTaken, Register, Outcomes, BigOutcome, Returned, Draining, Leaving}
 )
-TO_MANAGER: Final = frozenset(
+TO_MANAGER: Final[frozenset[type[Message]]] = frozenset(
     {Heartbeat, Chunk, ChunkTaken, Welcome, Refused, WhoAreYou, DeclaredLost, Function, Tasks, Cancel, Recall, Taken, Drain, Stop}
 )  # fmt: skip
-FROM_DRIVER: Final = frozenset({Function, Offer, OfferAgain, Data, Cancel, Taken, Allow, Hold, DrainBlock, Query, Stop})
-TO_DRIVER: Final = frozenset(
+FROM_DRIVER: Final[frozenset[type[Message]]] = frozenset(
+    {Function, Offer, OfferAgain, Data, Cancel, Taken, Allow, Hold, DrainBlock, Query, Stop}
+)
+TO_DRIVER: Final[frozenset[type[Message]]] = frozenset(
     {Listening, Broken, Placed, Delivered, BigDelivered, Pull, Lost, Impossible, ManagerUp, ManagerGone, Warn, Answer}
 )
