@@ -25,6 +25,7 @@ RAISED: Final = 1  #: payload: the dumped error
 WORKER_LOST: Final = 3  #: payload: msgpack (worker, hostname, how)
 TIMED_OUT: Final = 4  #: payload: msgpack text, the sentence of `AppTimeout`
 REFUSED_BY_POOL: Final = 5  #: payload: msgpack text; the manager's pool cannot run anything
+RESULT_TOO_LARGE: Final = 6  #: payload: msgpack (bytes that it has, bytes that it may have)
 
 
 class Ask(msgspec.Struct, array_like=True, frozen=True):
