@@ -59,3 +59,11 @@ LINK_SILENCE_S: Final = 30.0
 LINGER_S: Final = 0.5
 #: Bad messages after which a connection is not heard any more.
 MAX_STRIKES: Final = 8
+#: Bytes of one chunk of a big value, and of those of one link that are on their way: a link of 10 Gbit/s and 3 ms is full with this window, and
+#: what is urgent waits for 40 ms behind it where only 100 MB/s go through.
+CHUNK_BYTES: Final = 512 * 1024
+WINDOW_BYTES: Final = 4 * 1024 * 1024
+#: Bytes after which the end that receives acknowledges.
+ACK_BYTES: Final = 1024 * 1024
+#: Seconds after which a transfer that does not move goes back to what was acknowledged.
+RESEND_S: Final = 20.0
