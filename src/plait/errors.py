@@ -269,6 +269,32 @@ class WorkerLost(PlaitError):
         )
 
 
+class ManagerLost(WorkerLost):
+    """The manager that had the task was lost, with its node or the way to it.
+
+    Attributes:
+        manager_id: name of the manager.
+        hostname: where it ran.
+        reason: how it was lost.
+        announced: whether its end was announced (its block drained, its time was over); then the loss counts for nothing.
+    """
+
+    def __init__(self, manager_id: object, hostname: str, reason: str = "", announced: bool = False) -> None:
+        super().__init__(manager_id, hostname, reason)
+        self.args = (manager_id, hostname, reason, announced)
+        self.manager_id = manager_id
+        self.announced = announced
+
+    def __str__(self) -> str:
+        return f"Task failure due to loss of manager {self.manager_id} on host {self.hostname}" + (
+            f": {self.reason}" if self.reason else ""
+        )
+
+
+class InterchangeLost(ExecutorError):
+    """The process between driver and managers ended again and again, so the executor was given up."""
+
+
 class PoisonTask(WorkerLost):
     """The task ended every worker that ran it.
 
@@ -287,6 +313,101 @@ class PoisonTask(WorkerLost):
             + "; ".join(self.places)
             + ". Run it by itself to see why (a crash in C code, memory, an explicit exit), or raise max_losses."
         )
+
+
+# ------------------------------------------------------------------ blocks: providers and launchers
+class ExecutionProviderException(PlaitError):
+    """A provider cannot do what it was asked for."""
+
+
+class ScaleOutFailed(ExecutionProviderException):
+    """A provider could not begin a block."""
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(provider, reason)
+        self.provider = provider
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Unable to scale out {self.provider} provider due to: {self.reason}"
+
+
+class SchedulerMissingArgs(ExecutionProviderException):
+    """A provider needs parameters that it was not given."""
+
+    def __init__(self, missing_keywords: Sequence[str], sitename: str) -> None:
+        super().__init__(missing_keywords, sitename)
+        self.missing_keywords = missing_keywords
+        self.sitename = sitename
+
+    def __str__(self) -> str:
+        return f"SchedulerMissingArgs: missing keywords {self.missing_keywords} for site {self.sitename}"
+
+
+class ScriptPathError(ExecutionProviderException):
+    """A submit script cannot be written."""
+
+    def __init__(self, script_path: str, reason: str) -> None:
+        super().__init__(script_path, reason)
+        self.script_path = script_path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Unable to write submit script {self.script_path}: {self.reason}"
+
+
+class SubmitException(ExecutionProviderException):
+    """A job could not be submitted.
+
+    Attributes:
+        job_name: name of the job.
+        message: what happened.
+        stdout, stderr, retcode: of the batch system's command, where there was one.
+    """
+
+    def __init__(
+        self,
+        job_name: str,
+        message: str,
+        stdout: str | None = None,
+        stderr: str | None = None,
+        retcode: int | None = None,
+    ) -> None:
+        super().__init__(job_name, message, stdout, stderr, retcode)
+        self.job_name = job_name
+        self.message = message
+        self.stdout = stdout
+        self.stderr = stderr
+        self.retcode = retcode
+
+    @property
+    def task_name(self) -> str:
+        """An older name of `job_name`."""
+        return self.job_name
+
+    def __str__(self) -> str:
+        parts = [f"Cannot submit job {self.job_name}: {self.message}"]
+        parts += [f"exit code = {self.retcode}"] if self.retcode is not None else []
+        parts += [
+            f"{name} = {text.strip()}" for name, text in (("stdout", self.stdout), ("stderr", self.stderr)) if text
+        ]
+        return ", ".join(parts)
+
+
+class BadLauncher(ExecutionProviderException, TypeError):
+    """What was given as a launcher is none."""
+
+    def __init__(self, launcher: object) -> None:
+        super().__init__(launcher if isinstance(launcher, str) else repr(launcher))
+        self.launcher = launcher
+
+    def __str__(self) -> str:
+        hint = "; call it: write its name with parentheses" if self.args[0].startswith("<class") else ""
+        return f"launcher={self.args[0]}: expected a plait.launchers.Launcher{hint}"
+
+
+class TooManyJobFailuresError(PlaitError):
+    """Blocks failed again and again, so no more are requested. The message lists them."""
 
 
 # ------------------------------------------------------------------ serialization

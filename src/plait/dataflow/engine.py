@@ -239,10 +239,15 @@ class Engine:
     def lose(self, task: Task, attempt: int, loss: WorkerLost, effects: Effects) -> bool:
         """An attempt was lost with its worker.
 
+        A loss that was announced (its block drained, or came to its end) counts for nothing.
+
         Returns:
             False when losses have no budget of their own: then the loss is a failure like others (`fail`).
         """
         if not self.current(task, attempt):
+            return True
+        if getattr(loss, "announced", False):
+            self._again(task, 0.0, effects)
             return True
         budget = self.max_losses if task.app.max_losses is None else task.app.max_losses
         if budget == 0:

@@ -31,6 +31,14 @@ NOTE: Final = 9
 TASKS_SUBMITTED: Final = 10
 ATTEMPTS_STARTED: Final = 11
 TASKS_DONE: Final = 12
+BLOCK_REQUESTED: Final = 20
+BLOCK_STATUS: Final = 21
+BLOCK_UP: Final = 22
+BLOCK_ENDED: Final = 23
+BLOCKS_SCALED: Final = 24
+MANAGER_STARTED: Final = 30
+MANAGER_ENDED: Final = 31
+INTERCHANGE_LOST: Final = 32
 
 
 class Event(msgspec.Struct, array_like=True, frozen=True):
@@ -62,13 +70,14 @@ class TaskSubmitted(Event, tag=TASK_SUBMITTED, frozen=True):
 
 
 class AttemptStarted(Event, tag=ATTEMPT_STARTED, frozen=True):
-    """An attempt was handed to a worker."""
+    """An attempt was handed to a worker, or to a manager, which chooses the worker (then that is -1)."""
 
     t_s: float
     task: int
     attempt: int
     executor: str
     worker: int
+    manager: str = ""
 
 
 class TaskEnded(Event, tag=TASK_ENDED, frozen=True):
@@ -167,10 +176,11 @@ class AttemptsStarted(Event, tag=ATTEMPTS_STARTED, frozen=True):
     executor: str
     worker: int
     tasks: list[int]
+    manager: str = ""
 
     def single(self) -> list[Event]:
         """The same as single events."""
-        return [AttemptStarted(self.t_s, task, 1, self.executor, self.worker) for task in self.tasks]
+        return [AttemptStarted(self.t_s, task, 1, self.executor, self.worker, self.manager) for task in self.tasks]
 
 
 class TasksDone(Event, tag=TASKS_DONE, frozen=True):
@@ -190,7 +200,115 @@ class TasksDone(Event, tag=TASKS_DONE, frozen=True):
         ]
 
 
-AnyEvent = Union[  # noqa: UP007 - twelve names read better in lines
+class BlockRequested(Event, tag=BLOCK_REQUESTED, frozen=True):
+    """An executor is about to ask its provider for a block."""
+
+    t_s: float
+    executor: str
+    block: str
+
+
+class BlockStatus(Event, tag=BLOCK_STATUS, frozen=True):
+    """The job of a block changed its state.
+
+    Attributes:
+        state: number of the `model.jobs.JobState`.
+    """
+
+    t_s: float
+    executor: str
+    block: str
+    job_id: str
+    state: int
+    message: str = ""
+
+
+class BlockUp(Event, tag=BLOCK_UP, frozen=True):
+    """The first manager of a block is connected.
+
+    Attributes:
+        took_s: seconds since the block was requested.
+    """
+
+    t_s: float
+    executor: str
+    block: str
+    took_s: float
+
+
+class BlockEnded(Event, tag=BLOCK_ENDED, frozen=True):
+    """A block is over.
+
+    Attributes:
+        state: number of the `model.jobs.JobState`.
+        message: why.
+        exit_code: of its job; None when not known.
+    """
+
+    t_s: float
+    executor: str
+    block: str
+    job_id: str
+    state: int
+    message: str = ""
+    exit_code: int | None = None
+
+
+class BlocksScaled(Event, tag=BLOCKS_SCALED, frozen=True):
+    """It was decided to have more blocks, or fewer.
+
+    Attributes:
+        added, removed: names of blocks.
+        why: the reason, as a sentence.
+    """
+
+    t_s: float
+    executor: str
+    added: list[str]
+    removed: list[str]
+    why: str
+
+
+class ManagerStarted(Event, tag=MANAGER_STARTED, frozen=True):
+    """A manager is connected: a node of a block can run tasks.
+
+    Attributes:
+        manager: its random name.
+        workers: tasks that it can run at once.
+    """
+
+    t_s: float
+    executor: str
+    manager: str
+    block: str
+    hostname: str
+    pid: int
+    workers: int
+
+
+class ManagerEnded(Event, tag=MANAGER_ENDED, frozen=True):
+    """A manager is no more.
+
+    Attributes:
+        how: ``lost``, ``drained``, ``left`` or ``refused``.
+    """
+
+    t_s: float
+    executor: str
+    manager: str
+    how: str
+    reason: str
+
+
+class InterchangeLost(Event, tag=INTERCHANGE_LOST, frozen=True):
+    """The interchange of an executor ended before its time."""
+
+    t_s: float
+    executor: str
+    reason: str
+
+
+AnyEvent = Union[  # noqa: UP007 - so many names read better in lines
     TasksSubmitted,
     AttemptsStarted,
     TasksDone,
@@ -204,6 +322,14 @@ AnyEvent = Union[  # noqa: UP007 - twelve names read better in lines
     RunEnded,
     TaskJoining,
     Note,
+    BlockRequested,
+    BlockStatus,
+    BlockUp,
+    BlockEnded,
+    BlocksScaled,
+    ManagerStarted,
+    ManagerEnded,
+    InterchangeLost,
 ]
 #: An event as the paths that run once per task write it.
 EventTuple = tuple[Any, ...]

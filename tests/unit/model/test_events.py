@@ -13,7 +13,7 @@ from plait.model.events import AnyEvent, Event
 EXAMPLES = [
     (events.RunStarted(1.5, 2.5, "run", 1, "0.1", "3.11", "host", 42, "demo", ["processes"]), (events.RUN_STARTED, 1.5, 2.5, "run", 1, "0.1", "3.11", "host", 42, "demo", ["processes"])),
     (events.TaskSubmitted(1.5, 7, "align", [1, 2]), (events.TASK_SUBMITTED, 1.5, 7, "align", [1, 2])),
-    (events.AttemptStarted(1.5, 7, 1, "processes", 3), (events.ATTEMPT_STARTED, 1.5, 7, 1, "processes", 3)),
+    (events.AttemptStarted(1.5, 7, 1, "htex", -1, "m1"), (events.ATTEMPT_STARTED, 1.5, 7, 1, "htex", -1, "m1")),
     (events.TaskEnded(1.5, 7, 3, 1, 1.0, 1.25, 3, "E: x", "because", "Traceback"), (events.TASK_ENDED, 1.5, 7, 3, 1, 1.0, 1.25, 3, "E: x", "because", "Traceback")),
     (events.AttemptFailed(1.5, 7, 1, True, "SIGKILL", 0.5), (events.ATTEMPT_FAILED, 1.5, 7, 1, True, "SIGKILL", 0.5)),
     (events.WorkerStarted(1.5, "processes", 3, 42), (events.WORKER_STARTED, 1.5, "processes", 3, 42)),
@@ -22,7 +22,10 @@ EXAMPLES = [
     (events.TaskJoining(1.5, 7, [8, -1]), (events.TASK_JOINING, 1.5, 7, [8, -1])),
     (events.Note(1.5, "look"), (events.NOTE, 1.5, "look")),
     (events.TasksSubmitted("align", [7, 8], [1.5, 1.75]), (events.TASKS_SUBMITTED, "align", [7, 8], [1.5, 1.75])),
-    (events.AttemptsStarted(1.5, "processes", 3, [7, 8]), (events.ATTEMPTS_STARTED, 1.5, "processes", 3, [7, 8])),
+    (events.AttemptsStarted(1.5, "htex", -1, [7, 8], "m1"), (events.ATTEMPTS_STARTED, 1.5, "htex", -1, [7, 8], "m1")),
+    (events.ManagerStarted(1.5, "htex", "m1", "0", "node7", 42, 32), (events.MANAGER_STARTED, 1.5, "htex", "m1", "0", "node7", 42, 32)),
+    (events.ManagerEnded(1.5, "htex", "m1", "lost", "silent for 120 s"), (events.MANAGER_ENDED, 1.5, "htex", "m1", "lost", "silent for 120 s")),
+    (events.InterchangeLost(1.5, "htex", "SIGKILL"), (events.INTERCHANGE_LOST, 1.5, "htex", "SIGKILL")),
     (events.TasksDone(3, [7, 8], [1.5, 1.75], [1.75, 2.0]), (events.TASKS_DONE, 3, [7, 8], [1.5, 1.75], [1.75, 2.0])),
 ]  # fmt: skip
 CLASSES = typing.get_args(AnyEvent)
