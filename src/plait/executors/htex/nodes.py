@@ -1,0 +1,366 @@
+"""What the interchange knows of a manager and its node: who it is, what it holds, what of its resources is given away.
+
+How much a manager is given
+    A plain task takes one worker and that worker's share of cores and memory. So that no worker idles for a round trip, a manager holds more
+    plain tasks than it has workers: the larger of what it asked for (`prefetch`) and about `CREDIT_S` seconds of work per worker, as tasks took lately.
+    Where tasks that ask for more leave workers without their share, it gets exactly as many plain tasks as still have one, none to wait.
+
+What a task that asks is given
+    A `Grant`: the GPUs by name, whole ones or a share of one; processor cores by index when it asks for more than one whole core; memory; its walltime.
+    It occupies one worker, and all of it stays taken until the manager says how the task ended, cancelled ones included:
+    a process that is being killed still uses its GPU.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from plait.executors.capacity import TOLERANCE
+from plait.executors.htex.messages import Ask, Grant
+from plait.model.units import format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from plait.executors.htex.messages import AttemptId, OfferedTask, Register
+
+#: Seconds of expected work that a worker's manager holds for it beyond the task that it runs: some round trips of a busy network.
+CREDIT_S: Final = 0.02
+#: Tasks that a manager may hold for one worker beyond the one that it runs.
+MAX_CREDIT: Final = 256
+
+
+class Granted:
+    """What a task that asks has on a node.
+
+    Attributes:
+        ask: what it asked for.
+        gpus: (index, share) of each accelerator.
+        cores: indices of cores.
+        ends_s: when it will have ended at the latest; infinite when not known.
+        expected_s: when it will have ended if it is as others were.
+        charged_s: core seconds that its label was charged in advance.
+        sure: whether the indices are known; not after a restart of the interchange.
+    """
+
+    __slots__ = ("ask", "charged_s", "cores", "ends_s", "expected_s", "gpus", "sure")
+
+    def __init__(self, ask: Ask, gpus: tuple[tuple[int, float], ...] = (), cores: tuple[int, ...] = ()) -> None:
+        self.ask = ask
+        self.gpus = gpus
+        self.cores = cores
+        self.ends_s = math.inf
+        self.expected_s = 0.0
+        self.charged_s = 0.0
+        self.sure = True
+
+
+class ManagerState:
+    """One manager. Placement policies see it, and must not change it.
+
+    Attributes:
+        name, block, hostname, pid, plait, python: as it registered.
+        conn: the connection that it speaks on.
+        workers: tasks that it can run at once.
+        cores, memory_bytes, disk_bytes, gpus: what there is to give; memory and disk are 0 when not known, and then not counted.
+        ends_s: when its block ends; infinite when not known.
+        held: tasks that it has, by number.
+        granted: of these, what those have that asked.
+        ghosts: cancelled attempts that asked, until the manager says that they ended.
+        unclaimed: attempts that it says it has from before a restart, and the driver has not offered again yet.
+        known: functions that it has.
+        heard_s: when it last said anything; on the clock that stands still while the interchange does.
+        spoke_s: when it last delivered, gave back, or was sent something.
+        draining: why it gets nothing new; None if it does.
+        on_hold: whether it is held back.
+        stuck: it gave tasks back, so it gets no more than it has workers until it delivers.
+        slots: plain tasks that have a worker and its share.
+        tight: fewer than there are workers free, so that none may wait there.
+        used_cores, used_memory_bytes, used_disk_bytes: what tasks that asked have.
+        free_gpus: what is free of each accelerator, 0 to 1.
+    """
+
+    __slots__ = (
+        "ahead", "block", "conn", "cores", "cores_per_worker", "disk_bytes", "done", "draining", "drain_told", "ends_s", "free_gpus", "gap_s", "ghosts", "gone",
+        "gpus", "granted", "heard_s", "held", "hostname", "idle_since_s", "known", "last_seq", "memory_bytes", "memory_per_worker", "name", "on_hold", "pid", "plait",
+        "prefetch", "python", "recalled_s", "reserved", "returns", "room", "slots", "spoke_s", "stuck", "taken_ahead", "taken_seq", "tight", "unclaimed", "untaken",
+        "used_cores", "used_disk_bytes", "used_memory_bytes", "version", "workers",
+        "_free_cores",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        register: Register,
+        conn: Hashable,
+        now_s: float,
+        cores_per_worker: float = 1.0,
+        memory_per_worker: int = 0,
+    ) -> None:
+        self.name = register.manager
+        self.pid = register.pid
+        self.cores_per_worker = cores_per_worker
+        self.memory_per_worker = memory_per_worker
+        self.held: dict[int, OfferedTask] = {}
+        self.granted: dict[int, Granted] = {}
+        self.ghosts: dict[AttemptId, Granted] = {}
+        self.unclaimed: dict[int, int] = {}
+        self.known: set[int] = set()
+        self.done = 0
+        self.draining: str | None = None
+        self.drain_told = False
+        self.on_hold = False
+        self.stuck = False
+        self.reserved = False
+        self.gone = False
+        self.room = False  # whether it stands in the line of those that have room for plain tasks
+        self.version = 0  # of its rank
+        self.recalled_s = -math.inf
+        self.idle_since_s = now_s
+        # numbers of its messages with outcomes, see `accounts`
+        self.last_seq = 0
+        self.ahead: set[int] = set()
+        self.gap_s = math.inf
+        self.taken_seq = 0
+        self.taken_ahead: set[int] = set()
+        self.untaken = 0
+        self.returns: set[int] = set()
+        self.used_cores = 0.0
+        self.used_memory_bytes = 0
+        self.used_disk_bytes = 0
+        self.free_gpus: list[float] = [1.0] * len(register.gpus)
+        self._free_cores: list[int] | None = None
+        self.describe(register, conn, now_s)
+
+    def describe(self, register: Register, conn: Hashable, now_s: float) -> None:
+        """Takes over what it says of itself, again when it comes back."""
+        self.conn = conn
+        self.block = register.block
+        self.hostname = register.hostname
+        self.plait = register.plait
+        self.python = register.python
+        self.workers = register.workers
+        self.prefetch = register.prefetch
+        # What plain tasks may use is there in any case: workers may outnumber the cores that were found.
+        self.cores = max(register.cores, self.workers * self.cores_per_worker)
+        self.memory_bytes = register.memory_bytes and max(register.memory_bytes, self.workers * self.memory_per_worker)
+        self.disk_bytes = register.disk_bytes
+        self.gpus = list(register.gpus)
+        self.ends_s = math.inf if register.walltime_left_s is None else now_s + register.walltime_left_s
+        self.heard_s = self.spoke_s = now_s
+        if len(self.free_gpus) != len(self.gpus):
+            self.free_gpus = [1.0] * len(self.gpus)
+        self._count()
+
+    # ------------------------------------------------------------------ how busy it is
+    @property
+    def is_open(self) -> bool:
+        """Whether it may get anything new."""
+        return self.draining is None and not self.on_hold and not self.gone
+
+    @property
+    def load(self) -> int:
+        """Tasks that it has, running or waiting."""
+        return len(self.held) + len(self.ghosts) + len(self.unclaimed)
+
+    @property
+    def plain(self) -> int:
+        """Plain tasks that it has."""
+        return len(self.held) - len(self.granted)
+
+    @property
+    def free_workers(self) -> int:
+        """Workers without a task."""
+        free = self.workers - self.load
+        return free if free > 0 else 0
+
+    @property
+    def free_slots(self) -> int:
+        """Plain tasks that would begin at once."""
+        free = self.slots - self.plain
+        return free if free > 0 else 0
+
+    def credit(self, each: int) -> int:
+        """Plain tasks that it may hold, when each worker may have so many behind the one that it runs."""
+        if self.tight or self.stuck or self.reserved:
+            return self.slots
+        more = each * self.slots
+        return self.slots + (more if more > self.prefetch else self.prefetch)
+
+    # ------------------------------------------------------------------ tasks that ask
+    def could_ever(self, ask: Ask, now_s: float) -> bool:
+        """Whether it would fit if nothing else ran here."""
+        return not self.shortfall(ask, now_s)
+
+    def shortfall(self, ask: Ask, now_s: float) -> list[str]:
+        """What this node does not have of it, in words; empty when it could be taken."""
+        found = []
+        if ask.cores > self.cores + TOLERANCE:
+            found.append(f"{ask.cores:g} cores asked, it has {self.cores:g}")
+        if self.memory_bytes and ask.memory_bytes > self.memory_bytes:
+            found.append(f"{format_bytes(ask.memory_bytes)} of memory asked, it has {format_bytes(self.memory_bytes)}")
+        if ask.gpus > len(self.gpus) + TOLERANCE:
+            found.append(f"{ask.gpus:g} GPUs asked, it has {len(self.gpus)}")
+        if self.disk_bytes and ask.disk_bytes > self.disk_bytes:
+            found.append(f"{format_bytes(ask.disk_bytes)} of disk asked, it has {format_bytes(self.disk_bytes)}")
+        if ask.walltime_s is not None and now_s + ask.walltime_s > self.ends_s:
+            left_s = max(0.0, self.ends_s - now_s)
+            found.append(f"{format_duration(ask.walltime_s)} asked, its block ends in {format_duration(left_s)}")
+        return found
+
+    def fits(self, ask: Ask, now_s: float) -> bool:
+        """Whether it can be given now."""
+        plain = len(self.held) - len(self.granted)
+        return (
+            self.load < self.workers
+            and self.used_cores + plain * self.cores_per_worker + ask.cores <= self.cores + TOLERANCE
+            and (
+                not self.memory_bytes
+                or self.used_memory_bytes
+                + plain * self.memory_per_worker
+                + (ask.memory_bytes or self.memory_per_worker)
+                <= self.memory_bytes
+            )
+            and (not ask.disk_bytes or not self.disk_bytes or self.used_disk_bytes + ask.disk_bytes <= self.disk_bytes)
+            and (not ask.gpus or self._pick_gpus(ask.gpus) is not None)
+            and (ask.walltime_s is None or now_s + ask.walltime_s <= self.ends_s)
+        )
+
+    def take(self, ask: Ask, now_s: float, mean_s: float) -> tuple[Granted, Grant]:
+        """Gives what `fits` said there is."""
+        gpus = self._pick_gpus(ask.gpus) if ask.gpus else ()
+        assert gpus is not None
+        granted = Granted(ask, gpus, self._take_cores(ask.cores))
+        for index, share in gpus:
+            self.free_gpus[index] = max(0.0, self.free_gpus[index] - share)
+        self._use(granted, now_s, mean_s)
+        grant = Grant(granted.cores, tuple(self.gpus[index] for index, _ in gpus), ask.memory_bytes, ask.walltime_s)
+        return granted, grant
+
+    def take_unsure(self, ask: Ask, now_s: float, mean_s: float) -> Granted:
+        """Counts a task that an earlier life of the interchange placed here: how much it has is known, which GPUs and cores is not."""
+        granted = Granted(ask)
+        granted.sure = False
+        self._use(granted, now_s, mean_s)
+        return granted
+
+    def give_back(self, granted: Granted) -> None:
+        """The task ended."""
+        ask = granted.ask
+        self.used_cores -= ask.cores
+        self.used_memory_bytes -= ask.memory_bytes or self.memory_per_worker
+        self.used_disk_bytes -= ask.disk_bytes
+        for index, share in granted.gpus:
+            self.free_gpus[index] = min(1.0, self.free_gpus[index] + share)
+        if granted.cores and self._free_cores is not None:
+            self._free_cores = sorted([*self._free_cores, *granted.cores])
+        self._count()
+
+    def _use(self, granted: Granted, now_s: float, mean_s: float) -> None:
+        ask = granted.ask
+        self.used_cores += ask.cores
+        self.used_memory_bytes += ask.memory_bytes or self.memory_per_worker
+        self.used_disk_bytes += ask.disk_bytes
+        granted.ends_s = math.inf if ask.walltime_s is None else now_s + ask.walltime_s
+        granted.expected_s = min(granted.ends_s, now_s + mean_s)
+
+    def recount(self) -> None:
+        """The tasks that ask are others now: so is what is left for plain ones."""
+        self._count()
+
+    def _count(self) -> None:
+        """How many plain tasks have a worker and its share beside the tasks that asked."""
+        others = len(self.granted) + len(self.ghosts) + len(self.unclaimed)
+        slots = self.workers - others
+        self.tight = False
+        if self.granted or self.ghosts:
+            share = self.cores_per_worker
+            if share > 0:
+                slots = min(slots, int((self.cores - self.used_cores + TOLERANCE) / share))
+            if self.memory_bytes and self.memory_per_worker:
+                slots = min(slots, (self.memory_bytes - self.used_memory_bytes) // self.memory_per_worker)
+            self.tight = slots < self.workers - others
+        self.slots = max(0, slots)
+
+    # ------------------------------------------------------------------ which GPUs, which cores
+    def _unsure(self) -> bool:
+        return any(not each.sure for each in self.granted.values()) or any(
+            not each.sure for each in self.ghosts.values()
+        )
+
+    def _pick_gpus(self, count: float) -> tuple[tuple[int, float], ...] | None:
+        """Whole ones that nobody uses, and for a fraction the fullest that still has it. None when there are not enough."""
+        if self._unsure():
+            return None
+        whole = int(count + TOLERANCE)
+        part = count - whole
+        free = self.free_gpus
+        picked = [(index, 1.0) for index, left in enumerate(free) if left >= 1.0 - TOLERANCE][:whole]
+        if len(picked) < whole:
+            return None
+        if part > TOLERANCE:
+            taken = {index for index, _ in picked}
+            fitting = [
+                (left, index) for index, left in enumerate(free) if index not in taken and left >= part - TOLERANCE
+            ]
+            if not fitting:
+                return None
+            picked.append((min(fitting)[1], part))
+        return tuple(picked)
+
+    def _take_cores(self, count: float) -> tuple[int, ...]:
+        """Indices for a task of several whole cores, the lowest free ones; none otherwise, and none when it is not known which are free."""
+        number = int(count)
+        if number < 2 or number != count or self._unsure():
+            return ()
+        if self._free_cores is None:
+            self._free_cores = list(range(int(self.cores)))
+        if len(self._free_cores) < number:
+            return ()
+        taken, self._free_cores = self._free_cores[:number], self._free_cores[number:]
+        return tuple(taken)
+
+    # ------------------------------------------------------------------ for tests
+    def check(self) -> None:
+        """Whether what is counted is what is there."""
+        everyone = [*self.granted.values(), *self.ghosts.values()]
+        assert self.granted.keys() <= self.held.keys()
+        assert abs(self.used_cores - sum(each.ask.cores for each in everyone)) < 1e-6
+        assert self.used_memory_bytes == sum(each.ask.memory_bytes or self.memory_per_worker for each in everyone)
+        assert self.used_disk_bytes == sum(each.ask.disk_bytes for each in everyone)
+        shares: dict[int, float] = {}
+        cores: list[int] = []
+        for each in everyone:
+            cores += each.cores
+            for index, share in each.gpus:
+                shares[index] = shares.get(index, 0.0) + share
+        for index, left in enumerate(self.free_gpus):
+            assert abs(1.0 - left - shares.get(index, 0.0)) < 1e-6, (self.free_gpus, shares)
+            assert shares.get(index, 0.0) <= 1.0 + 1e-6
+        assert len(cores) == len(set(cores)), "a core was granted twice"
+        assert self.slots >= 0
+
+    def facts(self, now_s: float) -> dict[str, Any]:
+        """For users: the fields of upstream's MANAGERS command, and more."""
+        return {
+            "manager": self.name,
+            "block_id": self.block,
+            "worker_count": self.workers,
+            "tasks": self.load,
+            "idle_duration": 0.0 if self.load else max(0.0, now_s - self.idle_since_s),
+            "active": not self.on_hold,
+            "parsl_version": self.plait,
+            "python_version": self.python,
+            "draining": self.draining is not None,
+            "hostname": self.hostname,
+            "cores": self.cores,
+            "memory_bytes": self.memory_bytes,
+            "disk_bytes": self.disk_bytes,
+            "gpus": list(self.gpus),
+            "used_cores": self.used_cores + min(self.plain, self.slots) * self.cores_per_worker,
+            "used_gpus": sum(1.0 - left for left in self.free_gpus),
+            "waiting": max(0, self.plain - self.slots),
+            "done": self.done,
+            "walltime_left_s": None if self.ends_s == math.inf else max(0.0, self.ends_s - now_s),
+            "pid": self.pid,
+        }
