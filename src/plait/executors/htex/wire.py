@@ -88,13 +88,14 @@ def read_header(kind: int, header: bytes | memoryview, expected: Collection[type
 
 
 class StreamReader:
-    """Cuts what arrives on a stream into frames."""
+    """Cuts what arrives on a stream into frames, in time that grows with the bytes and not with the pieces in which they come."""
 
-    __slots__ = ("_buffer", "_expected", "_fds")
+    __slots__ = ("_buffer", "_expected", "_fds", "_needed")
 
     def __init__(self, expected: Collection[type[Message]]) -> None:
         self._expected = expected
         self._buffer = bytearray()
+        self._needed = PREFIX.size  # bytes without which there is no next frame
         self._fds: list[int] = []
 
     def feed(self, data: bytes, fds: list[int]) -> list[tuple[Message, bytes, list[int]]]:
@@ -104,30 +105,38 @@ class StreamReader:
             BadMessage: the bytes are not frames of the expected kinds.
         """
         self._fds += fds
-        buffer: bytes | bytearray = data
-        if self._buffer:
-            self._buffer += data
-            buffer = self._buffer
+        if not self._buffer:
+            frames, used = self._cut(data)
+            self._buffer += memoryview(data)[used:]
+            return frames
+        self._buffer += data
+        if len(self._buffer) < self._needed:
+            return []
+        frames, used = self._cut(self._buffer)
+        del self._buffer[:used]
+        return frames
+
+    def _cut(self, buffer: bytes | bytearray) -> tuple[list[tuple[Message, bytes, list[int]]], int]:
+        """(complete frames, bytes that they took)."""
         frames: list[tuple[Message, bytes, list[int]]] = []
         at, end = 0, len(buffer)
-        whole = memoryview(buffer)
-        try:
+        self._needed = PREFIX.size
+        with memoryview(buffer) as whole:
             while end - at >= PREFIX.size:
                 kind, files, header_bytes, payload_bytes = read_prefix(whole, at)
                 start = at + PREFIX.size
                 stop = start + header_bytes + payload_bytes
                 if end < stop:
+                    self._needed = stop - at
                     break
-                message = read_header(kind, whole[start : start + header_bytes], self._expected)
-                payload = bytes(whole[start + header_bytes : stop])
-                frames.append((message, payload, self._fds[:files]))
+                with whole[start : start + header_bytes] as header:
+                    message = read_header(kind, header, self._expected)
+                if files > len(self._fds):
+                    raise BadMessage(f"a message {type(message).__name__} without its {files} files")
+                frames.append((message, bytes(whole[start + header_bytes : stop]), self._fds[:files]))
                 del self._fds[:files]
                 at = stop
-            rest = bytes(whole[at:])
-        finally:
-            whole.release()
-        self._buffer = bytearray(rest)
-        return frames
+        return frames, at
 
     def close(self) -> None:
         """Closes files of frames that never became complete."""
