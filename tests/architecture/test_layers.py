@@ -20,7 +20,7 @@ def table() -> dict[str, int]:
     """Room -> number, as ARCHITECTURE.md has it: `executors/` -> 4, `futures.py` -> 1."""
     rooms: dict[str, int] = {}
     for row in re.finditer(
-        r"^\| (\d) \| (.+?) \|", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"), re.MULTILINE
+        r"^\| (\d+) \| (.+?) \|", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"), re.MULTILINE
     ):
         for room in re.findall(r"`(.+?)`", row[2]):
             assert room not in rooms, f"ARCHITECTURE.md has {room} in two rows"

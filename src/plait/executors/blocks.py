@@ -1,0 +1,401 @@
+"""Blocks of an executor: one thread between its provider and the core that decides.
+
+```
+executor ──commands, managers──▶ BlockKeeper ── lock ──▶ scaling/core.py (pure)
+                                    │ thread
+                                    ├── provider.submit, status, cancel     may take seconds: never with the lock held
+                                    └── launch, drain, gone, broken, load   the executor's callbacks: likewise
+```
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from plait.errors import text_of
+from plait.scaling.core import BlockCore, Cancel, Drain, Gone, Request, jobs_of
+from plait.scaling.error_handlers import handler_of
+from plait.scaling.policy import Limits, Load, policy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from plait.model.events import EventTuple
+    from plait.model.jobs import JobStatus
+    from plait.providers.base import ExecutionProvider
+    from plait.scaling.error_handlers import BlockErrorHandler
+    from plait.scaling.policy import ScalingPolicy
+
+__all__ = ["BlockKeeper", "Load"]
+
+_logger: Final = logging.getLogger("plait")
+
+#: Seconds between two polls at least, whatever the provider says.
+_MIN_POLL_S: Final = 0.02
+#: Polls that may fail in a row before people are told.
+_QUIET_FAILURES: Final = 3
+#: Factor by which polling slows down at most while it fails.
+_MAX_SLOWDOWN: Final = 8
+
+
+class BlockKeeper:
+    """Keeps as many blocks as there should be.
+
+    Args:
+        provider: where blocks come from.
+        label: of the executor.
+        launch: makes the command of a block's managers; what it raises is a failed block.
+        gone: told when a block is over and nothing of it is connected.
+        drain: has a block's managers finish and take nothing new; called with the block and the reason, perhaps more than once.
+        load: what there is to do.
+        broken: told once when scaling stops because of failed blocks.
+        emit: takes events; None when nobody listens.
+        script_dir: folder for the provider's scripts; None for a temporary one.
+        strategy: a name of `Config.strategy`, or a policy.
+        max_idletime_s: when idle blocks may be given back.
+        period_s: seconds between two decisions when nothing happens.
+        start_timeout_s: seconds in which a manager must connect once the block's job runs.
+        error_handler: True, False or a function (`scaling.error_handlers`).
+        drain_timeout_s: seconds that a block that is given back has for its running tasks.
+        owner: what error handlers get as the executor; this object when None.
+    """
+
+    def __init__(
+        self, provider: ExecutionProvider, label: str, launch: Callable[[str], str], gone: Callable[[str], None],
+        drain: Callable[[str, str], None], load: Callable[[], Load], broken: Callable[[Exception], None],
+        emit: Callable[[EventTuple], None] | None = None, script_dir: str | None = None,
+        strategy: str | ScalingPolicy | None = "simple", max_idletime_s: float = 120.0, period_s: float = 5.0,
+        start_timeout_s: float = 300.0, error_handler: bool | BlockErrorHandler = True, *,
+        drain_timeout_s: float = 60.0, owner: Any = None,
+    ) -> None:  # fmt: skip
+        self.provider = provider
+        self.label = label
+        self._launch = launch
+        self._gone = gone
+        self._drain = drain
+        self._load = load
+        self._broken = broken
+        self._emit = emit
+        self._script_dir = script_dir
+        self._handler = handler_of(error_handler)
+        self._period_s = period_s
+        self._owner = self if owner is None else owner
+        limits = Limits(
+            provider.init_blocks,
+            provider.min_blocks,
+            provider.max_blocks,
+            provider.nodes_per_block,
+            provider.parallelism,
+        )
+        self._core = BlockCore(
+            label, limits, policy_of(strategy), max_idletime_s=max_idletime_s, period_s=period_s,
+            start_timeout_s=start_timeout_s, drain_timeout_s=drain_timeout_s,
+        )  # fmt: skip
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._thread: threading.Thread | None = None
+        self._news = False  # something happened that the thread has not seen
+        self._stopping = False
+        self._deadline_s = float("inf")  # of the shutdown
+        self._requests: deque[str] = deque()
+        self._last_poll_s = float("-inf")
+        self._poll_failures = 0
+        self._poll_early = False
+        self._handled = 0  # blocks that had ended when the error handler was last asked
+        self._handle_s = 0.0
+        self._error: Exception | None = None
+        self._temporary: str | None = None
+        self._had_script_dir: str | None = None
+
+    # ------------------------------------------------------------------ life
+    def start(self) -> None:
+        """Begins; the first blocks are requested at once, by the keeper's thread."""
+        self._had_script_dir = self.provider.script_dir
+        if self._script_dir is None:
+            self._script_dir = self._temporary = tempfile.mkdtemp(prefix="plait-jobs-")
+        self.provider.script_dir = self._script_dir
+        os.makedirs(self._script_dir, exist_ok=True)
+        self._core.start(time.monotonic())
+        self._thread = threading.Thread(target=self._run, name=f"plait-blocks-{self.label}", daemon=True)
+        self._thread.start()
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Ends all blocks, queued ones included, within the time. May be called more than once."""
+        with self._lock:
+            self._stopping = True
+            self._deadline_s = time.monotonic() + timeout_s
+            self._wake()
+            thread = self._thread
+        if thread is None:
+            return
+        thread.join(timeout_s)
+        if thread.is_alive():
+            self._say_what_is_left("the provider has not answered")
+            return
+        self._thread = None
+        self.provider.script_dir = self._had_script_dir  # a configuration may serve another run
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = self._script_dir = None
+
+    # ------------------------------------------------------------------ facts
+    def manager_up(self, block: str, workers: int, manager: str = "") -> None:
+        """A manager of the block connected."""
+        with self._lock:
+            self._core.manager_up(block, manager or "manager", workers, time.monotonic())
+            self._wake()
+
+    def manager_gone(self, block: str, how: str, manager: str = "") -> None:
+        """A manager of the block is no more.
+
+        Args:
+            block: its block.
+            how: ``lost``, ``drained``, ``left`` or ``refused``; the reason may follow behind a colon.
+            manager: its name, where blocks may have several.
+        """
+        with self._lock:
+            self._core.manager_gone(block, manager or "manager", how, time.monotonic())
+            self._poll_early = True  # most often its job has ended
+            self._wake()
+
+    def wake(self) -> None:
+        """There is new work, or less: decide now instead of at the end of the period."""
+        with self._lock:
+            self._core.hurry(time.monotonic())
+            self._wake()
+
+    # ------------------------------------------------------------------ commands
+    def scale_out(self, blocks: int = 1) -> list[str]:
+        """Requests more blocks, as far as there may be more; their names."""
+        with self._lock:
+            names = self._core.scale_out(blocks, time.monotonic())
+            self._wake()
+        return names
+
+    def scale_in(self, blocks: int | Iterable[str], max_idletime_s: float | None = None) -> list[str]:
+        """Gives back blocks: drained, then cancelled.
+
+        Args:
+            blocks: names of blocks, or how many; of those that may be given back, the ones that have been idle longest come first.
+            max_idletime_s: only blocks that have been without tasks for so long; None for any.
+
+        Returns:
+            The names of those that are being given back.
+        """
+        load = self._load()
+        with self._lock:
+            names = self._core.scale_in(blocks, max_idletime_s, load, time.monotonic())
+            self._wake()
+        return names
+
+    def give_up(self, why: str) -> None:
+        """No more blocks are requested."""
+        with self._lock:
+            self._core.give_up(why)
+
+    def set_bad_state_and_fail_all(self, error: Exception) -> None:
+        """What error handlers call on the executor: scaling stops with this exception."""
+        with self._lock:
+            first, self._error = self._error is None, self._error or error
+            self._core.give_up(f"{type(error).__name__}: {text_of(error).splitlines()[0]}")
+        if first:
+            self._broken(error)
+
+    # ------------------------------------------------------------------ looking
+    def status(self) -> dict[str, JobStatus]:
+        """How each block is: ended ones in the order in which they ended, then the others."""
+        with self._lock:
+            return self._core.statuses()
+
+    @property
+    def blocks_to_job_id(self) -> dict[str, str]:
+        """Jobs of the blocks that have not ended."""
+        with self._lock:
+            return {block.id: block.job_id for block in self._core.live.values() if block.job_id}
+
+    def explain(self) -> str:
+        """Where the blocks stand, in a sentence."""
+        with self._lock:
+            return self._core.explain(time.monotonic())
+
+    # ------------------------------------------------------------------ the thread
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._turn()
+            self._stop()
+        except Exception as error:  # the thread's boundary: an executor without it would wait for blocks for ever
+            _logger.exception("executor %s: the thread that keeps its blocks failed", self.label)
+            self.set_bad_state_and_fail_all(error)
+            self._stop()
+
+    def _turn(self) -> None:
+        load = self._load()
+        with self._lock:
+            self._news = False
+            self._core.tick(load, time.monotonic())
+        self._act()
+        self._submit_one()
+        self._poll_if_due()
+        self._act()
+        self._handle_errors()
+        with self._lock:
+            if self._news or self._requests or self._core.out or self._stopping:
+                return
+            due_s = min(self._core.next_s(), self._next_poll_s(), self._handle_s) - time.monotonic()
+            if due_s > 0:
+                self._changed.wait(min(due_s, 3600.0))
+
+    def _wake(self) -> None:
+        self._news = True
+        self._changed.notify()
+
+    def _act(self) -> None:
+        """Does what the core wants; submitting waits for its turn, because each may take seconds."""
+        with self._lock:
+            actions, self._core.out = self._core.out, []
+            events, self._core.events = self._core.events, []
+        if self._emit is not None:
+            for event in events:
+                self._emit(event)
+        for action in actions:
+            if isinstance(action, Request):
+                self._requests.append(action.block)
+            elif isinstance(action, Cancel):
+                self._cancel(action.blocks)
+            elif isinstance(action, Drain):
+                self._drain(action.block, action.reason)
+            elif isinstance(action, Gone):
+                self._gone(action.block)
+
+    def _submit_one(self) -> None:
+        if not self._requests:
+            return
+        name = self._requests.popleft()
+        with self._lock:
+            wanted = self._core.may_submit(name)
+        job_id, reason = "", "it was not wanted any more"
+        if wanted:
+            try:
+                job_id = str(self.provider.submit(self._launch(name), 1, f"plait.{self.label}.block-{name}") or "")
+                reason = f"the provider {self.provider.label} did not say why it begins no job"
+            except Exception as error:  # noqa: BLE001 - plug-ins and the world: a block that could not be begun
+                reason = f"could not be begun: {type(error).__name__}: {text_of(error)}"
+        with self._lock:
+            if job_id:
+                self._core.submitted(name, job_id, time.monotonic())
+            else:
+                self._core.refused(name, reason, time.monotonic())
+        if wanted and not job_id:
+            _logger.warning("executor %s: block %s %s", self.label, name, reason)
+
+    def _cancel(self, names: Sequence[str]) -> None:
+        with self._lock:
+            names, jobs = jobs_of(self._core.live[name] for name in names if name in self._core.live)
+        if not jobs:
+            return
+        try:
+            answers = [bool(answer) for answer in self.provider.cancel(jobs)]
+        except Exception as error:  # noqa: BLE001 - plug-ins and the world: asked again later
+            _logger.warning(
+                "executor %s: jobs %s could not be cancelled: %s", self.label, ", ".join(jobs), text_of(error)
+            )
+            answers = []
+        answers += [False] * (len(jobs) - len(answers))
+        with self._lock:
+            self._core.cancelled(dict(zip(names, answers, strict=False)), time.monotonic())
+            self._poll_early = True
+
+    # ------------------------------------------------------------------ polling
+    def _next_poll_s(self) -> float:
+        if not any(block.job_id for block in self._core.live.values()):
+            return float("inf")
+        interval_s = max(_MIN_POLL_S, self.provider.status_polling_interval)
+        if self._poll_failures:
+            return self._last_poll_s + interval_s * min(_MAX_SLOWDOWN, 2.0**self._poll_failures)
+        return self._last_poll_s + (max(_MIN_POLL_S, interval_s / 10) if self._poll_early else interval_s)
+
+    def _poll_if_due(self) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            if now_s < self._next_poll_s():
+                return
+            names, jobs = jobs_of(self._core.live.values())
+            self._poll_early = False
+        try:
+            statuses = self.provider.status(jobs)
+            if len(statuses) != len(jobs):
+                raise ValueError(f"{len(statuses)} answers for {len(jobs)} jobs")  # noqa: TRY301 - it is handled like other failures
+        except Exception as error:  # noqa: BLE001 - plug-ins and the world: not knowing is not the end of a job
+            self._poll_failures += 1
+            if self._poll_failures == _QUIET_FAILURES:
+                _logger.warning(
+                    "executor %s: the provider %s has not said for a while how jobs are; what was known of them is assumed: %s",
+                    self.label, self.provider.label, text_of(error),
+                )  # fmt: skip
+            self._last_poll_s = time.monotonic()
+            return
+        self._poll_failures = 0
+        with self._lock:
+            self._last_poll_s = time.monotonic()
+            self._core.polled(dict(zip(names, statuses, strict=True)), self._last_poll_s)
+
+    # ------------------------------------------------------------------ failures
+    def _handle_errors(self) -> None:
+        """Asks the error handler when blocks ended, and once a period."""
+        now_s = time.monotonic()
+        with self._lock:
+            ended = len(self._core.ended)
+            if self._error is not None or self._stopping or (ended == self._handled and now_s < self._handle_s):
+                if self._error is not None:
+                    self._handle_s = float("inf")
+                return
+            self._handled = ended
+            self._handle_s = now_s + self._period_s
+            statuses = self._core.statuses()
+        try:
+            error = self._handler(self._owner, statuses)
+        except Exception:  # the user's code; blocks go on without it
+            _logger.exception("executor %s: its block_error_handler raised", self.label)
+            return
+        if isinstance(error, Exception):
+            self.set_bad_state_and_fail_all(error)
+
+    # ------------------------------------------------------------------ the end
+    def _stop(self) -> None:
+        with self._lock:
+            self._requests.clear()
+            self._core.stop(time.monotonic())
+        while True:
+            self._act()
+            with self._lock:
+                now_s = time.monotonic()
+                self._core.finish(now_s)
+                left = bool(self._core.live)
+                if left and now_s < self._deadline_s:
+                    self._core.retry_cancels(now_s)
+                    self._changed.wait(min(0.2, self._deadline_s - now_s))
+            if not left or now_s >= self._deadline_s:
+                break
+        self._act()
+        if left:
+            self._say_what_is_left("the provider did not accept their cancelling")
+
+    def _say_what_is_left(self, why: str) -> None:
+        with self._lock:
+            left = [
+                f"{block.job_id or 'a job that is being begun'} (block {block.id})"
+                for block in self._core.live.values()
+            ]
+        if left:
+            _logger.error(
+                "executor %s: these jobs of provider %s may be left, because %s: %s. Please end them yourself.",
+                self.label, self.provider.label, why, ", ".join(left),
+            )  # fmt: skip
