@@ -32,6 +32,8 @@ class Config:
         retries: cost of failures that a task may gather and still be tried again; a failure costs 1 unless ``retry_handler`` says otherwise.
         retry_handler: called with the exception and the task's record; returns the cost of this failure.
         max_losses: attempts that a task may lose with a worker and still be tried again; these cost no retries.
+        max_pending: tasks that may be unfinished at one time: calls of apps wait while there are so many, so that memory stays bounded;
+            None for no bound. Calls from within tasks and callbacks never wait.
         run_dir: folder in which each run makes a numbered folder.
         std_autopath: called with the task's record and ``"stdout"`` or ``"stderr"``; returns where `plait.AUTO_LOGNAME` points to.
         strategy: how executors that obtain blocks scale; none of those here do.
@@ -59,6 +61,7 @@ class Config:
         retries: float = 0,
         retry_handler: Callable[[Exception, Any], float] | None = None,
         max_losses: int = 2,
+        max_pending: int | None = None,
         run_dir: str = "runinfo",
         std_autopath: Callable[[Any, str], Any] | None = None,
         strategy: str | None = "simple",
@@ -79,6 +82,7 @@ class Config:
         self.retries = retries
         self.retry_handler = retry_handler
         self.max_losses = max_losses
+        self.max_pending = max_pending
         self.run_dir = os.fspath(run_dir)
         self.std_autopath = std_autopath
         self.strategy = "none" if strategy is None else strategy
@@ -108,6 +112,13 @@ class Config:
             "max_losses",
             self.max_losses,
             "a whole number, 0 or more",
+        )
+        pending = self.max_pending
+        _expect(
+            pending is None or (_is_whole(pending) and pending > 0),
+            "max_pending",
+            pending,
+            "a whole number from 1, or None",
         )
         threads = self.internal_tasks_max_threads
         _expect(_is_whole(threads) and threads > 0, "internal_tasks_max_threads", threads, "a whole number from 1")

@@ -42,6 +42,7 @@ def test_exit_modes(mode):
         ("retries", float("nan"), "a number, 0 or more"),
         ("max_losses", -1, "a whole number, 0 or more"),
         ("max_losses", 1.5, "a whole number, 0 or more"),
+        ("max_pending", 0, "a whole number from 1, or None"),
         ("internal_tasks_max_threads", 0, "a whole number from 1"),
         ("strategy_period", 0, "seconds, more than 0"),
         ("max_idletime", -1, "seconds, 0 or more"),

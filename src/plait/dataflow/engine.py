@@ -80,6 +80,11 @@ class Engine:
         self.submitted = 0
         self.stale = 0
 
+    def unfinished(self) -> int:
+        """Number of tasks that have not ended."""
+        counts = self.counts
+        return counts[PENDING] + counts[LAUNCHED] + counts[JOINING]
+
     # ------------------------------------------------------------------ submission
     def add(self, task: Task) -> None:
         """A task was submitted; it waits for nothing unless `wait_for` says so."""

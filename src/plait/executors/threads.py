@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from plait._util.timers import Timers
+from plait._util.threads import mark
 from plait.errors import AppTimeout, ConfigurationError, ExecutorError, TaskExited, text_of
 from plait.executors.base import ERROR, OK, Executor, ExecutorContext, ExecutorStatus, Outcome
 from plait.executors.capacity import TOLERANCE, Capacity
@@ -213,6 +214,7 @@ class ThreadPoolExecutor(Executor):
 
     # ------------------------------------------------------------------ the threads
     def _work(self) -> None:
+        mark()
         slot = _Slot(self)
         blocking.before, blocking.after = slot.lend, slot.take_back
         context = self._context

@@ -22,6 +22,7 @@ import time
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
 
+from plait._util.threads import mark
 from plait.dataflow.check import check
 from plait.dataflow.engine import Effects, Engine, path_to, root_cause
 from plait.dataflow.explain import explain, failure_sentence
@@ -33,6 +34,7 @@ from plait.executors.base import LOST, OK, Outcome
 from plait.futures import CANCELLED as FUTURE_CANCELLED
 from plait.futures import FINISHED, AppFuture, DataFuture, LiftedFuture, finish_all
 from plait.kernel.arguments import RESERVED, choose_stream_names, read_reserved, refuse_remote_files
+from plait.kernel.gate import Gate
 from plait.kernel.lifecycle import Lifecycle
 from plait.limits import SCAN_DEPTH
 from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASK_JOINING, TASK_SUBMITTED, TASKS_DONE
@@ -81,6 +83,7 @@ class DataFlowKernel(Lifecycle):
         self._memo_all = self.memoizer.every_task
         self._specs: dict[Any, AppSpec] = {}
         self._failures: dict[tuple[str, str], list[int]] = {}  # (error, app) -> tasks, the first few
+        self._gate = None if config.max_pending is None else Gate(config.max_pending, self._engine.unfinished)
         super().__init__(config)
 
     # ------------------------------------------------------------------ calls
@@ -92,6 +95,8 @@ class DataFlowKernel(Lifecycle):
             InvalidResourceSpecification: the call asks for what no executor can ever give.
             ValueError, TypeError: a keyword that plait reads has a value that it cannot use.
         """
+        if self._gate is not None:
+            self._gate.wait()
         executor = self._only
         if executor is not None and spec.is_simple:
             plain = PLAIN.issuperset(map(type, args))
@@ -224,6 +229,8 @@ class DataFlowKernel(Lifecycle):
         futures: list[AppFuture[Any]] = []
         calls = iter(calls)
         while chunk := list(itertools.islice(calls, _MAP_CHUNK)):
+            if self._gate is not None:
+                self._gate.wait()
             if (
                 executor is not None
                 and spec.is_simple
@@ -424,6 +431,16 @@ class DataFlowKernel(Lifecycle):
     # ------------------------------------------------------------------ outcomes
     def deliver(self, outcomes: list[Outcome]) -> None:
         """Takes what became of attempts. Called by executors, in threads of theirs."""
+        if self._gate is not None:
+            before = mark()
+            try:
+                self._deliver(outcomes)
+            finally:
+                mark(before)
+        else:
+            self._deliver(outcomes)
+
+    def _deliver(self, outcomes: list[Outcome]) -> None:
         effects = Effects()
         emit = self._emit
         with self._lock:
@@ -561,6 +578,10 @@ class DataFlowKernel(Lifecycle):
             self._engine.joined(task, result, error, effects)
 
     # ------------------------------------------------------------------ effects
+    def _open_gate(self) -> None:
+        if self._gate is not None:
+            self._gate.open()
+
     def _apply(self, effects: Effects) -> None:
         """Does what follows from a decision, and from what that causes, until nothing is left."""
         while True:
@@ -579,6 +600,8 @@ class DataFlowKernel(Lifecycle):
             for future in called:
                 future._run_callbacks()  # noqa: SLF001 - our own class
             if not (following.settled or following.ready or following.joined or following.later or following.stop):
+                if self._gate is not None:
+                    self._gate.look()
                 return
             effects = following
 

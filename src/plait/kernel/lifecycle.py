@@ -342,6 +342,7 @@ class Lifecycle:
         with self._lock:
             self._closing = True
         steps: list[Callable[[], object]] = [
+            self._open_gate,  # type: ignore[attr-defined]
             self._give_up_tasks,
             *(partial(self._shut_down, executor, deadline_s) for executor in self._executors.values()),
             lambda: self._give_up_tasks(everything=True),
