@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from plait.dataflow.resolve import DependencyResolver as DependencyResolver
     from plait.dataflow.retry import Retry as Retry
     from plait.executors.base import Executor as Executor
+    from plait.executors.htex.executor import HighThroughputExecutor as HighThroughputExecutor
     from plait.executors.processes import ProcessPoolExecutor as ProcessPoolExecutor
     from plait.executors.threads import ThreadPoolExecutor as ThreadPoolExecutor
     from plait.futures import AppFuture as AppFuture
@@ -57,7 +58,7 @@ _HOME = {
     "BasicMemoizer": "dataflow.memo", "Memoizer": "dataflow.memo", "id_for_memo": "dataflow.memo",
     "DEEP_DEPENDENCY_RESOLVER": "dataflow.resolve", "SHALLOW_DEPENDENCY_RESOLVER": "dataflow.resolve", "DependencyResolver": "dataflow.resolve",
     "Retry": "dataflow.retry",
-    "Executor": "executors.base", "ProcessPoolExecutor": "executors.processes", "ThreadPoolExecutor": "executors.threads",
+    "Executor": "executors.base", "HighThroughputExecutor": "executors.htex.executor", "ProcessPoolExecutor": "executors.processes", "ThreadPoolExecutor": "executors.threads",
     "AppFuture": "futures", "DataFuture": "futures",
     "AUTO_LOGNAME": "kernel.arguments", "DataFlowKernel": "kernel.kernel",
     "set_file_logger": "kernel.loggers", "set_stream_logger": "kernel.loggers",

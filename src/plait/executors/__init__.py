@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plait.executors.base import Executor, ExecutorContext, ExecutorStatus
+    from plait.executors.htex.executor import HighThroughputExecutor
     from plait.executors.processes import ProcessPoolExecutor
     from plait.executors.threads import ThreadPoolExecutor
 
-__all__ = ["Executor", "ExecutorContext", "ExecutorStatus", "ProcessPoolExecutor", "ThreadPoolExecutor"]
+__all__ = [
+    "Executor",
+    "ExecutorContext",
+    "ExecutorStatus",
+    "HighThroughputExecutor",
+    "ProcessPoolExecutor",
+    "ThreadPoolExecutor",
+]
 
-_HOME = {"ProcessPoolExecutor": "processes", "ThreadPoolExecutor": "threads"}
+_HOME = {"HighThroughputExecutor": "htex.executor", "ProcessPoolExecutor": "processes", "ThreadPoolExecutor": "threads"}
 
 
 def __getattr__(name: str) -> Any:

@@ -35,12 +35,18 @@ class ExecutorContext:
         emit: takes events; None when nobody listens.
         log_dir: where to put files of its own, made when it is asked for; None when nothing is to be written.
         clock: the time.
+        strategy: how executors that obtain blocks scale: a name of `Config.strategy`, or a policy of its own.
+        strategy_period_s: seconds between two decisions of it.
+        max_idletime_s: seconds after which an idle block may be given back.
     """
 
     deliver: Callable[[list[Outcome]], None]
     emit: Callable[[EventTuple], None] | None
     log_dir: Callable[[str], str] | None
     clock: Clock
+    strategy: Any = "simple"
+    strategy_period_s: float = 5.0
+    max_idletime_s: float = 120.0
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,18 @@ class Lifecycle:
             raise ConfigurationError(f"executor {executor!r} belongs to another run, {executor.run_id}; make a new one")
         executor.run_id = self.run_id
         log_dir = self._log_dir if self.config.initialize_logging else None
-        executor.start(ExecutorContext(self.deliver, self._emit, log_dir, SystemClock()))  # type: ignore[attr-defined]
+        config = self.config
+        executor.start(
+            ExecutorContext(
+                self.deliver,  # type: ignore[attr-defined]
+                self._emit,
+                log_dir,
+                SystemClock(),
+                config.strategy,
+                config.strategy_period,
+                config.max_idletime,
+            )
+        )
         self._executors[executor.label] = executor
 
     # ------------------------------------------------------------------ places and times

@@ -12,7 +12,7 @@ import pytest
 from plait.dataflow.check import check
 from plait.dataflow.engine import Effects, Engine, path_to, root_cause
 from plait.dataflow.retry import Retry
-from plait.errors import DependencyError, JoinError, PoisonTask, WorkerLost
+from plait.errors import DependencyError, JoinError, ManagerLost, PoisonTask, WorkerLost
 from plait.model.resources import Resources
 from plait.model.task import (
     CANCELLED,
@@ -269,6 +269,16 @@ def test_a_loss_without_a_budget_is_a_failure(bench):
     assert a.state == LAUNCHED, "the kernel calls fail() next"
     bench.fail(a, WorkerLost(3, "node1"))
     assert a.state == FAILED
+
+
+@pytest.mark.parametrize("budget", [0, 1])
+def test_a_loss_that_was_announced_counts_for_nothing(bench, budget):
+    a = bench.submit(max_losses=budget)
+    for _ in range(5):
+        bench.engine.launch(a)
+        assert bench.engine.lose(a, a.attempt, ManagerLost("m1", "node1", "drained", announced=True), bench.effects)
+        assert a.state == PENDING
+    assert a.details is None or not a.details.losses
 
 
 def test_outcomes_of_old_attempts_are_counted_and_dropped():

@@ -1,0 +1,700 @@
+"""`HighThroughputExecutor`: pilot jobs. Blocks of nodes from a provider, a manager on each node, tasks of any shape.
+
+```
+driver process                                                  this or other machines
+┌──────────────────────────────────────┐    ┌───────────────┐    ┌─────────────────────────┐
+│ HighThroughputExecutor               │    │ interchange   │    │ manager (one per node)  │
+│   DriverLink ── I/O thread ──────────┼────┼─▶          ◀──┼────┼── a pool of workers     │
+│   BlockKeeper ── its thread ─▶ provider ─ submits ─────────┼───▶│                         │
+│   BlockLaunch: keys, files, commands │    └───────────────┘    └─────────────────────────┘
+└──────────────────────────────────────┘
+```
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from plait._util import machine
+from plait.errors import ConfigurationError, ExecutorError, SerializationError
+from plait.executors.base import Executor, ExecutorContext, ExecutorStatus
+from plait.executors.capacity import Capacity
+from plait.executors.htex import options
+from plait.executors.htex.child import find_command
+from plait.executors.htex.driver import DriverLink, Hooks
+from plait.executors.htex.launch import DEFAULT_COMMAND, BlockLaunch, check_template
+from plait.executors.htex.settings import InterchangeSettings, ManagerSettings
+from plait.executors.htex.where import choose_address, is_loopback, stays_here
+from plait.executors.htex.wire import MAX_PAYLOAD_BYTES
+from plait.executors.pool.prepare import prepare
+from plait.limits import BIG_BYTES
+from plait.model.units import format_bytes, format_duration, parse_bytes
+from plait.serialize import FunctionBlob, dump_plain, dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from plait.executors.blocks import BlockKeeper, Load
+    from plait.executors.htex.messages import ManagerGone, ManagerUp
+    from plait.model.jobs import JobStatus
+    from plait.model.resources import Resources
+    from plait.model.task import AppSpec, Task
+    from plait.providers.base import ExecutionProvider
+
+_logger = logging.getLogger("plait")
+
+_GIB: Final = 1 << 30
+#: Seconds that the interchange has to answer a question.
+_ANSWER_S: Final = 1.0
+#: Parameters of other libraries' pilot executors that nothing here depends on.
+_NEEDLESS: Final = {
+    "loopback_address": ("127.0.0.1", "driver and interchange talk over a pair of sockets without an address"),
+    "interchange_port_range": ((55000, 56000), "the driver listens on no port"),
+    "poll_period": (10, "nothing polls at intervals"),
+}
+
+
+class HighThroughputExecutor(Executor):
+    """Runs tasks on nodes that a provider obtains in blocks.
+
+    Most people need three parameters: ``label``, ``provider`` and ``max_workers_per_node``.
+
+    Args:
+        label: name of the executor.
+        provider: where blocks come from; None for this machine (`plait.providers.LocalProvider`).
+
+        max_workers_per_node: tasks that run at once on a node, at most; None for what cores, memory and accelerators allow.
+        cores_per_worker: cores of a node for each worker; less than 1 for more workers than cores.
+        mem_per_worker: memory for each worker in GiB; None not to count memory.
+        available_accelerators: accelerators of a node, each bound to a worker: their number, or their names.
+        cpu_affinity: how workers are bound to cores: ``"none"``, ``"block"``, ``"block-reverse"``, ``"alternating"``, or the cores of each
+            worker as ``"list:0-3:4-7"``.
+        prefetch_capacity: tasks that a node may hold beyond those that it runs. Short tasks are sent ahead anyhow, as far as that pays.
+        manager_selector: placement policy: which node gets a task; None for the default.
+
+        address: address, or name, of this machine to listen on, as workers see it; None for loopback when the blocks are on this machine, else
+            for the address of the route to others.
+        worker_port: the port to listen on; None for one of the range.
+        worker_port_range: first port, and the one after the last.
+        address_probe_timeout: seconds in which the address must answer a worker that dials it; None for 30.
+        encrypted: whether the links to the nodes are encrypted. Only loopback goes without.
+
+        heartbeat_period: seconds between signs of life of the managers.
+        heartbeat_threshold: seconds of silence after which a manager is taken for lost, and its tasks are run elsewhere.
+        drain_period: seconds after which a manager takes no more tasks and ends when it has done what it has; None for never.
+        block_error_handler: when to give up because blocks fail: True for the default, False for never, or a function of the executor and the
+            states of its blocks.
+        block_start_timeout: seconds from the start of a block's job to its first manager; then the block has failed.
+
+        launch_cmd: template of the command of a block; None for plait's. It may name ``{block_id}``, ``{config}`` (the file that tells
+            the manager whom to serve, needed), ``{python}`` and parameters of this class.
+        interchange_launch_cmd: words of a command that starts the interchange; the number of a descriptor is appended. None for plait's.
+        worker_logdir_root: folder for logs of managers and workers, which they can reach; None for the run's folder.
+        worker_debug: whether interchange and managers log in detail.
+        working_dir: folder on the nodes for files that are staged.
+        storage_access: how files are staged.
+        max_result_size: larger results are refused, such as ``"2GB"``; None for no limit.
+
+        loopback_address, interchange_port_range, poll_period, remote_monitoring_radio: accepted for those who move over; nothing depends on them.
+
+    Raises:
+        ConfigurationError: a value cannot work.
+    """
+
+    restarts = True
+
+    def __init__(
+        self,
+        label: str = "HighThroughputExecutor",
+        provider: ExecutionProvider | None = None,
+        launch_cmd: str | None = None,
+        interchange_launch_cmd: Sequence[str] | None = None,
+        address: str | None = None,
+        loopback_address: str = "127.0.0.1",
+        worker_port: int | None = None,
+        worker_port_range: tuple[int, int] | None = (54000, 55000),
+        interchange_port_range: tuple[int, int] | None = (55000, 56000),
+        storage_access: Sequence[Any] | None = None,
+        working_dir: str | None = None,
+        worker_debug: bool = False,
+        cores_per_worker: float = 1.0,
+        mem_per_worker: float | None = None,
+        max_workers_per_node: float | None = None,
+        cpu_affinity: str = "none",
+        available_accelerators: int | Sequence[str] = (),
+        prefetch_capacity: int = 0,
+        heartbeat_threshold: float = 120,
+        heartbeat_period: float = 30,
+        drain_period: float | None = None,
+        poll_period: int = 10,
+        address_probe_timeout: float | None = None,
+        worker_logdir_root: str | None = None,
+        manager_selector: Any = None,
+        block_error_handler: bool | Callable[..., Any] = True,
+        encrypted: bool = True,
+        remote_monitoring_radio: Any = None,
+        *,
+        block_start_timeout: float = 300.0,
+        max_result_size: float | str | None = None,
+    ) -> None:
+        self.label = options.label(label)
+        self.provider = _provider(provider)
+        # workers
+        self.max_workers_per_node = options.whole("max_workers_per_node", max_workers_per_node, 1, none="for no limit")
+        self.cores_per_worker = options.positive("cores_per_worker", cores_per_worker) or 1.0
+        self.mem_per_worker = options.positive("mem_per_worker", mem_per_worker, none="not to count memory")
+        self.cpu_affinity = options.affinity(cpu_affinity)
+        self.available_accelerators = options.accelerators(available_accelerators)
+        self.prefetch_capacity = options.whole("prefetch_capacity", prefetch_capacity, 0) or 0
+        self.manager_selector = manager_selector
+        # network
+        self.address = address
+        self.worker_port = options.port("worker_port", worker_port)
+        self.worker_port_range = options.port_range("worker_port_range", worker_port_range or (54000, 55000))
+        self.address_probe_timeout = options.positive("address_probe_timeout", address_probe_timeout, none="for 30 s")
+        self.encrypted = options.yes_or_no("encrypted", encrypted)
+        self._address = choose_address(self.provider, address)
+        # life
+        self.heartbeat_period, self.heartbeat_threshold = options.heartbeats(heartbeat_period, heartbeat_threshold)
+        self.drain_period = options.positive("drain_period", drain_period, none="for never")
+        self.block_error_handler = block_error_handler
+        self.block_start_timeout = options.positive("block_start_timeout", block_start_timeout) or 300.0
+        # programs and files
+        self.launch_cmd = DEFAULT_COMMAND if launch_cmd is None else launch_cmd
+        self.interchange_launch_cmd = options.words("interchange_launch_cmd", interchange_launch_cmd)
+        self.worker_logdir_root = worker_logdir_root
+        self.worker_debug = options.yes_or_no("worker_debug", worker_debug)
+        self.working_dir = working_dir
+        self.storage_access = storage_access
+        self.max_result_size = max_result_size
+        self._max_result_bytes = _max_result_bytes(max_result_size)
+        # accepted
+        self.loopback_address = loopback_address
+        self.interchange_port_range = interchange_port_range
+        self.poll_period = poll_period
+        self.remote_monitoring_radio = remote_monitoring_radio
+        self._check()
+
+        self._context: ExecutorContext | None = None
+        self._link: DriverLink | None = None
+        self._keeper: BlockKeeper | None = None
+        self._launch: BlockLaunch | None = None
+        self._ending: tuple[DriverLink | None, BlockKeeper | None, BlockLaunch | None] | None = None
+        self._server_public = ""
+        self._error: Exception | None = None  # what ended the executor before its time
+        self._seen_blocks: list[str] = []
+
+    def _check(self) -> None:
+        if not self.encrypted and not is_loopback(self._address):
+            raise ConfigurationError(
+                f"HighThroughputExecutor(encrypted=False): it would listen on {self._address}, which other machines reach; "
+                "without encryption only a loopback address will do (address='127.0.0.1'), else leave encrypted=True"
+            )
+        handler = self.block_error_handler
+        if not isinstance(handler, bool) and not callable(handler):
+            raise options.wrong("block_error_handler", handler, "True, False, or a function")
+        if self.interchange_launch_cmd:
+            find_command(self.interchange_launch_cmd)
+        check_template(self.launch_cmd, self._template_values())
+        for name, (default, why) in _NEEDLESS.items():
+            if getattr(self, name) not in (default, None):
+                _logger.warning("HighThroughputExecutor(%s=%r): accepted, but %s", name, getattr(self, name), why)
+
+    # ------------------------------------------------------------------ life
+    def start(self, context: ExecutorContext) -> None:
+        """Starts the interchange, and with it, as soon as it listens, the first blocks. Waits for nothing."""
+        if sys.platform == "win32":
+            raise ConfigurationError("HighThroughputExecutor needs Unix; use ThreadPoolExecutor on Windows")
+        self._context = context
+        self._error = None
+        self._seen_blocks = []
+        self._link = DriverLink(
+            self._interchange_settings, self.interchange_launch_cmd, self.label, context, _Hooks(self)
+        )
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Ends the managers, the blocks and the interchange."""
+        if self._link is not None:
+            self._ending = (self._link, self._keeper, self._launch)  # a call that a Ctrl-C interrupts can be made again
+            self._link = self._keeper = self._launch = None
+        if self._ending is None:
+            return
+        deadline_s = time.monotonic() + timeout_s
+        link, keeper, launch = self._ending
+        if keeper is not None:
+            keeper.give_up("the executor is shut down")
+        if link is not None:
+            link.command("shutdown")  # managers leave by themselves while their jobs are cancelled
+        if keeper is not None:
+            keeper.shutdown(max(0.05, 0.8 * timeout_s))
+        if link is not None:
+            link.shutdown(max(0.05, deadline_s - time.monotonic()))
+        if launch is not None:
+            launch.close()
+        self._ending = None
+
+    def _interchange_settings(self) -> InterchangeSettings:
+        """Called by the link's thread: loading ZeroMQ for the keys takes a while."""
+        public = secret = ""
+        if self.encrypted:
+            from plait.executors.htex.link import new_keys
+
+            public, secret = new_keys()
+        self._server_public = public
+        log_dir = self._log_dir()
+        return InterchangeSettings(
+            label=self.label,
+            run_id=self.run_id or "",
+            bind=[self._address],
+            port=self.worker_port,
+            port_range=self.worker_port_range,
+            server_public=public,
+            server_secret=secret,
+            heartbeat_period_s=self.heartbeat_period,
+            heartbeat_threshold_s=self.heartbeat_threshold,
+            cores_per_worker=self.cores_per_worker,
+            memory_per_worker=int((self.mem_per_worker or 0) * _GIB),
+            policy=b"" if self.manager_selector is None else dumps(self.manager_selector),
+            expected=[],
+            epoch="",
+            max_result_bytes=self._max_result_bytes,
+            log=os.path.join(log_dir, "interchange.log") if log_dir else "",
+            debug=self.worker_debug,
+        )
+
+    def _manager_settings(self, addresses: list[str], port: int) -> ManagerSettings:
+        log_dir = self._log_dir()
+        if self.worker_logdir_root is not None:
+            log_dir = os.path.join(self.worker_logdir_root, self.label)
+        here = stays_here(self.provider)
+        return ManagerSettings(
+            label=self.label,
+            run_id=self.run_id or "",
+            block="",
+            addresses=addresses,
+            port=port,
+            server_public=self._server_public,
+            public="",
+            secret="",
+            probe_timeout_s=self.address_probe_timeout or 30.0,
+            max_workers=self.max_workers_per_node,
+            cores_per_worker=self.cores_per_worker,
+            mem_per_worker_gb=self.mem_per_worker,
+            cpu_affinity=self.cpu_affinity,
+            accelerators=self.available_accelerators,
+            prefetch=self.prefetch_capacity,
+            drain_after_s=self.drain_period,
+            walltime_s=_walltime_s(self.provider),
+            path=[path or os.getcwd() for path in sys.path],
+            cwd=os.getcwd() if here else "",
+            log_dir=log_dir,
+            preload=["plait.compat.parsl"] if "plait.compat.parsl" in sys.modules else [],
+            debug=self.worker_debug,
+        )
+
+    def _log_dir(self) -> str:
+        context = self._context
+        return context.log_dir(self.label) if context is not None and context.log_dir is not None else ""
+
+    def _template_values(self) -> dict[str, Any]:
+        """What `launch_cmd` may name."""
+        return {
+            "cores_per_worker": self.cores_per_worker,
+            "mem_per_worker": self.mem_per_worker,
+            "max_workers_per_node": self.max_workers_per_node,
+            "prefetch_capacity": self.prefetch_capacity,
+            "heartbeat_period": self.heartbeat_period,
+            "heartbeat_threshold": self.heartbeat_threshold,
+            "drain_period": self.drain_period,
+            "cpu_affinity": self.cpu_affinity,
+            "available_accelerators": " ".join(self.available_accelerators),
+        }
+
+    # ------------------------------------------------------------------ what the link tells, on its thread
+    def _listening(self, addresses: list[str], port: int) -> None:
+        from plait.executors.blocks import BlockKeeper
+
+        link, context = self._link, self._context
+        if link is None or context is None:
+            return  # shut down meanwhile
+        make_keys: Callable[[], tuple[str, str]] | None = None
+        if self.encrypted:
+            from plait.executors.htex.link import new_keys
+
+            make_keys = new_keys
+        log_dir = self._log_dir()
+        self._launch = BlockLaunch(
+            self._manager_settings(addresses, port),
+            os.path.join(log_dir, "blocks") if log_dir else "",
+            self.launch_cmd,
+            self._template_values(),
+            make_keys,
+            link.allow,
+        )
+        self._keeper = BlockKeeper(
+            self.provider,
+            self.label,
+            self._launch.command,
+            self._launch.ended,
+            lambda block, reason: link.command("drain", block, reason),
+            self._load,
+            self._blocks_failed,
+            context.emit,
+            os.path.join(log_dir, "submit_scripts") if log_dir else None,
+            context.strategy,
+            context.max_idletime_s,
+            context.strategy_period_s,
+            self.block_start_timeout,
+            self.block_error_handler,
+            owner=self,
+        )
+        self._keeper.start()
+
+    def _manager_up(self, manager: ManagerUp) -> None:
+        if manager.block not in self._seen_blocks:
+            self._seen_blocks.append(manager.block)
+        if self._keeper is not None:
+            self._keeper.manager_up(manager.block, manager.workers, manager.manager)
+
+    def _manager_gone(self, manager: ManagerGone) -> None:
+        if self._keeper is not None:
+            how = f"{manager.how}: {manager.reason}" if manager.reason else manager.how
+            self._keeper.manager_gone(manager.block, how, manager.manager)
+
+    def _pressed(self) -> None:
+        if self._keeper is not None:
+            self._keeper.wake()
+
+    def _link_broken(self, error: ExecutorError) -> None:
+        self._error = self._error or error
+        if self._keeper is not None:
+            self._keeper.give_up(str(error))
+
+    def _blocks_failed(self, error: Exception) -> None:
+        """Called by the keeper: its blocks fail, and no more are requested."""
+        self._error = self._error or error
+        if self._link is not None:
+            self._link.command("break", error)
+
+    # ------------------------------------------------------------------ tasks
+    def submit(self, task: Task) -> None:
+        """Takes a task."""
+        link = self._running()
+        prepare(task)
+        _check_function(task.app)
+        link.submit(task)
+
+    def submit_simple(self, task: Task) -> None:
+        """Takes a task with plain arguments: the path of most tasks, written out."""
+        link = self._link
+        if link is None or link.broken is not None:
+            link = self._running()
+        app = task.app
+        blob = app.blob
+        if blob is None or not (blob.is_fixed or blob.is_current()):
+            app.blob = FunctionBlob(app.func)
+            _check_function(app)
+        payload = dump_plain((task.args, task.kwargs))
+        if len(payload) < BIG_BYTES:
+            task.payload = payload
+        else:
+            prepare(task)
+        link.offers.queue.append(task)
+        if link.sleeping:
+            link.nudge()
+
+    def submit_many(self, tasks: Sequence[Task]) -> list[tuple[Task, Exception]]:
+        """Takes many such tasks of one app."""
+        if not tasks:
+            return []
+        try:
+            link = self._running()
+            app = tasks[0].app
+            if app.blob is None or not (app.blob.is_fixed or app.blob.is_current()):
+                app.blob = FunctionBlob(app.func)
+                _check_function(app)
+        except Exception as error:  # noqa: BLE001 - whatever stops the app stops each of its tasks
+            return [(task, error) for task in tasks]
+        for task in tasks:
+            task.payload = payload = dump_plain((task.args, task.kwargs))
+            if len(payload) >= BIG_BYTES:
+                task.payload = None
+                prepare(task)
+        link.offers.queue.extend(tasks)
+        if link.sleeping:
+            link.wake()
+        return []
+
+    def cancel(self, task: Task, attempt: int) -> bool:
+        """Ends the attempt, wherever it is. One that was not offered yet is dropped when its turn comes."""
+        if self._link is not None:
+            self._link.command("cancel", task, attempt)
+        return True
+
+    def _running(self) -> DriverLink:
+        link = self._link
+        if link is None:
+            raise ExecutorError(self, "it does not run: it was not started, or is shut down")
+        if link.broken is not None:
+            raise link.broken
+        return link
+
+    # ------------------------------------------------------------------ looking
+    def status(self) -> ExecutorStatus:
+        """How much it has to do."""
+        link = self._link
+        if link is None:
+            return ExecutorStatus(0, 0, 0)
+        return ExecutorStatus(link.slots, len(link.offers.places), link.offers.queued)
+
+    @property
+    def outstanding(self) -> int:
+        """Tasks that were given to it and have not ended."""
+        link = self._link
+        if link is None:
+            return 0
+        return len(link.offers.queue) + len(link.offers.special) + len(link.offers.held)
+
+    @property
+    def tasks(self) -> dict[int, Task]:
+        """Tasks that were given to it and have not ended, by number."""
+        link = self._link
+        if link is None:
+            return {}
+        waiting = [*link.offers.queue, *(entry[3] for entry in link.offers.special)]
+        return {**{task.id: task for task in waiting}, **link.offers.held}
+
+    @property
+    def workers_per_node(self) -> int | None:
+        """Workers of a node: of one that is connected, else what the hints say; None when nobody knows."""
+        managers = list(self._link.managers.values()) if self._link is not None else []
+        if managers:
+            return max(manager.workers for manager in managers)
+        return self._expected_workers()
+
+    def _expected_workers(self) -> int | None:
+        limits: list[float] = []
+        cores, memory_bytes = self._node_hints()
+        if self.max_workers_per_node is not None:
+            limits.append(self.max_workers_per_node)
+        if cores is not None:
+            limits.append(max(1, cores // self.cores_per_worker))
+        if memory_bytes and self.mem_per_worker:
+            limits.append(max(1, memory_bytes // (self.mem_per_worker * _GIB)))
+        if self.available_accelerators:
+            limits.append(len(self.available_accelerators))
+        return int(min(limits)) if limits else None
+
+    def _node_hints(self) -> tuple[float | None, int | None]:
+        """Cores and bytes of memory of a node, as far as they are known before one is there."""
+        cores, gigabytes = getattr(self.provider, "cores_per_node", None), getattr(self.provider, "mem_per_node", None)
+        memory_bytes = int(gigabytes * _GIB) if gigabytes else None
+        if stays_here(self.provider):
+            return cores or machine.available_cores(), memory_bytes or machine.available_memory_bytes()
+        return cores, memory_bytes
+
+    def _load(self) -> Load:
+        from plait.executors.blocks import Load
+
+        link = self._link
+        if link is None:
+            return Load(0, self._expected_workers())
+        return Load(self.outstanding, self.workers_per_node, link.idle_blocks())
+
+    def connected_managers(self) -> list[dict[str, Any]]:
+        """The managers that are connected, each as a dictionary: ``manager``, ``block_id``, ``worker_count``, ``tasks``, and more."""
+        link = self._link
+        if link is None:
+            return []
+        answer = link.ask("managers", _ANSWER_S)
+        if isinstance(answer, list):
+            return answer
+        return [
+            {"manager": up.manager, "block_id": up.block, "worker_count": up.workers, "hostname": up.hostname,
+             "tasks": link.offers.counts.get(up.manager, 0), "python_version": up.python, "parsl_version": up.plait, "active": True}
+            for up in list(link.managers.values())
+        ]  # fmt: skip
+
+    def connected_blocks(self) -> list[str]:
+        """The blocks of which a manager was ever connected."""
+        return list(self._seen_blocks)
+
+    def block_status(self) -> dict[str, JobStatus]:
+        """How each block is."""
+        return self._keeper.status() if self._keeper is not None else {}
+
+    @property
+    def bad_state_is_set(self) -> bool:
+        """Whether it was given up."""
+        return self._error is not None
+
+    @property
+    def executor_exception(self) -> Exception | None:
+        """Why it was given up, if so."""
+        return self._error
+
+    # ------------------------------------------------------------------ commands
+    def hold_manager(self, manager: str) -> None:
+        """Gives a manager no more tasks; what it has goes on."""
+        self._running().command("hold", manager, True)  # noqa: FBT003 - a command's detail
+
+    hold_worker = hold_manager
+
+    def hold_block(self, block: str) -> None:
+        """Has the managers of a block get no more tasks."""
+        self._running().command("hold", block, True)  # noqa: FBT003
+
+    def release(self, name: str) -> None:
+        """Takes back a `hold_manager` or a `hold_block`."""
+        self._running().command("hold", name, False)  # noqa: FBT003
+
+    def drain(self, block: str, reason: str = "it was told to") -> None:
+        """Has the managers of a block do what they run, give back the rest, and end."""
+        self._running().command("drain", block, reason)
+
+    def scale_out(self, blocks: int = 1) -> list[str]:
+        """Requests blocks, as far as the provider's ``max_blocks`` allows; their names."""
+        return self._blocks().scale_out(blocks)
+
+    def scale_in(self, blocks: int | Iterable[str], max_idletime: float | None = None) -> list[str]:
+        """Gives back blocks: so many, or those of these names; with ``max_idletime`` only such as have been idle for so many seconds."""
+        return self._blocks().scale_in(blocks, max_idletime)
+
+    def set_bad_state_and_fail_all(self, error: Exception) -> None:
+        """Gives the executor up: every task that it has fails with this error."""
+        self._running()
+        if self._keeper is not None:
+            self._keeper.set_bad_state_and_fail_all(error)
+        else:
+            self._blocks_failed(error)
+
+    def _blocks(self) -> BlockKeeper:
+        link = self._running()
+        if self._keeper is None:
+            raise ExecutorError(self, "its interchange is not up yet, so no block can be requested or given back")
+        del link
+        return self._keeper
+
+    # ------------------------------------------------------------------ what can be had, and where a task stands
+    def check(self, resources: Resources) -> None:
+        """Refuses what no block can ever give, with the numbers; where the nodes are not known yet, nothing is refused."""
+        link = self._link
+        managers = list(link.managers.values()) if link is not None else []
+        cores, memory_bytes = self._node_hints()
+        known_all = stays_here(self.provider) or (bool(managers) and self._all_blocks_up(len(managers)))
+        if managers and (cores is not None or known_all):
+            cores = max([cores or 0.0, *(up.cores for up in managers)])
+        if managers and (memory_bytes is not None or known_all):
+            memory_bytes = max([memory_bytes or 0, *(up.memory_bytes for up in managers)])
+        gpus = max([len(self.available_accelerators), *(len(up.gpus) for up in managers)])
+        gpus_known = known_all or bool(self.available_accelerators)
+        limits = Capacity(
+            float("inf") if cores is None else cores,
+            memory_bytes or 0,
+            gpus if gpus_known else float("inf"),
+        )
+        limits.check(resources, self.label)
+
+    def _all_blocks_up(self, managers: int) -> bool:
+        return managers >= self.provider.max_blocks * self.provider.nodes_per_block
+
+    def explain(self, task: Task) -> str:
+        """Where a launched task stands."""
+        link = self._link
+        if link is None:
+            return super().explain(task)
+        if link.broken is not None:
+            return f"cannot run: {link.broken}"
+        place = link.offers.places.get(task.id)
+        manager = link.managers.get(place) if place is not None else None
+        if manager is not None:
+            since = (
+                f", {format_duration(time.monotonic() - task.launch_s)} after it was launched" if task.launch_s else ""
+            )
+            return f"is with manager {manager.manager} on {manager.hostname} (block {manager.block}) of executor {self.label!r}{since}"
+        if place is not None:
+            return f"was given to manager {place} of executor {self.label!r}, which has not come back yet"
+        return f"waits in executor {self.label!r}: {self._why_it_waits(link)}"
+
+    def _why_it_waits(self, link: DriverLink) -> str:
+        blocks = self._keeper.explain() if self._keeper is not None else "its interchange is being started"
+        if not link.managers:
+            return f"no node is up yet; {blocks}"
+        status = self.status()
+        text = f"{status.running} tasks are with its {len(link.managers)} nodes ({status.workers} workers) and {status.queued} wait"
+        answer = link.ask("queue", _ANSWER_S)
+        if isinstance(answer, dict) and answer.get("why"):
+            text += f"; {answer['why']}"
+        return f"{text}; {blocks}"
+
+
+class _Hooks(Hooks):
+    """What the link tells the executor."""
+
+    def __init__(self, executor: HighThroughputExecutor) -> None:
+        self._executor = executor
+
+    def listening(self, addresses: list[str], port: int) -> None:
+        self._executor._listening(addresses, port)  # noqa: SLF001 - one piece with it
+
+    def manager_up(self, manager: ManagerUp) -> None:
+        self._executor._manager_up(manager)  # noqa: SLF001
+
+    def manager_gone(self, manager: ManagerGone) -> None:
+        self._executor._manager_gone(manager)  # noqa: SLF001
+
+    def pressed(self) -> None:
+        self._executor._pressed()  # noqa: SLF001
+
+    def broken(self, error: ExecutorError) -> None:
+        self._executor._link_broken(error)  # noqa: SLF001
+
+
+def _provider(provider: Any) -> ExecutionProvider:
+    from plait.providers import LocalProvider
+    from plait.providers.base import ExecutionProvider as Port
+
+    if provider is None:
+        return LocalProvider()
+    if not isinstance(provider, Port):
+        hint = "; call it: write its name with parentheses" if isinstance(provider, type) else ""
+        raise options.wrong(
+            "provider", provider, f"a provider of blocks, such as plait.providers.LocalProvider(){hint}"
+        )
+    return provider
+
+
+def _walltime_s(provider: ExecutionProvider) -> float | None:
+    """How long a block lasts, where its provider says so."""
+    from plait.model.units import parse_duration
+
+    walltime = getattr(provider, "walltime", None)
+    if walltime is None:
+        return None
+    try:
+        return parse_duration(walltime) or None
+    except ValueError:
+        return None
+
+
+def _max_result_bytes(value: float | str | None) -> int:
+    if value is None:
+        return 0
+    try:
+        return max(1, parse_bytes(value, "max_result_size"))
+    except ValueError as error:
+        raise ConfigurationError(f"HighThroughputExecutor: {error}, or None for no limit") from None
+
+
+def _check_function(app: AppSpec) -> None:
+    """Refuses a function that is larger than a message may be."""
+    if len(app.blob.data) > MAX_PAYLOAD_BYTES:
+        raise SerializationError(
+            f"function {app.name}",
+            f"with what it refers to it has {format_bytes(len(app.blob.data))}, more than {format_bytes(MAX_PAYLOAD_BYTES)}; "
+            "pass large objects as arguments",
+        )

@@ -1,0 +1,121 @@
+"""What a `HighThroughputExecutor` may be told: each value looked at when it is given, so that a mistake is seen where it was made."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from plait.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_AFFINITY: Final = ("none", "block", "block-reverse", "alternating")
+_CORES: Final = r"\d+(-\d+)?(,\d+(-\d+)?)*"
+_LIST: Final = re.compile(rf"list:{_CORES}(:{_CORES})*")
+_LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. +-]*")
+
+
+def wrong(name: str, value: object, expected: str) -> ConfigurationError:
+    """The error for a value that cannot work."""
+    return ConfigurationError(f"HighThroughputExecutor({name}={value!r}): expected {expected}")
+
+
+def label(value: Any) -> str:
+    """A name that can also be that of a folder."""
+    if not isinstance(value, str) or not _LABEL.fullmatch(value):
+        raise wrong("label", value, "a name of letters, digits, and any of _ . + - between them")
+    return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a number that can be reckoned with."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def positive(name: str, value: Any, *, none: str = "") -> float | None:
+    """A number above 0; None too, where that means something."""
+    if value is None and none:
+        return None
+    if not is_number(value) or not 0 < value < math.inf:
+        raise wrong(name, value, "a number above 0" + (f", or None {none}" if none else ""))
+    return float(value)
+
+
+def whole(name: str, value: Any, least: int, *, none: str = "") -> int | None:
+    """A whole number from ``least``; None too, where that means something. Infinity counts as None."""
+    if none and (value is None or value == math.inf):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise wrong(name, value, f"a whole number from {least}" + (f", or None {none}" if none else ""))
+    return value
+
+
+def yes_or_no(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise wrong(name, value, "True or False")
+    return value
+
+
+def port(name: str, value: Any) -> int | None:
+    """A port, or None for any of the range."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+        raise wrong(name, value, "a port from 1 to 65535, or None for one of worker_port_range")
+    return value
+
+
+def port_range(name: str, value: Any) -> tuple[int, int]:
+    """First port, and the one after the last."""
+    ok = isinstance(value, (tuple, list)) and len(value) == 2
+    ok = ok and all(isinstance(end, int) and not isinstance(end, bool) and 0 < end <= 65536 for end in value)
+    if not ok or value[0] >= value[1]:
+        raise wrong(name, value, "two ports, the first and the one after the last, such as (54000, 55000)")
+    return value[0], value[1]
+
+
+def affinity(value: Any) -> str:
+    """How workers are bound to cores."""
+    if not isinstance(value, str) or (value not in _AFFINITY and not _LIST.fullmatch(value)):
+        names = ", ".join(f'"{name}"' for name in _AFFINITY)
+        raise wrong("cpu_affinity", value, f'{names}, or the cores of each worker as "list:0-3:4-7"')
+    return value
+
+
+def accelerators(value: Any) -> list[str]:
+    """Names of accelerators; a number stands for so many, named from 0."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return [str(number) for number in range(value)]
+    if isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value):
+        return list(value)
+    raise wrong("available_accelerators", value, 'how many there are on a node, or their names, such as ["0", "1"]')
+
+
+def heartbeats(period: Any, threshold: Any) -> tuple[float, float]:
+    """When managers speak, and after which silence they are given up."""
+    period_s, threshold_s = positive("heartbeat_period", period), positive("heartbeat_threshold", threshold)
+    assert period_s is not None and threshold_s is not None  # noqa: PT018, S101 - None is not among what they may be
+    if threshold_s <= period_s:
+        raise wrong("heartbeat_threshold", threshold, f"seconds, more than heartbeat_period ({period_s:g})")
+    return period_s, threshold_s
+
+
+def words(name: str, value: Any) -> list[str]:
+    """The words of a command; none for the built-in one."""
+    if value is None:
+        return []
+    if isinstance(value, str) or not isinstance(value, (list, tuple)) or not value:
+        raise wrong(name, value, "a list of words, the program first, or None for plait's own")
+    return list(value)
+
+
+def methods(name: str, value: Any, needed: Sequence[str], what: str) -> Any:
+    """A plug-in: an object with these methods."""
+    missing = [method for method in needed if not callable(getattr(value, method, None))]
+    if missing or isinstance(value, type):
+        hint = "; call it: write its name with parentheses" if isinstance(value, type) else ""
+        raise wrong(name, value, what + hint)
+    return value

@@ -1,0 +1,85 @@
+"""Where the interchange listens, so that managers reach it and as few others as possible do."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Any
+
+from plait.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from plait.providers.base import ExecutionProvider
+
+LOOPBACK = "127.0.0.1"
+
+
+def choose_address(provider: ExecutionProvider, address: str | None) -> str:
+    """The one address to listen on: what the user says; loopback for blocks on this machine; else that of the route to others.
+
+    Raises:
+        ConfigurationError: the user's address means nothing here.
+    """
+    if address is not None:
+        return resolve(address)
+    if stays_here(provider):
+        return LOOPBACK
+    return by_route() or by_hostname() or LOOPBACK
+
+
+def stays_here(provider: ExecutionProvider) -> bool:
+    """Whether all managers run on this machine."""
+    from plait.launchers.simple import SimpleLauncher, SingleNodeLauncher, WrappedLauncher
+    from plait.providers.local import LocalProvider
+
+    launcher: Any = getattr(provider, "launcher", None)
+    here = (SimpleLauncher, SingleNodeLauncher, WrappedLauncher)
+    return isinstance(provider, LocalProvider) and (launcher is None or isinstance(launcher, here))
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def resolve(address: str) -> str:
+    """An address for a name or an address.
+
+    Raises:
+        ConfigurationError: there is no such name.
+    """
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(
+            f"HighThroughputExecutor(address={address!r}): no address is known for this name ({error}); "
+            "give an address of this machine that the workers can reach, or None to have one chosen"
+        ) from None
+    return str(found[0][4][0])
+
+
+def by_route() -> str | None:
+    """The address from which packets to other machines would go out. None is sent."""
+    for family, other in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):  # of nobody
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((other, 9))
+                return str(probe.getsockname()[0])
+        except OSError:
+            continue
+    return None
+
+
+def by_hostname() -> str | None:
+    """The address that this machine's name stands for."""
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return None
