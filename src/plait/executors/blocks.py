@@ -20,7 +20,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import text_of
-from plait.scaling.core import BlockCore, Cancel, Drain, Gone, Request, jobs_of
+from plait.scaling.block import Cancel, Drain, Gone, Request, jobs_of
+from plait.scaling.check import check
+from plait.scaling.core import BlockCore
 from plait.scaling.error_handlers import handler_of
 from plait.scaling.policy import Limits, Load, policy_of
 
@@ -37,10 +39,13 @@ __all__ = ["BlockKeeper", "Load"]
 
 _logger: Final = logging.getLogger("plait")
 
+_VALIDATE: Final = os.environ.get("PLAIT_VALIDATE") == "1"
 #: Seconds between two polls at least, whatever the provider says.
 _MIN_POLL_S: Final = 0.02
 #: Polls that may fail in a row before people are told.
 _QUIET_FAILURES: Final = 3
+#: Seconds between two attempts to cancel what is left at the end.
+_STOP_RETRY_S: Final = 0.2
 #: Factor by which polling slows down at most while it fails.
 _MAX_SLOWDOWN: Final = 8
 
@@ -147,9 +152,15 @@ class BlockKeeper:
 
     # ------------------------------------------------------------------ facts
     def manager_up(self, block: str, workers: int, manager: str = "") -> None:
-        """A manager of the block connected."""
+        """A manager of the block connected.
+
+        Args:
+            block: its block.
+            workers: tasks that it can run at once.
+            manager: its name, where blocks may have several.
+        """
         with self._lock:
-            self._core.manager_up(block, manager or "manager", workers, time.monotonic())
+            self._core.manager_up(block, manager, workers, time.monotonic())
             self._wake()
 
     def manager_gone(self, block: str, how: str, manager: str = "") -> None:
@@ -161,7 +172,7 @@ class BlockKeeper:
             manager: its name, where blocks may have several.
         """
         with self._lock:
-            self._core.manager_gone(block, manager or "manager", how, time.monotonic())
+            self._core.manager_gone(block, manager, how, time.monotonic())
             self._poll_early = True  # most often its job has ended
             self._wake()
 
@@ -262,6 +273,8 @@ class BlockKeeper:
         with self._lock:
             actions, self._core.out = self._core.out, []
             events, self._core.events = self._core.events, []
+            if _VALIDATE:
+                check(self._core)
         if self._emit is not None:
             for event in events:
                 self._emit(event)
@@ -271,30 +284,37 @@ class BlockKeeper:
             elif isinstance(action, Cancel):
                 self._cancel(action.blocks)
             elif isinstance(action, Drain):
-                self._drain(action.block, action.reason)
+                self._tell(self._drain, action.block, action.reason)
             elif isinstance(action, Gone):
-                self._gone(action.block)
+                self._tell(self._gone, action.block)
+
+    def _tell(self, tell: Callable[..., None], *what: str) -> None:
+        """Calls the executor back. What it cannot do for one block must not stop the others."""
+        try:
+            tell(*what)
+        except Exception:
+            _logger.exception("executor %s could not take note of block %s", self.label, what[0])
 
     def _submit_one(self) -> None:
         if not self._requests:
             return
         name = self._requests.popleft()
         with self._lock:
-            wanted = self._core.may_submit(name)
-        job_id, reason = "", "it was not wanted any more"
-        if wanted:
-            try:
-                job_id = str(self.provider.submit(self._launch(name), 1, f"plait.{self.label}.block-{name}") or "")
-                reason = f"the provider {self.provider.label} did not say why it begins no job"
-            except Exception as error:  # noqa: BLE001 - plug-ins and the world: a block that could not be begun
-                reason = f"could not be begun: {type(error).__name__}: {text_of(error)}"
+            wanted = self._core.may_submit(name, time.monotonic())
+        if not wanted:
+            return
+        job_id, reason = "", f"the provider {self.provider.label} did not say why it begins no job"
+        try:
+            job_id = str(self.provider.submit(self._launch(name), 1, f"plait.{self.label}.block-{name}") or "")
+        except Exception as error:  # noqa: BLE001 - plug-ins and the world: a block that could not be begun
+            reason = f"could not be begun: {type(error).__name__}: {text_of(error)}"
         with self._lock:
             if job_id:
                 self._core.submitted(name, job_id, time.monotonic())
             else:
                 self._core.refused(name, reason, time.monotonic())
-        if wanted and not job_id:
-            _logger.warning("executor %s: block %s %s", self.label, name, reason)
+        if not job_id:
+            _logger.warning("executor %s: block %s: %s", self.label, name, reason)
 
     def _cancel(self, names: Sequence[str]) -> None:
         with self._lock:
@@ -352,7 +372,7 @@ class BlockKeeper:
         """Asks the error handler when blocks ended, and once a period."""
         now_s = time.monotonic()
         with self._lock:
-            ended = len(self._core.ended)
+            ended = self._core.ended_count
             if self._error is not None or self._stopping or (ended == self._handled and now_s < self._handle_s):
                 if self._error is not None:
                     self._handle_s = float("inf")
@@ -370,22 +390,23 @@ class BlockKeeper:
 
     # ------------------------------------------------------------------ the end
     def _stop(self) -> None:
+        """Cancels everything, again and again until the provider has accepted it or the time is over."""
         with self._lock:
             self._requests.clear()
             self._core.stop(time.monotonic())
+            for block in [block for block in self._core.live.values() if not block.job_id]:
+                self._core.may_submit(block.id, time.monotonic())
         while True:
             self._act()
             with self._lock:
-                now_s = time.monotonic()
-                self._core.finish(now_s)
-                left = bool(self._core.live)
-                if left and now_s < self._deadline_s:
-                    self._core.retry_cancels(now_s)
-                    self._changed.wait(min(0.2, self._deadline_s - now_s))
-            if not left or now_s >= self._deadline_s:
+                done = self._core.finish(time.monotonic())
+                left_s = self._deadline_s - time.monotonic()
+                if not done and left_s > 0:
+                    self._changed.wait(min(_STOP_RETRY_S, left_s))
+            if done or left_s <= 0:
                 break
         self._act()
-        if left:
+        if not done:
             self._say_what_is_left("the provider did not accept their cancelling")
 
     def _say_what_is_left(self, why: str) -> None:

@@ -14,6 +14,7 @@ import contextlib
 import itertools
 import os
 import re
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -142,7 +143,7 @@ class LocalProvider(ExecutionProvider):
         safe = re.sub(r"[^\w.+-]", "_", job_name)
         path = os.path.join(os.path.abspath(self.script_dir), f"{safe}.{os.getpid()}-{next(self._numbers)}")
         text = _SCRIPT.format(
-            ec=_quote(f"{path}.ec"), name=_quote(job_name), worker_init=self.worker_init, command=command
+            ec=shlex.quote(f"{path}.ec"), name=shlex.quote(job_name), worker_init=self.worker_init, command=command
         )
         try:
             os.makedirs(self.script_dir, exist_ok=True)
@@ -167,44 +168,44 @@ class LocalProvider(ExecutionProvider):
     def cancel(self, job_ids: Sequence[str]) -> list[bool]:
         """Ends jobs with SIGTERM and, after some time, SIGKILL; they are gone when this returns."""
         deadline_s = time.monotonic() + min(GRACE_S, self.cmd_timeout)
-        jobs = [job for job_id in job_ids if (job := self.resources.get(job_id)) is not None]
-        running = [job for job in jobs if not job.has_ended]
-        for job in running:  # all of them first: their times to leave run at once
-            if not _is_over(job.process.pid):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(job.process.pid, signal.SIGTERM)
-        for job in running:
-            self._end(
-                job,
-                cancelled=not _is_over(job.process.pid) or job.status.state == JobState.CANCELLED,
-                deadline_s=deadline_s,
-            )
+        jobs = [job for job_id in job_ids if (job := self.resources.get(job_id)) is not None and not job.has_ended]
+        alive = [job for job in jobs if not _is_over(job.process.pid)]
+        for job in alive:  # all of them first, so that their times to leave run at once
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(job.process.pid, signal.SIGTERM)
+        for job in jobs:
+            self._end(job, cancelled=job in alive, grace_s=max(0.0, deadline_s - time.monotonic()))
         return [job_id in self.resources for job_id in job_ids]
 
-    def _end(self, job: _Job, *, cancelled: bool, deadline_s: float | None = None) -> None:
+    def _end(self, job: _Job, *, cancelled: bool, grace_s: float = GRACE_S) -> None:
         """Ends what is left of the job's session, and takes its exit status.
 
-        The leader is not waited for before that: while it is a zombie, its number, which is that of the session, is not given to others.
+        Its leader is not waited for before that: while it is a zombie its number, which is that of the session, is not given to others.
         """
         pid = job.process.pid
         if cancelled or _has_others(pid):
-            grace_s = GRACE_S if deadline_s is None else max(0.0, deadline_s - time.monotonic())
             end_tree(pid, grace_s)
-        code = job.process.wait()
-        if not os.path.exists(f"{job.path}.ec"):  # its script was killed, or replaced the trap
-            with contextlib.suppress(OSError), open(f"{job.path}.ec", "w", encoding="utf-8") as file:
-                file.write(f"{code if code >= 0 else 128 - code}\n")
+        code = self._exit_code(job)
         state, message = JobState.COMPLETED, None
         if cancelled:
             state, message = JobState.CANCELLED, "it was cancelled"
         elif code:
             state = JobState.FAILED
-            message = (
-                f"its script ended with exit code {code}"
-                if code > 0
-                else f"its script was ended by {signal_name(-code)}"
-            )
+            how = f"ended with exit code {code}" if code > 0 else f"was ended by {signal_name(-code)}"
+            message = f"its script {how}"
         job.status = JobStatus(state, message, code, job.status.stdout_path, job.status.stderr_path)
+
+    def _exit_code(self, job: _Job) -> int:
+        """As the process says; where something else in this program took that (a handler of SIGCHLD), as the script wrote it."""
+        code = job.process.wait()
+        path = f"{job.path}.ec"
+        try:
+            with open(path, encoding="utf-8") as file:
+                return code or int(file.read())
+        except (OSError, ValueError):  # the script was killed, or its own trap replaced ours
+            with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:
+                file.write(f"{code if code >= 0 else 128 - code}\n")
+        return code
 
     def __repr__(self) -> str:
         names = (
@@ -231,9 +232,3 @@ def _has_others(session: int) -> bool:
     return any(
         process.session == session and process.pid != session and process.is_alive for process in snapshot().values()
     )
-
-
-def _quote(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)

@@ -40,7 +40,11 @@ def simple_error_handler(executor: Any, statuses: Mapping[str, JobStatus]) -> Ex
     return _failed_in_a_row(statuses, limit)
 
 
-def windowed_error_handler(executor: Any, statuses: Mapping[str, JobStatus], threshold: int = 3) -> Exception | None:
+def windowed_error_handler(
+    executor: Any,  # noqa: ARG001 - every handler gets it
+    statuses: Mapping[str, JobStatus],
+    threshold: int = 3,
+) -> Exception | None:
     """Gives up when the last ``threshold`` blocks that ended have failed, whatever others do."""
     return _failed_in_a_row(statuses, threshold)
 

@@ -21,11 +21,13 @@ class Load:
         tasks: tasks that have not ended, running or waiting.
         workers_per_node: workers that a node will have, before the first manager has said so; None when that cannot be known.
         idle_s: for each connected block without tasks: since how many seconds it has had none.
+        wanted: workers that the tasks want, where some ask for more than one core; None when each wants one.
     """
 
     tasks: int
     workers_per_node: int | None = None
     idle_s: Mapping[str, float] = field(default_factory=dict)
+    wanted: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class View:
     Attributes:
         blocks: those whose jobs have not ended: queued, held, running, of unknown state, or being given back.
         tasks: tasks that have not ended.
+        workers_wanted: workers that they want; None when each wants one.
         no_tasks_s: since how long there have been none; 0 while there are some.
         block_workers: workers of one block, known or guessed; None when not known.
         limits: the provider's.
@@ -72,6 +75,7 @@ class View:
 
     blocks: Sequence[BlockView]
     tasks: int
+    workers_wanted: float | None
     no_tasks_s: float
     block_workers: int | None
     limits: Limits
@@ -82,6 +86,16 @@ class View:
     def active(self) -> list[BlockView]:
         """Blocks that take tasks, or will."""
         return [block for block in self.blocks if not block.leaving]
+
+    @property
+    def slots(self) -> int:
+        """Workers that are there or will be, as far as is known."""
+        return sum(block.workers or self.block_workers or 0 for block in self.active)
+
+    @property
+    def wanted(self) -> float:
+        """Workers that there should be for the tasks."""
+        return (self.tasks if self.workers_wanted is None else self.workers_wanted) * self.limits.parallelism
 
     @property
     def room(self) -> int:
@@ -121,7 +135,7 @@ class NoScaling:
         if view.tasks:
             wanted = max(wanted, view.base)
         return _top_up(view, wanted) or Decision(
-            why=f"keeps {_blocks(len(view.active))}: strategy 'none' does not scale"
+            why=f"keeps {blocks_text(len(view.active))}: strategy 'none' does not scale"
         )
 
 
@@ -139,7 +153,7 @@ class Simple:
         chosen = _longest_idle(view.active)[: max(0, spare)]
         if not chosen:
             return None
-        why = f"gives back {_blocks(len(chosen))}: there has been no task for {view.no_tasks_s:.0f} s (max_idletime {view.max_idletime_s:g} s)"
+        why = f"gives back {blocks_text(len(chosen))}: there has been no task for {view.no_tasks_s:.0f} s (max_idletime {view.max_idletime_s:g} s)"
         return Decision(remove=tuple(block.id for block in chosen), why=why)
 
 
@@ -151,22 +165,22 @@ class HtexAutoScale(Simple):
             return super()._shrink(view)
         if view.block_workers is None:
             return None
-        slots = _slots(view)
+        slots = view.slots
         excess = min(
-            math.floor((slots - view.tasks * view.limits.parallelism) / view.block_workers),
+            math.floor((slots - view.wanted) / view.block_workers),
             len(view.active) - max(view.limits.min_blocks, 1),
         )
         idle = [block for block in view.active if block.idle_s is not None and block.idle_s >= view.max_idletime_s]
         chosen: list[BlockView] = []
         for block in _longest_idle(idle)[: max(0, excess)]:
             slots -= block.workers or view.block_workers
-            if slots < view.tasks * view.limits.parallelism:
+            if slots < view.wanted:
                 break  # the next decision would request it again
             chosen.append(block)
         if not chosen:
             return None
         why = (
-            f"gives back {_blocks(len(chosen))}: idle for {min(block.idle_s or 0.0 for block in chosen):.0f} s "
+            f"gives back {blocks_text(len(chosen))}: idle for {min(block.idle_s or 0.0 for block in chosen):.0f} s "
             f"(max_idletime {view.max_idletime_s:g} s), and {_tasks(view.tasks)} need no more than the other {len(view.active) - len(chosen)}"
         )
         return Decision(remove=tuple(block.id for block in chosen), why=why)
@@ -194,7 +208,7 @@ def _top_up(view: View, wanted: int) -> Decision | None:
         return None
     name = "min_blocks keeps" if wanted == view.limits.min_blocks else "there were"
     return Decision(
-        add=missing, why=f"requests {_blocks(missing)}: {len(view.active)} of the {wanted} that {name} are there"
+        add=missing, why=f"requests {blocks_text(missing)}: {len(view.active)} of the {wanted} that {name} are there"
     )
 
 
@@ -202,38 +216,33 @@ def _grow(view: View) -> Decision | None:
     if not view.tasks:
         return None
     active = len(view.active)
-    wanted = view.tasks * view.limits.parallelism
+    wanted = view.wanted
     if view.block_workers is None:  # nothing says how large a block is: one shows it
         add = 0 if active else 1
-    elif active and _slots(view) >= wanted:
+    elif active and view.slots >= wanted:
         add = 0
     else:
-        add = max(math.ceil((wanted - _slots(view)) / view.block_workers), 0 if active else 1)
+        add = max(math.ceil((wanted - view.slots) / view.block_workers), 0 if active else 1)
     add = min(add, view.room)
     if add <= 0:
         return None
-    slots = _slots(view)
-    have = f"{slots} worker{'s' if slots != 1 else ''} in {_blocks(active)}" if active else "no block"
+    slots = view.slots
+    have = f"{slots} worker{'s' if slots != 1 else ''} in {blocks_text(active)}" if active else "no block"
     return Decision(
         add=add,
-        why=f"requests {_blocks(add)}: {_tasks(view.tasks)} for {have} (at most {_blocks(view.limits.max_blocks)})",
+        why=f"requests {blocks_text(add)}: {_tasks(view.tasks)} for {have} (at most {blocks_text(view.limits.max_blocks)})",
     )
 
 
 def _enough(view: View) -> str:
-    active = _blocks(len(view.active))
+    active = blocks_text(len(view.active))
     if not view.tasks:
         return f"keeps {active}: no task, for {view.no_tasks_s:.0f} s now"
     if view.block_workers is None:
         return f"keeps {active}: how many workers a block has is not known before its first manager is up"
-    enough = _slots(view) >= view.tasks * view.limits.parallelism
+    enough = view.slots >= view.wanted
     reason = "enough for" if enough else f"max_blocks={view.limits.max_blocks} is reached, for"
-    return f"keeps {active} with {_slots(view)} workers: {reason} {_tasks(view.tasks)}"
-
-
-def _slots(view: View) -> int:
-    """Workers that are there or will be."""
-    return sum(block.workers or view.block_workers or 0 for block in view.active)
+    return f"keeps {active} with {view.slots} workers: {reason} {_tasks(view.tasks)}"
 
 
 def _longest_idle(blocks: Sequence[BlockView]) -> list[BlockView]:
@@ -243,7 +252,8 @@ def _longest_idle(blocks: Sequence[BlockView]) -> list[BlockView]:
     return [*reversed(waiting), *sorted(up, key=lambda block: -(block.idle_s or 0.0))]
 
 
-def _blocks(count: int) -> str:
+def blocks_text(count: int) -> str:
+    """``3 blocks``."""
     return f"{count} block{'s' if count != 1 else ''}"
 
 
