@@ -209,6 +209,42 @@ class PlaitThreads(PlaitProcesses):
         return self._configure(self.lib.ThreadPoolExecutor(max_threads=workers))
 
 
+class PlaitPilotJobs(PlaitProcesses):
+    """plait on its pilot-job executor with local blocks, default settings: encrypted.
+
+    More than 16 workers come as four managers, so that there is something to place.
+    """
+
+    title = "plait HighThroughputExecutor"
+    encrypted: ClassVar[bool] = True
+
+    def config(self, workers: int) -> Any:
+        """One executor; its blocks are there from the start."""
+        blocks = 4 if workers > 16 else 1
+        each = workers // blocks
+        cores = len(os.sched_getaffinity(0))
+        provider = importlib.import_module("plait.providers").LocalProvider(
+            init_blocks=blocks, min_blocks=blocks, max_blocks=blocks
+        )
+        return self._configure(
+            self.lib.HighThroughputExecutor(
+                label="htex",
+                address="127.0.0.1",
+                max_workers_per_node=each,
+                cores_per_worker=min(1, cores / each),
+                provider=provider,
+                encrypted=self.encrypted,
+            )
+        )
+
+
+class PlaitPilotJobsOpen(PlaitPilotJobs):
+    """The same without encryption: what that costs."""
+
+    title = "plait HighThroughputExecutor(encrypted=False)"
+    encrypted = False
+
+
 # ---------------------------------------------------------------------------------------------- other libraries
 
 
@@ -369,6 +405,8 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "tpe": StandardThreads,
     "plait-threads": PlaitThreads,
     "plait-map": PlaitMap,
+    "plait-htex": PlaitPilotJobs,
+    "plait-htex-open": PlaitPilotJobsOpen,
     "ppe-map": StandardProcessesMap,
     "loky": Loky,
     "joblib": Joblib,

@@ -33,6 +33,7 @@ _HEADINGS = {
     "first_result_s": "first result s",
     "exit_s": "exit s",
     "efficiency": "efficiency",
+    "up_s": "all up s",
     "cpu_us": "CPU µs/task",
     "driver_cpu_us": "of it driver",
     "submit_us": "submit µs",

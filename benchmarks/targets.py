@@ -38,8 +38,8 @@ def _ratio(workload: str, bound: float, metric: str = "rate", peer: str = "plait
     return Target(workload, peer, metric, bound, baseline=baseline)
 
 
-def _at_most(workload: str, metric: str, bound: float, unit: str) -> Target:
-    return Target(workload, "plait-processes", metric, bound, at_least=False, unit=unit)
+def _at_most(workload: str, metric: str, bound: float, unit: str, peer: str = "plait-processes") -> Target:
+    return Target(workload, peer, metric, bound, at_least=False, unit=unit)
 
 
 TARGETS: tuple[Target, ...] = (
@@ -63,4 +63,12 @@ TARGETS: tuple[Target, ...] = (
     _at_most("cold-start", "exit_s", 0.2, "s"),
     Target("sleeps", "plait-processes", "efficiency", 0.85),
     _ratio("shell", 0.7),
+    _ratio("noop-10k", 3, peer="plait-htex"),
+    _at_most("noop-10k", "cpu_us", 80, "µs per task", peer="plait-htex"),
+    Target("latency", "plait-htex", "p50_us", 1.0, at_least=False, baseline="ppe"),
+    _ratio("payload-50mb", 1, "mb_per_s", peer="plait-htex"),
+    Target("sleeps", "plait-htex", "efficiency", 0.7),
+    _at_most("cold-start", "first_result_s", 1.0, "s", peer="plait-htex"),
+    _at_most("cold-start", "exit_s", 1.0, "s", peer="plait-htex"),
+    _at_most("workers-up", "up_s", 1.0, "s", peer="plait-htex"),
 )

@@ -54,3 +54,10 @@ def run_true() -> int:
 def true_command() -> str:
     """Return the command line of a bash app that runs `true`."""
     return "true"
+
+
+def meet(directory: str, number: int) -> None:
+    """Return when that many tasks are in here."""
+    open(os.path.join(directory, str(os.getpid())), "w").close()
+    while len(os.listdir(directory)) < number:
+        time.sleep(0.005)

@@ -220,6 +220,22 @@ def sleeps(adapter: Adapter, count: int, workers: int) -> Metrics:
     return {**window.metrics(count), "efficiency": count * 0.01 / workers / window.wall_s}
 
 
+def workers_up(adapter: Adapter, count: int, workers: int) -> Metrics:
+    """From before the library is started until all workers ran a task at the same time; the median of `count` starts."""
+    times = []
+    for _ in range(count):
+        with tempfile.TemporaryDirectory() as directory:
+            start = time.perf_counter()
+            adapter.start(workers)
+            try:
+                app = adapter.app(tasks.meet)
+                adapter.wait([app(directory, workers) for _ in range(workers)])
+                times.append(time.perf_counter() - start)
+            finally:
+                adapter.stop()
+    return {"up_s": statistics.median(times)}
+
+
 def shell(adapter: Adapter, count: int, workers: int) -> Metrics:
     """Run the shell command `true` `count` times."""
     _warm_up(adapter, workers)
@@ -375,6 +391,18 @@ WORKLOADS: dict[str, Workload] = {
             "efficiency",
             workers=64,
             quick_workers=16,
+        ),
+        Workload(
+            "workers-up",
+            "from load until 16 workers are at work together",
+            workers_up,
+            3,
+            1,
+            "up_s",
+            workers=16,
+            less_is_better=True,
+            counts_tasks=False,
+            starts_library=False,
         ),
         Workload("shell", "bash apps `true`", shell, 1_000, 200, "rate"),
     )
