@@ -19,34 +19,32 @@ import itertools
 import os
 import threading
 import time
-from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
 
 from plait._util.threads import mark
 from plait.dataflow.check import check
-from plait.dataflow.engine import Effects, Engine, path_to, root_cause
-from plait.dataflow.explain import explain, failure_sentence
+from plait.dataflow.engine import Effects, Engine
+from plait.dataflow.explain import explain
 from plait.dataflow.memo import BasicMemoizer
 from plait.dataflow.record import TaskRecord
-from plait.dataflow.resolve import DEEP_DEPENDENCY_RESOLVER, PLAIN, find_futures, replace_futures
-from plait.errors import JoinError, MissingOutputs, NoDataFlowKernelError, text_of
+from plait.dataflow.resolve import PLAIN, find_futures, replace_futures
+from plait.errors import JoinError, NoDataFlowKernelError
 from plait.executors.base import LOST, OK, Outcome
-from plait.futures import CANCELLED as FUTURE_CANCELLED
-from plait.futures import FINISHED, AppFuture, DataFuture, LiftedFuture, finish_all
+from plait.futures import AppFuture
 from plait.kernel.arguments import RESERVED, choose_stream_names, read_reserved, refuse_remote_files
+from plait.kernel.endings import Endings
 from plait.kernel.gate import Gate
+from plait.kernel.inputs import Inputs, failures_among, results_of
 from plait.kernel.lifecycle import Lifecycle
-from plait.limits import SCAN_DEPTH
-from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASK_JOINING, TASK_SUBMITTED, TASKS_DONE
+from plait.model.events import TASK_JOINING, TASK_SUBMITTED
 from plait.model.resources import DEFAULT, parse_resources
-from plait.model.task import CANCELLED, EXEC_DONE, FINAL_STATES, JOINING, LAUNCHED, MEMO_DONE, PENDING, AppSpec, Task
+from plait.model.task import CANCELLED, FINAL_STATES, JOINING, LAUNCHED, PENDING, AppSpec, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from plait.config import Config
     from plait.executors.base import Executor
-    from plait.model.files import File
     from plait.model.resources import Resources
 
 _monotonic = time.monotonic
@@ -77,12 +75,11 @@ class DataFlowKernel(Lifecycle):
     def __init__(self, config: Config) -> None:
         self._lock = threading.Lock()
         self._engine = Engine(retries=config.retries, max_losses=config.max_losses, keep=not config.garbage_collect)
-        self._resolver = config.dependency_resolver
-        self._deep = config.dependency_resolver is DEEP_DEPENDENCY_RESOLVER
+        self._inputs = Inputs(config.dependency_resolver, self)
         self.memoizer = config.memoizer or BasicMemoizer()
         self._memo_all = self.memoizer.every_task
         self._specs: dict[Any, AppSpec] = {}
-        self._failures: dict[tuple[str, str], list[int]] = {}  # (error, app) -> tasks, the first few
+        self._endings = Endings(self.memoizer, self.task_record, keep=not config.garbage_collect)
         self._gate = None if config.max_pending is None else Gate(config.max_pending, self._engine.unfinished)
         super().__init__(config)
 
@@ -102,8 +99,8 @@ class DataFlowKernel(Lifecycle):
             plain = PLAIN.issuperset(map(type, args))
             if plain and (not kwargs or (PLAIN.issuperset(map(type, kwargs.values())) and RESERVED.isdisjoint(kwargs))):
                 return self._call_simple(spec, args, kwargs, executor)
-            if not plain and not kwargs and self._deep:
-                parents = self._parents_among(args)
+            if not plain and not kwargs and self._inputs.deep:
+                parents = self._inputs.parents_among(args)
                 if parents is not None:
                     return self._call_after(spec, args, parents)
         task = Task(spec, args, kwargs, self, _monotonic())
@@ -138,17 +135,6 @@ class DataFlowKernel(Lifecycle):
             self._failed_to_launch(task, error)
         return future
 
-    def _parents_among(self, args: tuple[Any, ...]) -> list[Task] | None:
-        """The tasks whose futures are arguments themselves; None when there is anything else than these and plain values."""
-        parents: list[Task] = []
-        for value in args:
-            cls = type(value)
-            if cls is AppFuture and value._task.owner is self:  # noqa: SLF001 - our own class
-                parents.append(value._task)  # noqa: SLF001
-            elif cls not in PLAIN:
-                return None
-        return parents
-
     def _call_after(self, spec: AppSpec, args: tuple[Any, ...], parents: list[Task]) -> AppFuture[Any]:
         """A call that needs the results of tasks and nothing else: the most frequent of those that wait."""
         task = Task(spec, args, {}, self, _monotonic())
@@ -182,8 +168,8 @@ class DataFlowKernel(Lifecycle):
             self._candidates(task)  # refuses what can never be given
         except self.refusals_in_futures as error:
             refusal = error
-        futures = self._futures_of(args, kwargs)
-        parents, others = self._sort_futures(futures)
+        futures = self._inputs.futures_of(args, kwargs)
+        parents, others = self._inputs.sort(futures)
         effects = Effects()
         with self._lock:
             if self._closing:
@@ -296,44 +282,6 @@ class DataFlowKernel(Lifecycle):
             )
         return self.call(spec, tuple(app_args), dict(app_kwargs or {}))
 
-    # ------------------------------------------------------------------ futures in arguments
-    def _futures_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Future[Any]]:
-        found: list[Future[Any]] = []
-        if self._deep:
-            if not PLAIN.issuperset(map(type, args)):
-                found += find_futures(args, SCAN_DEPTH + 1)
-            if not PLAIN.issuperset(map(type, kwargs.values())):
-                found += find_futures(kwargs, SCAN_DEPTH + 1)
-        else:
-            gather = self._resolver.traverse_to_gather
-            for value in [*args, *kwargs.values(), *(kwargs.get("inputs") or ())]:
-                found += gather(value)
-        return list(dict.fromkeys(found))
-
-    def _unwrap(self, task: Task) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        args, kwargs = task.args or (), task.kwargs or {}
-        if self._deep:
-            return replace_futures(args, SCAN_DEPTH + 1), replace_futures(kwargs, SCAN_DEPTH + 1)
-        unwrap = self._resolver.traverse_to_unwrap
-        unwrapped = {name: unwrap(value) for name, value in kwargs.items()}
-        if kwargs.get("inputs"):
-            unwrapped["inputs"] = [unwrap(value) for value in kwargs["inputs"]]
-        return tuple(unwrap(value) for value in args), unwrapped
-
-    def _sort_futures(self, futures: Iterable[Future[Any]]) -> tuple[list[Task], list[Future[Any]]]:
-        """Tasks of this kernel among what is waited for, and the other futures."""
-        parents: list[Task] = []
-        others: list[Future[Any]] = []
-        for future in futures:
-            origin = future._parent if isinstance(future, DataFuture) else future  # noqa: SLF001 - our own classes
-            if isinstance(origin, LiftedFuture):
-                origin.start()
-            if isinstance(origin, AppFuture) and origin._task.owner is self:  # noqa: SLF001
-                parents.append(origin._task)  # noqa: SLF001
-            else:
-                others.append(future)
-        return parents, others
-
     def _dependency_done(self, task: Task) -> None:
         effects = Effects()
         with self._lock:
@@ -346,18 +294,18 @@ class DataFlowKernel(Lifecycle):
         app = task.app
         executor = self._only
         if executor is not None and app.is_simple and task.details is None and task.depends is not None:
-            args = _results_of(task.args)
+            args = results_of(task.args)
             if args is not None:
                 self._launch_simple(task, args, executor, effects)
                 return
         try:
             if task.depends is not None and task.attempt == 0:
-                failures = _failures_among(task.depends)
+                failures = failures_among(task.depends)
                 if failures:
                     with self._lock:
                         self._engine.dependency_failed(task, failures, effects)
                     return
-                task.args, task.kwargs = self._unwrap(task)
+                task.args, task.kwargs = self._inputs.unwrap(task)
                 task.depends = None
             if task.app.kind == "lift" and self._lift_here(task, effects):
                 return
@@ -442,13 +390,11 @@ class DataFlowKernel(Lifecycle):
 
     def _deliver(self, outcomes: list[Outcome]) -> None:
         effects = Effects()
-        emit = self._emit
         with self._lock:
             rest = self._engine.succeed_many(outcomes, effects)
             if _VALIDATE:
                 check(self._engine)
-        if emit is not None:
-            self._note_successes(outcomes, emit)
+        self._endings.note_successes(outcomes)
         for outcome in rest:
             try:
                 if outcome[0].app.kind != "join" and outcome[2] == OK:
@@ -465,34 +411,6 @@ class DataFlowKernel(Lifecycle):
                     self._engine.fail(outcome[0], outcome[1], error, effects, final=True)
         self._apply(effects)
 
-    def _note_successes(self, outcomes: list[Outcome], emit: Callable[[Any], None]) -> None:
-        """Tells of tasks that succeeded; those of one worker, at the first attempt, in one event."""
-        if len(outcomes) == 1:  # as threads deliver them
-            task, attempt, kind, _, start_s, stop_s, worker = outcomes[0]
-            if kind == OK and task.state == EXEC_DONE and task.attempt == attempt and task.app.kind != "join":
-                emit((TASK_ENDED, stop_s, task.id, EXEC_DONE, attempt, start_s, stop_s, worker))
-            return
-        last = -2
-        tasks: list[int] = []
-        starts: list[float] = []
-        stops: list[float] = []
-        for task, attempt, kind, _, start_s, stop_s, worker in outcomes:
-            if kind != OK or task.state != EXEC_DONE or task.attempt != attempt or task.app.kind == "join":
-                continue
-            if attempt != 1:
-                emit((TASK_ENDED, stop_s, task.id, EXEC_DONE, attempt, start_s, stop_s, worker))
-                continue
-            if worker != last:
-                if tasks:
-                    emit((TASKS_DONE, last, tasks, starts, stops))
-                last = worker
-                tasks, starts, stops = [], [], []
-            tasks.append(task.id)
-            starts.append(start_s)
-            stops.append(stop_s)
-        if tasks:
-            emit((TASKS_DONE, last, tasks, starts, stops))
-
     def _take_failure(self, outcome: Outcome, effects: Effects) -> None:
         task, attempt, kind, error, start_s, stop_s, worker = outcome
         if kind == LOST:
@@ -500,7 +418,7 @@ class DataFlowKernel(Lifecycle):
                 handled = self._engine.lose(task, attempt, error, effects)
             if handled:
                 if task.state not in FINAL_STATES:
-                    self._note_attempt(task, attempt, error, lost=True)
+                    self._endings.note_attempt(task, attempt, error, lost=True)
                 return
         cost: float = 1
         handler = self.config.retry_handler
@@ -517,22 +435,7 @@ class DataFlowKernel(Lifecycle):
                 details.times = (start_s, stop_s, worker)
             self._engine.fail(task, attempt, error, effects, cost=cost, final=final)
         if task.state == PENDING:
-            self._note_attempt(task, attempt, error, lost=False)
-
-    def _note_attempt(self, task: Task, attempt: int, error: BaseException, *, lost: bool) -> None:
-        if self._emit is not None:
-            delay = (task.details.not_before or 0.0) if task.details is not None else 0.0
-            self._emit(
-                (
-                    ATTEMPT_FAILED,
-                    _monotonic(),
-                    task.id,
-                    attempt,
-                    lost,
-                    f"{type(error).__name__}: {text_of(error)[:500]}",
-                    delay,
-                )
-            )
+            self._endings.note_attempt(task, attempt, error, lost=False)
 
     # ------------------------------------------------------------------ joins
     def _begin_join(self, task: Task, attempt: int, value: Any, effects: Effects) -> None:
@@ -545,7 +448,7 @@ class DataFlowKernel(Lifecycle):
             with self._lock:
                 self._engine.fail(task, attempt, error, effects, final=True)
             return
-        parents, others = self._sort_futures(inner)
+        parents, others = self._inputs.sort(inner)
         with self._lock:
             if task.state == LAUNCHED and task.attempt == attempt:
                 task.more().join_value = value
@@ -563,7 +466,7 @@ class DataFlowKernel(Lifecycle):
         """All inner futures have ended: their results in place of the futures, or a JoinError."""
         value = task.more().join_value
         inner = find_futures(value)
-        failures = _failures_among(inner)
+        failures = failures_among(inner)
         result: Any = None
         error: BaseException | None = None
         if failures:
@@ -589,7 +492,7 @@ class DataFlowKernel(Lifecycle):
                 executor = task.executor
                 if executor is not None:
                     executor.cancel(task, task.attempt)
-            called = self._publish_all(effects.settled) if effects.settled else ()
+            called = self._endings.publish_all(effects.settled) if effects.settled else ()
             following = Effects()
             for task in effects.joined:
                 self._end_join(task, following)
@@ -604,82 +507,6 @@ class DataFlowKernel(Lifecycle):
                     self._gate.look()
                 return
             effects = following
-
-    def _publish_all(self, settled: list[tuple[Task, Any, BaseException | None]]) -> list[AppFuture[Any]]:
-        """Sets the futures of tasks that ended; those that have callbacks to run."""
-        ended: list[AppFuture[Any]] = []
-        plain: list[AppFuture[Any]] = []
-        now_s = _monotonic()
-        keep = self._engine.keep
-        everything = self._memo_all
-        for task, result, error in settled:
-            future = task.future
-            if (
-                everything
-                or task.state != EXEC_DONE
-                or task.details is not None
-                or task.app.cache
-                or task.app.kind == "join"
-                or future is None
-            ):
-                self._publish(task, result, error, now_s)
-            else:  # `_publish` for what most tasks are, written out
-                task.end_s = now_s
-                future._result = result  # noqa: SLF001 - our own class
-                plain.append(future)
-                if not keep:
-                    task.future = None  # future -> task stays; the circle would keep both until the collector comes
-            if future is not None:
-                ended.append(future)
-        finish_all(plain)
-        return [future for future in ended if future._cbs is not None]  # noqa: SLF001
-
-    def _publish(self, task: Task, result: Any, error: BaseException | None, now_s: float) -> None:
-        """Sets the future of a task that ended, and what hangs on it."""
-        task.end_s = now_s
-        state = task.state
-        if (task.app.cache or self._memo_all) and state not in (MEMO_DONE, CANCELLED):
-            self._memoize(task, result, error)
-        if (state != EXEC_DONE or task.app.kind == "join") and self._emit is not None:
-            self._note_end(task, error, now_s)
-        if error is not None:
-            self._count_failure(task, error)
-        future = task.future
-        if future is None:
-            return
-        future._publish(FUTURE_CANCELLED if state == CANCELLED else FINISHED, result, error)  # noqa: SLF001 - our own class
-        details = task.details
-        if details is not None and (details.outputs or details.outputs_hidden):
-            _publish_files(task, state, error)
-        if not self._engine.keep:
-            task.future = None
-
-    def _memoize(self, task: Task, result: Any, error: BaseException | None) -> None:
-        try:
-            if error is None:
-                self.memoizer.update_memo_result(self.task_record(task), result)
-            else:
-                self.memoizer.update_memo_exception(self.task_record(task), error)
-        except Exception:
-            self._logger.exception("the memoizer failed for %s; its result is not remembered", task)
-
-    def _note_end(self, task: Task, error: BaseException | None, now_s: float) -> None:
-        details = task.more()
-        start_s, stop_s, worker = details.times or (0.0, 0.0, -1)
-        why = details.cancel_reason
-        text = trace = ""
-        if error is not None:
-            import traceback
-
-            why = failure_sentence(task, error)
-            text = f"{type(error).__name__}: {text_of(error)[:500]}"
-            trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))[-8000:]
-        assert self._emit is not None  # noqa: S101 - the caller looked
-        self._emit((TASK_ENDED, now_s, task.id, task.state, task.attempt, start_s, stop_s, worker, text, why, trace))
-
-    def _count_failure(self, task: Task, error: BaseException) -> None:
-        known = self._failures.setdefault((type(error).__name__, task.app.name), [0, task.id])
-        known[0] += 1
 
     def _launch_later(self, task: Task, delay_s: float) -> None:
         task.more().not_before = _monotonic() + delay_s
@@ -741,56 +568,6 @@ class DataFlowKernel(Lifecycle):
     def task_record(self, task: Task) -> TaskRecord:
         """The task as a mapping."""
         return TaskRecord(task)
-
-
-def _results_of(args: Any) -> tuple[Any, ...] | None:
-    """Arguments with results in the place of futures; None when anything in them needs more than that."""
-    results: list[Any] = []
-    for value in args or ():
-        cls = type(value)
-        if cls in PLAIN:
-            results.append(value)
-        elif cls is AppFuture and value._state is FINISHED and value._exception is None:  # noqa: SLF001 - our own class
-            results.append(value._result)  # noqa: SLF001
-        else:
-            return None
-    return tuple(results)
-
-
-def _failures_among(futures: Iterable[Future[Any]]) -> list[tuple[BaseException, str]]:
-    """Root cause and path of each future that failed; all have ended."""
-    failures: list[tuple[BaseException, str]] = []
-    for future in dict.fromkeys(futures):
-        try:
-            error = future.exception()
-        except CancelledError as cancelled:
-            error = cancelled
-        if error is None:
-            continue
-        if isinstance(future, AppFuture) and not isinstance(error, CancelledError):
-            failures.append((root_cause(future._task), path_to(future._task)))  # noqa: SLF001 - our own class
-        else:
-            failures.append((error, repr(future)))
-    return failures
-
-
-def _publish_files(task: Task, state: int, error: BaseException | None) -> None:
-    """Ends the DataFutures of a task: with the file when it is there."""
-    details = task.more()
-    for future in [*details.outputs, *details.outputs_hidden]:
-        file: File = future.file_obj
-        if state == CANCELLED:
-            future._publish(FUTURE_CANCELLED, None, None)  # noqa: SLF001 - our own class
-        elif error is not None:
-            future._publish(FINISHED, None, error)  # noqa: SLF001
-        elif not os.path.exists(file.filepath):
-            missing = MissingOutputs(
-                f"{task} succeeded, but did not make the file that it declared in outputs", [file.filepath]
-            )
-            future._publish(FINISHED, None, missing)  # noqa: SLF001
-        else:
-            future._publish(FINISHED, file, None)  # noqa: SLF001
-        future._run_callbacks()  # noqa: SLF001
 
 
 def _load(executor: Executor) -> float:

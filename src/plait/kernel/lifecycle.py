@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from plait.config import Config
     from plait.dataflow.engine import Engine
     from plait.executors.base import Executor
+    from plait.kernel.endings import Endings
 
 logging.getLogger("plait").addHandler(logging.NullHandler())
 
@@ -57,6 +58,7 @@ class Lifecycle:
 
     _lock: threading.Lock
     _engine: Engine
+    _endings: Endings
     _failures: dict[tuple[str, str], list[int]]
     memoizer: Any
 
@@ -111,7 +113,7 @@ class Lifecycle:
         directory = self.run_dir
         self._close_log = self._open_log(directory)
         self._stream = EventStream([Journal(directory)])
-        self._emit = self._stream.emit
+        self._emit = self._endings.emit = self._stream.emit
         self._emit((RUN_STARTED, time.monotonic(), time.time(), self.run_id, SCHEMA_VERSION, _version(), platform.python_version(),
                     platform.node(), os.getpid(), script_name(), [e.label for e in self.config.executors]))  # fmt: skip
         self._logger.info(
@@ -245,7 +247,7 @@ class Lifecycle:
     @property
     def failures(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Failed tasks, grouped: (error, app) to (how many, number of the first)."""
-        return {key: (count, first) for key, (count, first) in list(self._failures.items())}
+        return {key: (count, first) for key, (count, first) in list(self._endings.failures.items())}
 
     def log_task_states(self) -> None:
         """Writes the counts of states to the log."""

@@ -1,0 +1,192 @@
+"""What follows from the end of tasks: their futures are set, the run is told, results are remembered, failures counted.
+
+Nothing here decides anything; the engine did. All of it is done without the kernel's lock, by the thread that brought the news.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from plait.dataflow.explain import failure_sentence
+from plait.errors import MissingOutputs, text_of
+from plait.executors.base import OK, Outcome
+from plait.futures import CANCELLED as FUTURE_CANCELLED
+from plait.futures import FINISHED, AppFuture, finish_all
+from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASKS_DONE
+from plait.model.task import CANCELLED, EXEC_DONE, MEMO_DONE, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plait.dataflow.memo import Memoizer
+    from plait.model.files import File
+
+_logger = logging.getLogger("plait")
+_monotonic = time.monotonic
+
+
+class Endings:
+    """The ends of one run's tasks.
+
+    Args:
+        memoizer: is given results and errors.
+        record: makes the mapping of a task that plug-ins get.
+        keep: whether ended tasks keep their futures.
+
+    Attributes:
+        emit: takes events; None while nobody listens.
+        failures: (class of the error, app) to how many, and the number of the first.
+    """
+
+    def __init__(self, memoizer: Memoizer, record: Callable[[Task], Any], *, keep: bool) -> None:
+        self.emit: Callable[[Any], None] | None = None
+        self.failures: dict[tuple[str, str], list[int]] = {}
+        self._memoizer = memoizer
+        self._memo_all = memoizer.every_task
+        self._record = record
+        self._keep = keep
+
+    def note_successes(self, outcomes: list[Outcome]) -> None:
+        """Tells of tasks that succeeded; those of one worker, at the first attempt, in one event."""
+        emit = self.emit
+        if emit is None:
+            return
+        if len(outcomes) == 1:  # as threads deliver them
+            task, attempt, kind, _, start_s, stop_s, worker = outcomes[0]
+            if kind == OK and task.state == EXEC_DONE and task.attempt == attempt and task.app.kind != "join":
+                emit((TASK_ENDED, stop_s, task.id, EXEC_DONE, attempt, start_s, stop_s, worker))
+            return
+        last = -2
+        tasks: list[int] = []
+        starts: list[float] = []
+        stops: list[float] = []
+        for task, attempt, kind, _, start_s, stop_s, worker in outcomes:
+            if kind != OK or task.state != EXEC_DONE or task.attempt != attempt or task.app.kind == "join":
+                continue
+            if attempt != 1:
+                emit((TASK_ENDED, stop_s, task.id, EXEC_DONE, attempt, start_s, stop_s, worker))
+                continue
+            if worker != last:
+                if tasks:
+                    emit((TASKS_DONE, last, tasks, starts, stops))
+                last = worker
+                tasks, starts, stops = [], [], []
+            tasks.append(task.id)
+            starts.append(start_s)
+            stops.append(stop_s)
+        if tasks:
+            emit((TASKS_DONE, last, tasks, starts, stops))
+
+    def note_attempt(self, task: Task, attempt: int, error: BaseException, *, lost: bool) -> None:
+        """Tells of an attempt that ended while its task goes on."""
+        if self.emit is not None:
+            delay = (task.details.not_before or 0.0) if task.details is not None else 0.0
+            self.emit(
+                (
+                    ATTEMPT_FAILED,
+                    _monotonic(),
+                    task.id,
+                    attempt,
+                    lost,
+                    f"{type(error).__name__}: {text_of(error)[:500]}",
+                    delay,
+                )
+            )
+
+    def publish_all(self, settled: list[tuple[Task, Any, BaseException | None]]) -> list[AppFuture[Any]]:
+        """Sets the futures of tasks that ended; those that have callbacks to run."""
+        ended: list[AppFuture[Any]] = []
+        plain: list[AppFuture[Any]] = []
+        now_s = _monotonic()
+        keep = self._keep
+        everything = self._memo_all
+        for task, result, error in settled:
+            future = task.future
+            if (
+                everything
+                or task.state != EXEC_DONE
+                or task.details is not None
+                or task.app.cache
+                or task.app.kind == "join"
+                or future is None
+            ):
+                self._publish(task, result, error, now_s)
+            else:  # `_publish` for what most tasks are, written out
+                task.end_s = now_s
+                future._result = result  # noqa: SLF001 - our own class
+                plain.append(future)
+                if not keep:
+                    task.future = None  # future -> task stays; the circle would keep both until the collector comes
+            if future is not None:
+                ended.append(future)
+        finish_all(plain)
+        return [future for future in ended if future._cbs is not None]  # noqa: SLF001
+
+    def _publish(self, task: Task, result: Any, error: BaseException | None, now_s: float) -> None:
+        """Sets the future of a task that ended, and what hangs on it."""
+        task.end_s = now_s
+        state = task.state
+        if (task.app.cache or self._memo_all) and state not in (MEMO_DONE, CANCELLED):
+            self._memoize(task, result, error)
+        if (state != EXEC_DONE or task.app.kind == "join") and self.emit is not None:
+            self._note_end(task, error, now_s)
+        if error is not None:
+            self._count_failure(task, error)
+        future = task.future
+        if future is None:
+            return
+        future._publish(FUTURE_CANCELLED if state == CANCELLED else FINISHED, result, error)  # noqa: SLF001 - our own class
+        details = task.details
+        if details is not None and (details.outputs or details.outputs_hidden):
+            _publish_files(task, state, error)
+        if not self._keep:
+            task.future = None
+
+    def _memoize(self, task: Task, result: Any, error: BaseException | None) -> None:
+        try:
+            if error is None:
+                self._memoizer.update_memo_result(self._record(task), result)
+            else:
+                self._memoizer.update_memo_exception(self._record(task), error)
+        except Exception:
+            _logger.exception("the memoizer failed for %s; its result is not remembered", task)
+
+    def _note_end(self, task: Task, error: BaseException | None, now_s: float) -> None:
+        details = task.more()
+        start_s, stop_s, worker = details.times or (0.0, 0.0, -1)
+        why = details.cancel_reason
+        text = trace = ""
+        if error is not None:
+            import traceback
+
+            why = failure_sentence(task, error)
+            text = f"{type(error).__name__}: {text_of(error)[:500]}"
+            trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))[-8000:]
+        assert self.emit is not None  # noqa: S101 - the caller looked
+        self.emit((TASK_ENDED, now_s, task.id, task.state, task.attempt, start_s, stop_s, worker, text, why, trace))
+
+    def _count_failure(self, task: Task, error: BaseException) -> None:
+        known = self.failures.setdefault((type(error).__name__, task.app.name), [0, task.id])
+        known[0] += 1
+
+
+def _publish_files(task: Task, state: int, error: BaseException | None) -> None:
+    """Ends the DataFutures of a task: with the file when it is there."""
+    details = task.more()
+    for future in [*details.outputs, *details.outputs_hidden]:
+        file: File = future.file_obj
+        if state == CANCELLED:
+            future._publish(FUTURE_CANCELLED, None, None)  # noqa: SLF001 - our own class
+        elif error is not None:
+            future._publish(FINISHED, None, error)  # noqa: SLF001
+        elif not os.path.exists(file.filepath):
+            missing = MissingOutputs(
+                f"{task} succeeded, but did not make the file that it declared in outputs", [file.filepath]
+            )
+            future._publish(FINISHED, None, missing)  # noqa: SLF001
+        else:
+            future._publish(FINISHED, file, None)  # noqa: SLF001
+        future._run_callbacks()  # noqa: SLF001

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import logging
+
+from plait.dataflow.memo import BasicMemoizer
+from plait.dataflow.record import TaskRecord
+from plait.executors.base import ERROR, OK
+from plait.futures import AppFuture
+from plait.kernel.endings import Endings
+from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASKS_DONE
+from plait.model.task import EXEC_DONE, FAILED, AppSpec, Task
+
+
+def ended(number, state=EXEC_DONE, attempt=1, kind="python", **options):
+    task = Task(AppSpec(abs, "abs", kind, **options), (), {}, None, 0.0, id=number, state=state, attempt=attempt)
+    task.future = AppFuture(task)
+    return task
+
+
+def endings(memoizer=None, *, keep=False):
+    found = Endings(memoizer or BasicMemoizer(), TaskRecord, keep=keep)
+    events = []
+    found.emit = events.append
+    return found, events
+
+
+def test_successes_of_one_worker_are_one_event():
+    what, events = endings()
+    tasks = [ended(n) for n in range(4)]
+    what.note_successes([(t, 1, OK, None, 1.0, 2.0, 0 if t.id < 3 else 1) for t in tasks])
+    assert events == [
+        (TASKS_DONE, 0, [0, 1, 2], [1.0] * 3, [2.0] * 3),
+        (TASKS_DONE, 1, [3], [1.0], [2.0]),
+    ]
+
+
+def test_later_attempts_failures_and_stale_outcomes_are_told_apart():
+    what, events = endings()
+    again, failed, stale = ended(1, attempt=2), ended(2, FAILED), ended(3, attempt=2)
+    what.note_successes(
+        [(again, 2, OK, None, 1.0, 2.0, 0), (failed, 1, ERROR, None, 1.0, 2.0, 0), (stale, 1, OK, None, 1.0, 2.0, 0)]
+    )
+    assert events == [(TASK_ENDED, 2.0, 1, EXEC_DONE, 2, 1.0, 2.0, 0)]
+    what.emit = None
+    what.note_successes([(again, 2, OK, None, 1.0, 2.0, 0)])
+    assert len(events) == 1
+
+
+def test_an_attempt_that_failed_is_told_with_its_reason():
+    what, events = endings()
+    what.note_attempt(ended(4), 1, ValueError("bad"), lost=True)
+    assert events[0][0] == ATTEMPT_FAILED
+    assert events[0][2:] == (4, 1, True, "ValueError: bad", 0.0)
+
+
+def test_futures_are_set_and_those_with_callbacks_are_given_back():
+    what, _ = endings()
+    plain, called, failed = ended(1), ended(2), ended(3, FAILED)
+    futures = [task.future for task in (plain, called, failed)]
+    seen = []
+    futures[1].add_done_callback(seen.append)
+    error = ValueError("bad")
+    back = what.publish_all([(plain, 5, None), (called, 6, None), (failed, None, error)])
+    assert back == [futures[1]]
+    assert [futures[0].result(), futures[1].result(), futures[2].exception()] == [5, 6, error]
+    assert plain.future is None
+    assert failed.end_s is not None
+    assert what.failures == {("ValueError", "abs"): [1, 3]}
+
+
+def test_what_is_kept_keeps_its_future():
+    what, _ = endings(keep=True)
+    task = ended(1)
+    what.publish_all([(task, 5, None)])
+    assert task.future.result() == 5
+
+
+def test_a_memoizer_that_fails_harms_nobody(caplog):
+    class Bad(BasicMemoizer):
+        def update_memo_result(self, task, result):
+            raise RuntimeError("no")
+
+    what, _ = endings(Bad())
+    task = ended(1, cache=True)
+    future = task.future
+    with caplog.at_level(logging.ERROR, "plait"):
+        what.publish_all([(task, 5, None)])
+    assert future.result() == 5
+    assert "the memoizer failed for task 1 (abs)" in caplog.text
