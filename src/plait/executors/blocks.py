@@ -110,6 +110,7 @@ class BlockKeeper:
         self._stopping = False
         self._deadline_s = float("inf")  # of the shutdown
         self._requests: deque[str] = deque()
+        self._given: dict[str, Any] = {}  # ids of jobs that are no text
         self._last_poll_s = float("-inf")
         self._poll_failures = 0
         self._poll_early = False
@@ -305,7 +306,10 @@ class BlockKeeper:
             return
         job_id, reason = "", f"the provider {self.provider.label} did not say why it begins no job"
         try:
-            job_id = str(self.provider.submit(self._launch(name), 1, f"plait.{self.label}.block-{name}") or "")
+            given = self.provider.submit(self._launch(name), 1, f"plait.{self.label}.block-{name}")
+            job_id = str(given or "")
+            if job_id and job_id != given:
+                self._given[job_id] = given
         except Exception as error:  # noqa: BLE001 - plug-ins and the world: a block that could not be begun
             reason = f"could not be begun: {type(error).__name__}: {text_of(error)}"
         with self._lock:
@@ -322,7 +326,7 @@ class BlockKeeper:
         if not jobs:
             return
         try:
-            answers = [bool(answer) for answer in self.provider.cancel(jobs)]
+            answers = [bool(answer) for answer in self.provider.cancel(self._as_given(jobs))]
         except Exception as error:  # noqa: BLE001 - plug-ins and the world: asked again later
             _logger.warning(
                 "executor %s: jobs %s could not be cancelled: %s", self.label, ", ".join(jobs), text_of(error)
@@ -332,6 +336,10 @@ class BlockKeeper:
         with self._lock:
             self._core.cancelled(dict(zip(names, answers, strict=False)), time.monotonic())
             self._poll_early = True
+
+    def _as_given(self, jobs: Sequence[str]) -> list[str]:
+        """The ids as the provider gave them: plug-ins of other libraries may use numbers."""
+        return [self._given.get(job, job) for job in jobs]
 
     # ------------------------------------------------------------------ polling
     def _next_poll_s(self) -> float:
@@ -350,7 +358,7 @@ class BlockKeeper:
             names, jobs = jobs_of(self._core.live.values())
             self._poll_early = False
         try:
-            statuses = self.provider.status(jobs)
+            statuses = self.provider.status(self._as_given(jobs))
             if len(statuses) != len(jobs):
                 raise ValueError(f"{len(statuses)} answers for {len(jobs)} jobs")  # noqa: TRY301 - it is handled like other failures
         except Exception as error:  # noqa: BLE001 - plug-ins and the world: not knowing is not the end of a job
