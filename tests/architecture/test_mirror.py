@@ -18,6 +18,7 @@ TESTED_ELSEWHERE = {
     "__main__.py": "one call of the command line",
     "testing/crash_matrix.py": "tests/contract/: a suite is tested by running it",
     "testing/executor_contract.py": "tests/contract/",
+    "testing/provider_contract.py": "tests/contract/",
     "testing/tasks.py": "bodies of tasks of both",
     "compat/parsl/__main__.py": "one call of compat/parsl/run.py; tests/scenario/test_parsl_programs.py",
 }
