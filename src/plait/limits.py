@@ -51,14 +51,27 @@ ROUTER_FRAME_BYTES: Final = 16 * 1024 * 1024
 DEALER_FRAME_BYTES: Final = 64 * 1024 * 1024
 #: Messages in ZeroMQ's queue for one connection; more wait in ours, where what is urgent can overtake.
 LINK_MESSAGES: Final = 256
-#: Seconds in which a new connection must have proved its key.
+#: Bytes that may wait for a manager that does not read before it is disconnected.
+LINK_BACKLOG_BYTES: Final = 256 * 1024 * 1024
+#: Bytes after which the interchange looks at other things before it takes more from managers.
+RECEIVE_BYTES: Final = 16 * 1024 * 1024
+#: Connections that may wait to be accepted: managers that come back all at once.
+LISTEN_BACKLOG: Final = 2048
+#: Seconds in which a new connection must have proved its key, and an address must have taken it.
 HANDSHAKE_S: Final = 10.0
+CONNECT_S: Final = 5.0
+#: Seconds between two tries of a manager to connect again: the first, and the longest (half as long again, at random).
+REDIAL_S: Final = (0.1, 5.0)
 #: Seconds of silence after which a manager takes the connection for dead and makes a new one.
 LINK_SILENCE_S: Final = 30.0
 #: Seconds for which a closed link goes on sending what is left.
 LINGER_S: Final = 0.5
-#: Bad messages after which a connection is not heard any more.
+#: Bad messages after which a connection is ended.
 MAX_STRIKES: Final = 8
+#: Open files that are kept free of connections.
+SPARE_FILES: Final = 32
+#: Seconds between two sentences of one kind in the log about what peers do wrong.
+SAY_EVERY_S: Final = 10.0
 #: Bytes of one chunk of a big value, and of those of one link that are on their way: a link of 10 Gbit/s and 3 ms is full with this window, and
 #: what is urgent waits for 40 ms behind it where only 100 MB/s go through.
 CHUNK_BYTES: Final = 512 * 1024
