@@ -1,0 +1,395 @@
+"""Big values on their way through the interchange: files of the driver to managers, chunks of managers into files for the driver.
+
+```
+driver ──Data + file──▶ read by pieces ──Chunk──▶ manager      a window of them for each manager
+driver ◀──file + BigDelivered── anonymous file ◀──Chunk── manager
+```
+
+What bounds the memory: the windows, and few files of the driver open at once (others are pulled later). Results that come in are put into
+anonymous files, up to `RESULTS_BYTES` of them until the driver has taken them; what comes then is not acknowledged before there is room again, so
+that its manager stops after a window.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from plait.errors import BadMessage
+from plait.executors.htex.messages import RESULT_TOO_LARGE, BigOutcome, ChunkTaken, Outcomes, Pull
+from plait.executors.htex.transfers import Incoming, Outgoing, Sender
+from plait.executors.pool.page import anonymous_file
+from plait.executors.pool.wire import offsets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from plait.executors.htex.link import Conn
+    from plait.executors.htex.messages import AttemptId, Chunk, Message, SentTask
+
+#: Files of tasks that are open at once.
+OPEN_FILES: Final = 64
+#: Of these for one manager.
+FILES_OF_ONE: Final = 4
+#: Bytes of results that are being gathered, or that the driver has not taken yet; a single result may be larger.
+RESULTS_BYTES: Final = 256 * 1024 * 1024
+#: Bytes that may wait for room on a connection before it gets no more chunks.
+BACKLOG_BYTES: Final = 1024 * 1024
+#: Buffers of one value: far more than a real one has.
+MAX_SEGMENTS: Final = 1_000_000
+#: Bytes of one value, likewise.
+MAX_BYTES: Final = 1 << 50
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class _Task:
+    """A task's segments: to be pulled, being pulled, or on their way to a manager."""
+
+    __slots__ = ("conn", "fd", "pulled", "total")
+
+    def __init__(self, conn: Conn, total: int) -> None:
+        self.conn = conn
+        self.total = total
+        self.fd = -1
+        self.pulled = False
+
+    def read(self, offset: int, size: int) -> bytes:
+        return os.pread(self.fd, size, offset)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class _Result:
+    """A result that is being gathered, in a file."""
+
+    __slots__ = ("conn", "fd", "message", "parts")
+
+    def __init__(self, conn: Conn, message: BigOutcome, total: int) -> None:
+        self.conn = conn
+        self.message = message
+        self.fd = anonymous_file(0)
+        self.parts = Incoming(message.item[0], message.item[1], total, self._write)
+
+    def _write(self, offset: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self.fd, view, offset)
+            view, offset = view[done:], offset + done
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class Relay:
+    """All big values that are on their way.
+
+    Args:
+        send: sends a message to a manager.
+        backlog_bytes: bytes that wait for room on the way to a manager.
+        ask_driver: sends a message to the driver.
+        max_result_bytes: larger results are refused; 0 for no limit.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Conn, Message, bytes], object],
+        backlog_bytes: Callable[[Conn], int],
+        ask_driver: Callable[[Message], object],
+        max_result_bytes: int = 0,
+    ) -> None:
+        self._send = send
+        self._backlog_bytes = backlog_bytes
+        self._ask_driver = ask_driver
+        self._max_result_bytes = max_result_bytes
+        self._tasks: dict[AttemptId, _Task] = {}
+        self._wanted: dict[Conn, deque[AttemptId]] = {}  # still to be pulled
+        self._pulled: dict[Conn, int] = {}  # of each manager: pulled, and not over
+        self._pulls = 0
+        self._senders: dict[Conn, Sender] = {}
+        self._results: dict[AttemptId, _Result] = {}
+        self._waiting: deque[_Result] = deque()  # of `_results`: for room
+        self._complete: dict[AttemptId, _Result] = {}
+        self._untaken: deque[tuple[int, int]] = deque()  # (number of the message to the driver, bytes)
+        self._results_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._tasks) + len(self._results) + len(self._complete)
+
+    @property
+    def results_bytes(self) -> int:
+        """Bytes of results for which there was room and which the driver has not taken."""
+        return self._results_bytes
+
+    # ------------------------------------------------------------------ tasks: files of the driver to managers
+    def placed(self, conn: Conn, items: Iterable[SentTask]) -> None:
+        """These tasks go to a manager now. The segments of those that have some are asked for when it is their turn."""
+        for item in items:
+            if item[4] is not None:
+                key = item[0], item[1]
+                self._end_task(key)
+                self._tasks[key] = _Task(conn, offsets(item[4])[-1])
+                self._wanted.setdefault(conn, deque()).append(key)
+        if self._wanted:
+            self._pull_more()
+
+    def _pull_more(self) -> None:
+        """Asks the driver for as many files as may be open, one manager after another."""
+        now: list[AttemptId] = []
+        turns = deque(self._wanted)
+        while turns and self._pulls < OPEN_FILES:
+            conn = turns.popleft()
+            if self._pulled.get(conn, 0) >= FILES_OF_ONE:
+                continue
+            key = self._next_wanted(conn)
+            if key is not None:
+                now.append(key)
+                turns.append(conn)
+        if now:
+            self._ask_driver(Pull(now))
+
+    def _next_wanted(self, conn: Conn) -> AttemptId | None:
+        waiting = self._wanted[conn]
+        while waiting:
+            key = waiting.popleft()
+            task = self._tasks.get(key)
+            if task is None or task.conn != conn or task.pulled:
+                continue
+            task.pulled = True
+            self._pulls += 1
+            self._pulled[conn] = self._pulled.get(conn, 0) + 1
+            return key
+        del self._wanted[conn]
+        return None
+
+    def data(self, key: AttemptId, fds: Sequence[int], now_s: float) -> None:
+        """The driver sent the file of a task. It is closed when the manager has all of it, or at once when nobody wants it any more."""
+        task = self._tasks.get(key)
+        if task is None or not task.pulled or task.fd >= 0 or not fds:
+            for fd in fds:
+                os.close(fd)
+            return
+        task.fd = fds[0]
+        for fd in fds[1:]:
+            os.close(fd)
+        if task.total <= 0:
+            self._end_task(key)
+            self._pull_more()
+            return
+        sender = self._senders.get(task.conn)
+        if sender is None:
+            sender = self._senders[task.conn] = Sender()
+        sender.add(Outgoing(*key, task.total, task.read), now_s)
+
+    def chunk_taken(self, conn: Conn, message: ChunkTaken, now_s: float) -> None:
+        """A manager has put away a part of a task's segments."""
+        sender = self._senders.get(conn)
+        if sender is not None and sender.taken(message, now_s) is not None:
+            self._end_task((message.task, message.attempt))
+            self._pull_more()
+
+    def pump(self, now_s: float) -> bool:
+        """Sends the chunks that may be sent; whether there were any."""
+        sent = False
+        for conn, sender in self._senders.items():
+            if self._backlog_bytes(conn) < BACKLOG_BYTES:
+                for chunk, data in sender.pump(now_s):
+                    self._send(conn, chunk, data)
+                    sent = True
+        return sent
+
+    def _end_task(self, key: AttemptId) -> None:
+        task = self._tasks.pop(key, None)
+        if task is None:
+            return
+        sender = self._senders.get(task.conn)
+        if sender is not None:
+            sender.remove(key)
+            if not len(sender):
+                del self._senders[task.conn]
+        task.close()
+        if task.pulled:
+            self._pulls -= 1
+            left = self._pulled.pop(task.conn) - 1
+            if left:
+                self._pulled[task.conn] = left
+
+    # ------------------------------------------------------------------ results: chunks of managers into files
+    def announced(self, conn: Conn, message: BigOutcome) -> BigOutcome | Outcomes | None:
+        """A manager wants to send a big result. Returns what the core is to be told now: nothing before it is complete, or that it is too large.
+
+        Raises:
+            BadMessage: its sizes are nonsense.
+        """
+        key = message.item[0], message.item[1]
+        sizes = message.sizes
+        if not 0 < len(sizes) <= MAX_SEGMENTS or min(sizes) < 0 or sum(sizes) > MAX_BYTES:
+            raise BadMessage(
+                f"a result of {len(sizes)} segments of {min(sizes, default=0)} to {max(sizes, default=0)} bytes"
+            )
+        self._end_result(key)
+        if 0 < self._max_result_bytes < sum(sizes):
+            return self._refuse(conn, message)
+        try:
+            result = _Result(conn, message, offsets(sizes)[-1])
+        except OSError:  # too many files are open
+            return self._refuse(conn, message)
+        if result.parts.is_complete:
+            return self._completed(key, result)
+        self._results[key] = result
+        result.parts.paused = True
+        self._waiting.append(result)
+        self._admit()
+        return None
+
+    def _refuse(self, conn: Conn, message: BigOutcome) -> Outcomes:
+        task, attempt, _, _, began_s, ended_s, worker = message.item
+        self._send(conn, ChunkTaken(task, attempt, -1), b"")
+        payload = _encode((sum(message.sizes), self._max_result_bytes or RESULTS_BYTES))
+        return Outcomes(message.seq, [(task, attempt, RESULT_TOO_LARGE, payload, began_s, ended_s, worker)])
+
+    def chunk(self, conn: Conn, message: Chunk, data: bytes) -> BigOutcome | Outcomes | None:
+        """A part of a result came. Returns what the core is to be told, once all of it is there.
+
+        One that nobody waits for is ignored: its manager has been told already.
+
+        Raises:
+            BadMessage: it is not a part of that result.
+        """
+        key = message.task, message.attempt
+        result = self._results.get(key)
+        if result is None or result.conn != conn:
+            return None
+        try:
+            answer = result.parts.chunk(message.offset, data)
+        except OSError:  # there is no more room for it here
+            self._end_result(key)
+            return self._refuse(conn, result.message)
+        if answer is not None:
+            self._send(conn, answer, b"")
+        if not result.parts.is_complete:
+            return None
+        del self._results[key]
+        if result.parts.paused:  # smaller than a window
+            self._waiting.remove(result)
+            self._results_bytes += result.parts.total
+            self._resume(result)
+        return self._completed(key, result)
+
+    def _completed(self, key: AttemptId, result: _Result) -> BigOutcome:
+        self._complete[key] = result
+        return result.message
+
+    def file(self, key: AttemptId, number: int) -> list[int]:
+        """The file of a complete result, which the driver is told of by the message of this number; belongs to the caller."""
+        result = self._complete.pop(key, None)
+        if result is None:
+            return []
+        self._untaken.append((number, result.parts.total))
+        return [result.fd]
+
+    def forget_unused(self) -> None:
+        """Results that are complete, and that the core did not want (it had them before)."""
+        if not self._complete:
+            return
+        for result in self._complete.values():
+            result.close()
+            self._results_bytes -= result.parts.total
+        self._complete.clear()
+        self._admit()
+
+    def driver_took(self, number: int) -> None:
+        """The driver has everything up to this message."""
+        untaken = self._untaken
+        while untaken and untaken[0][0] <= number:
+            self._results_bytes -= untaken.popleft()[1]
+        self._admit()
+
+    def _admit(self) -> None:
+        """Has those go on for which there is room."""
+        waiting = self._waiting
+        while waiting and (not self._results_bytes or self._results_bytes + waiting[0].parts.total <= RESULTS_BYTES):
+            result = waiting.popleft()
+            self._results_bytes += result.parts.total
+            self._resume(result)
+
+    def _resume(self, result: _Result) -> None:
+        answer = result.parts.resume()
+        if answer is not None:
+            self._send(result.conn, answer, b"")
+
+    def _end_result(self, key: AttemptId) -> _Result | None:
+        result = self._results.pop(key, None)
+        if result is None:
+            return None
+        result.close()
+        if result.parts.paused:
+            self._waiting.remove(result)
+        else:
+            self._results_bytes -= result.parts.total
+        self._admit()
+        return result
+
+    # ------------------------------------------------------------------ attempts and managers that are over
+    def over(self, items: Iterable[AttemptId]) -> None:
+        """These attempts have ended, or go to another manager: nothing more of their tasks is sent."""
+        if self._tasks:
+            for key in items:
+                self._end_task(key)
+            self._pull_more()
+
+    def cancelled(self, items: Iterable[AttemptId]) -> list[tuple[Conn, Outcomes]]:
+        """Nobody wants anything of these. Returns what the core is to be told, from whom, in place of results that will not be complete."""
+        told: list[tuple[Conn, Outcomes]] = []
+        for key in items if self._tasks or self._results else ():
+            self._end_task(key)
+            result = self._end_result(key)
+            if result is not None:
+                self._send(result.conn, ChunkTaken(*key, -1), b"")
+                told.append((result.conn, Outcomes(result.message.seq, [])))
+        self._pull_more()
+        return told
+
+    def manager_back(self, old: Conn, new: Conn, holds: Iterable[AttemptId]) -> None:
+        """A manager has registered again. What it was sending it begins anew; what it still waits for goes on from where it was."""
+        for key in [key for key, result in self._results.items() if result.conn == old]:
+            self._end_result(key)
+        held = {(task, attempt) for task, attempt in holds}
+        mine = [(key, task) for key, task in self._tasks.items() if task.conn == old]
+        sender = self._senders.pop(old, None)
+        parts = {transfer.id: transfer for transfer in sender.clear()} if sender is not None else {}
+        for key, task in mine:
+            if key not in held:
+                self._end_task(key)
+                continue
+            task.conn = new
+            if task.pulled:
+                self._pulled[old] -= 1
+                self._pulled[new] = self._pulled.get(new, 0) + 1
+            else:
+                self._wanted.setdefault(new, deque()).append(key)
+            transfer = parts.get(key)
+            if transfer is not None:
+                transfer.sent = transfer.taken
+                self._senders.setdefault(new, Sender()).add(transfer)
+        if old != new:
+            self._pulled.pop(old, None)
+            self._wanted.pop(old, None)
+        self._pull_more()
+
+    def manager_gone(self, conn: Conn) -> None:
+        """Nothing more comes from there, or is sent there."""
+        self.manager_back(conn, conn, ())
+
+    def close(self) -> None:
+        """Closes all files."""
+        for each in (*self._tasks.values(), *self._results.values(), *self._complete.values()):
+            each.close()
