@@ -9,7 +9,8 @@ Sender                                         Receiver
 ```
 
 All transfers of a link share one window and take turns, so a small value does not wait behind a large one, and what is urgent waits
-behind one window at most. A connection keeps order and loses nothing while it lasts; if a chunk is missing all the same, the receiver
+behind one window at most. Of each value one chunk is sent before the other end has said that it takes it: many at once fill nobody's memory.
+A connection keeps order and loses nothing while it lasts; if a chunk is missing all the same, the receiver
 repeats its last acknowledgement, and the sender goes back to there.
 """
 
@@ -40,7 +41,7 @@ class Outgoing:
         unwanted: the other end does not want the rest.
     """
 
-    __slots__ = ("attempt", "moved_s", "read", "sent", "taken", "task", "total", "unwanted")
+    __slots__ = ("attempt", "has_turn", "moved_s", "read", "sent", "taken", "task", "total", "unwanted")
 
     def __init__(self, task: int, attempt: int, total: int, read: Callable[[int, int], bytes]) -> None:
         self.task = task
@@ -50,6 +51,7 @@ class Outgoing:
         self.sent = 0
         self.taken = 0
         self.unwanted = False
+        self.has_turn = False  # the rest is the sender's
         self.moved_s = 0.0
 
     @property
@@ -79,7 +81,7 @@ class Sender:
         self._chunk_bytes = chunk_bytes
         self._resend_s = resend_s
         self._transfers: dict[AttemptId, Outgoing] = {}
-        self._turns: collections.deque[Outgoing] = collections.deque()  # those with something left to send
+        self._turns: collections.deque[Outgoing] = collections.deque()  # those that may send something
         self.in_flight = 0
 
     def __len__(self) -> int:
@@ -87,11 +89,11 @@ class Sender:
 
     def add(self, transfer: Outgoing, now_s: float = 0.0) -> None:
         """Something to send; the message that announces it goes first. Without any bytes it is done already."""
-        if transfer.total <= 0 or transfer.id in self._transfers:
+        if transfer.is_done or transfer.id in self._transfers:
             return
         transfer.moved_s = now_s
         self._transfers[transfer.id] = transfer
-        self._turns.append(transfer)
+        self._queue(transfer)
 
     def pump(self, now_s: float = 0.0, limit: int = 64) -> list[tuple[Chunk, bytes]]:
         """Chunks to send now, no more than the window allows. What ``read`` raises is passed on; `remove` that transfer then."""
@@ -109,8 +111,9 @@ class Sender:
             transfer.sent += size
             self.in_flight += size
             turns.popleft()
-            if transfer.sent < transfer.total:
-                turns.append(transfer)
+            transfer.has_turn = False
+            if transfer.taken:
+                self._queue(transfer)
         if self.in_flight and not found:
             self._go_back_if_stuck(now_s)
         return found
@@ -129,6 +132,7 @@ class Sender:
             transfer.moved_s = now_s
             if transfer.is_done:
                 return self.remove(transfer.id)
+            self._queue(transfer)
         elif message.upto == transfer.taken:
             self._go_back(transfer, now_s)
         return None
@@ -139,24 +143,31 @@ class Sender:
         if transfer is None:
             return None
         self.in_flight -= transfer.sent - transfer.taken
-        if transfer.sent < transfer.total:
+        if transfer.has_turn:
             self._turns.remove(transfer)
         return transfer
 
     def clear(self) -> list[Outgoing]:
-        """The connection is gone, and with it everything that was on its way."""
+        """The connection is gone, and with it everything that was on its way. What is returned may be added again, to another link."""
         transfers = list(self._transfers.values())
+        for transfer in transfers:
+            transfer.sent = transfer.taken
+            transfer.has_turn = False
         self._transfers.clear()
         self._turns.clear()
         self.in_flight = 0
         return transfers
 
-    def _go_back(self, transfer: Outgoing, now_s: float) -> None:
-        if transfer.sent == transfer.total > transfer.taken:
+    def _queue(self, transfer: Outgoing) -> None:
+        if transfer.sent < transfer.total and not transfer.has_turn:
+            transfer.has_turn = True
             self._turns.append(transfer)
+
+    def _go_back(self, transfer: Outgoing, now_s: float) -> None:
         self.in_flight -= transfer.sent - transfer.taken
         transfer.sent = transfer.taken
         transfer.moved_s = now_s
+        self._queue(transfer)
 
     def _go_back_if_stuck(self, now_s: float) -> None:
         for transfer in self._transfers.values():
@@ -217,7 +228,7 @@ class Incoming:
         self.write(offset, data)
         self.got += len(data)
         self._asked_again = False
-        if self.paused or (self.got - self._acknowledged < ACK_BYTES and not self.is_complete):
+        if self.paused or (self._acknowledged and self.got - self._acknowledged < ACK_BYTES and not self.is_complete):
             return None
         return ChunkTaken(self.task, self.attempt, self._note())
 

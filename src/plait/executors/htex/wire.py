@@ -1,7 +1,8 @@
 """Messages to bytes and back, the same on both links.
 
 A frame is a prefix (magic, version, kind, length of the header, length of the payload), the header (the message in msgpack) and the payload,
-which is opaque. On a ZeroMQ link a frame is one or two parts: prefix and header, then the payload if there is one.
+which is opaque. The version is that of this frame; that of the messages (`PROTOCOL`) is told in `Register`, so that a manager of another version
+can be refused in words that it understands. On a ZeroMQ link a frame is one or two parts: prefix and header, then the payload if there is one.
 On the socket pair between driver and interchange frames follow each other, and files travel with the first byte of theirs (`StreamReader`).
 
 Whatever arrives, `decode` returns a message of the expected kinds or raises `BadMessage`, never anything else.
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from plait.errors import BadMessage
-from plait.executors.htex.messages import KINDS, PROTOCOL, Message
+from plait.executors.htex.messages import KINDS, PROTOCOL, Message, Register
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 #: Magic, version, kind, files, length of the header, length of the payload.
 PREFIX: Final = struct.Struct("<2sBBBxII")
 MAGIC: Final = b"\xf1P"
+#: Of the frame. `Register`'s first fields and `Refused` stay as they are in all versions of messages.
+VERSION: Final = 1
 #: Bytes that a header may have: batches are cut well below.
 MAX_HEADER_BYTES: Final = 64 * 1024 * 1024
 #: Bytes that a payload may have: bigger values travel in chunks.
@@ -37,7 +40,7 @@ _decoders: Final[dict[int, Any]] = {number: msgspec.msgpack.Decoder(cls).decode 
 def encode(message: Message, payload_bytes: int = 0, files: int = 0) -> bytes:
     """Prefix and header of a message whose payload, sent after it, has that many bytes."""
     header = _encode(message)
-    return PREFIX.pack(MAGIC, PROTOCOL, _numbers[type(message)], files, len(header), payload_bytes) + header
+    return PREFIX.pack(MAGIC, VERSION, _numbers[type(message)], files, len(header), payload_bytes) + header
 
 
 def decode(data: bytes | memoryview, expected: Collection[type[Message]]) -> Message:
@@ -63,8 +66,8 @@ def read_prefix(data: bytes | bytearray | memoryview, at: int = 0) -> tuple[int,
     magic, version, kind, files, header_bytes, payload_bytes = PREFIX.unpack_from(data, at)
     if magic != MAGIC:
         raise BadMessage("a frame that does not begin as plait's do")
-    if version != PROTOCOL:
-        raise BadMessage(f"a frame of protocol version {version}; this is version {PROTOCOL}")
+    if version != VERSION:
+        raise BadMessage(f"a frame of version {version}; this is version {VERSION}")
     if kind not in KINDS:
         raise BadMessage(f"a frame of unknown kind {kind}")
     if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
@@ -83,8 +86,40 @@ def read_header(kind: int, header: bytes | memoryview, expected: Collection[type
     try:
         message: Message = _decoders[kind](header)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        if KINDS[kind] is Register and (stranger := _of_another_version(header)) is not None:
+            return stranger
         raise BadMessage(f"a message {KINDS[kind].__name__} that cannot be read: {error}") from None
     return message
+
+
+class _Head(msgspec.Struct, array_like=True, frozen=True):
+    """What a registration of any version begins with."""
+
+    manager: str
+    block: str
+    hostname: str
+    pid: int
+    boot: str
+    protocol: int
+    plait: str
+    python: str
+
+
+_decode_head: Final = msgspec.msgpack.Decoder(_Head).decode
+
+
+def _of_another_version(header: bytes | memoryview) -> Register | None:
+    """A registration with messages of another version, as far as it can be understood: enough to refuse it."""
+    try:
+        head = _decode_head(header)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    if head.protocol == PROTOCOL:
+        return None
+    return Register(
+        head.manager, head.block, head.hostname, head.pid, head.boot, head.protocol, head.plait, head.python,
+        workers=0, cores=0.0, memory_bytes=0, disk_bytes=0, gpus=[], walltime_left_s=None, prefetch=0, draining=True, holds=[], finished=[],
+    )  # fmt: skip
 
 
 class StreamReader:
