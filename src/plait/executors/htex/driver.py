@@ -313,10 +313,13 @@ class DriverLink:
             if self._closed:  # shutdown could not wait for this thread
                 self._close()
 
-    def _give_up(self) -> None:
+    def _give_up(self, error: ExecutorError) -> None:
         """After a failure of this thread: ends every task that it has, and those that others are about to leave here."""
+        if self._child is not None:
+            self._child.kill()
+        outcomes: list[Outcome] = []
+        self._break(error, outcomes)
         while not self._stopping:
-            outcomes: list[Outcome] = []
             while self._commands:
                 what, subject, detail = self._commands.popleft()
                 if what == "special":
@@ -341,7 +344,7 @@ class DriverLink:
         """Sleeps until something comes, and takes it."""
         offers = self.offers
         self._watch()
-        can_offer = not self._is_full()
+        can_offer = not (self._is_full() or self._stopping)
         timeout_s = None if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic())
         gathers = can_offer and len(offers.unplaced) > _PLENTY + 2 * self._slots and not self._gathered
         if gathers:  # it has plenty: a batch of many saves more than what a task gains by being sent at once
