@@ -9,7 +9,7 @@ export PIP_NO_INPUT = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit tests docs bench torture format clean debian
+.PHONY: soak help demo test lint types unit tests docs bench torture format clean debian
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ torture: $(VENV)/.ready-dev ## one test again and again until it breaks:  make t
 	@for i in $$(seq $${N:-100}); do \
 	  $(BIN)/python -m pytest -q -x $(TEST) >.torture.log 2>&1 || { cat .torture.log; echo "broke at run $$i"; exit 1; }; \
 	done; rm -f .torture.log; echo "$${N:-100} runs, none broke"
+
+soak: $(VENV)/.ready-dev ## ten minutes of random work on pilot jobs under a seeded killer:  make soak ARGS="--minutes 1"
+	$(BIN)/python tools/soak.py $(ARGS)
 
 format: $(VENV)/.ready-dev ## put the code into the house's format
 	$(BIN)/ruff check --fix --exit-zero --quiet
