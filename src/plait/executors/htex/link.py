@@ -47,6 +47,7 @@ from plait.executors.htex.wire import PREFIX, decode, encode
 from plait.limits import (
     CONNECT_S,
     DEALER_FRAME_BYTES,
+    DEALER_MESSAGES,
     HANDSHAKE_S,
     LINGER_S,
     LINK_BACKLOG_BYTES,
@@ -666,7 +667,9 @@ class _Line:
         _Line._number += 1
         sock = self.socket = _tcp_socket(context, zmq.DEALER, max_frame_bytes)
         sock.setsockopt(zmq.IPV6, int(":" in address))
-        sock.immediate = True  # nothing that was meant for a broken connection is sent over the next
+        # Not `immediate`: that drops what came over a connection and was not read before it broke, such as the last word. So what
+        # ZeroMQ holds for a broken connection goes over the next one, ahead of the registration; that it is little is why we hold the rest.
+        sock.sndhwm = DEALER_MESSAGES
         sock.reconnect_ivl, sock.reconnect_ivl_max = (int(each * 1000) for each in REDIAL_S)
         sock.setsockopt(zmq.CONNECT_TIMEOUT, int(CONNECT_S * 1000))
         sock.setsockopt(
