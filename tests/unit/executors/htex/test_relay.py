@@ -10,7 +10,7 @@ from plait.executors.htex import relay as relay_module
 from plait.executors.htex.messages import DONE, RESULT_TOO_LARGE, BigOutcome, Chunk, ChunkTaken, Outcomes, Pull
 from plait.executors.htex.relay import FILES_OF_ONE, OPEN_FILES, Relay
 from plait.executors.pool.page import anonymous_file
-from plait.limits import WINDOW_BYTES
+from plait.limits import CHUNK_BYTES, WINDOW_BYTES
 
 A, B = b"A", b"B"
 
@@ -72,6 +72,8 @@ def test_segments_are_pulled_and_sent_in_chunks_until_all_is_taken(bench):
     bench.relay.placed(A, [task(1, len(data))])
     assert bench.asked == [Pull([(1, 1)])]
     fd = bench.serve((1, 1), data)
+    assert bench.relay.pump(0.0)
+    bench.relay.chunk_taken(A, ChunkTaken(1, 1, CHUNK_BYTES), 0.0)
     assert bench.relay.pump(0.0)
     assert b"".join(payload for _, _, payload in bench.sent) == data
     bench.relay.chunk_taken(A, ChunkTaken(1, 1, len(data)), 0.0)
@@ -174,7 +176,9 @@ def test_what_a_returning_manager_waits_for_goes_on_where_it_was(bench):
     bench.serve((1, 1), data)
     gone = bench.serve((2, 1))
     bench.relay.pump(0.0)
-    taken = bench.to(A, Chunk)[2].offset
+    bench.relay.chunk_taken(A, ChunkTaken(1, 1, CHUNK_BYTES), 0.0)
+    bench.relay.pump(0.0)
+    taken = bench.to(A, Chunk)[3].offset
     bench.relay.chunk_taken(A, ChunkTaken(1, 1, taken), 0.0)
     bench.sent.clear()
     bench.relay.manager_back(A, B, [(1, 1), (3, 1)])
