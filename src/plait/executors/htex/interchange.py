@@ -11,7 +11,8 @@ It is started by exec with the number of the driver's socket as its last argumen
 touches no file system, and sees in the end of the socket that the driver is gone; then it tells the managers to end, and ends.
 
 What bounds its memory: the driver offers no more than a window of tasks; a manager holds no more than its credit; nothing is placed while the driver
-does not read (`BACKLOG_BYTES`), and when even more has piled up, outcomes are left with the managers, who keep each until it is acknowledged (`_defer`).
+does not read (`BACKLOG_BYTES`), and when even more has piled up (`DEFER_BYTES`), outcomes are left with the managers, who keep each until it is
+acknowledged, and are asked for later.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import msgspec
 from plait.errors import BadMessage, PlaitError
 from plait.executors.htex import messages as m
 from plait.executors.htex.core import InterchangeCore
-from plait.executors.htex.link import Router
+from plait.executors.htex.link import Router, raise_open_files_limit
 from plait.executors.htex.log import Log
 from plait.executors.htex.relay import Relay
 from plait.executors.htex.settings import InterchangeSettings
@@ -53,6 +54,8 @@ DEFER_BYTES: Final = 64 * 1024 * 1024
 MESSAGES: Final = 256
 #: Seconds that saying goodbye may take.
 GOODBYE_S: Final = 1.0
+#: Of these, those after all is sent.
+HANG_UP_S: Final = 0.3
 
 
 class Interchange:
@@ -181,16 +184,16 @@ class Interchange:
         if not messages:
             return False
         core, relay = self.core, self.relay
-        if not self._deferred and self.driver.pending > DEFER_BYTES:
-            self.log.warning("the driver does not read: outcomes stay with the managers for now")
-        defer = bool(self._deferred) or self.driver.pending > DEFER_BYTES
+        defer = self.driver.pending > DEFER_BYTES
         for conn, _, message, payload in messages:
             if isinstance(message, m.Outcomes):
-                if not (defer and self._defer(conn, now_s)):
+                if defer:
+                    self._deferred.add(conn)
+                    core.heard(conn, now_s)
+                else:
                     self._outcomes(conn, message, now_s)
             elif isinstance(message, (m.Chunk, m.ChunkTaken, m.BigOutcome)):
-                if not (defer and self._defer(conn, now_s)):
-                    self._relay(conn, message, payload, now_s)
+                self._relay(conn, message, payload, now_s)
             else:
                 if isinstance(message, m.Returned):
                     relay.over(message.items)
@@ -229,20 +232,10 @@ class Interchange:
         if told is not None:
             self.core.from_manager(conn, told, b"", now_s)
 
-    # ------------------------------------------------------------------ a driver that does not read
-    def _defer(self, conn: Conn, now_s: float) -> bool:
-        """Leaves outcomes with the manager: nothing is taken from it before it has registered again, which is asked for when the driver reads again."""
-        if conn not in self._deferred:
-            if self.driver.pending <= DEFER_BYTES:
-                return False
-            self._deferred.add(conn)
-        self.core.heard(conn, now_s)
-        return True
-
     def _ask_deferred(self) -> None:
+        """The driver reads again: outcomes that were left with their managers may come."""
         for conn in self._deferred:
-            self.router.send(conn, m.WhoAreYou())
-        # From here on its outcomes are taken: those that were left out follow again, under their old numbers.
+            self.router.send(conn, m.SayAgain())
         self._deferred.clear()
 
     # ------------------------------------------------------------------ out
@@ -262,6 +255,8 @@ class Interchange:
             router.send(conn, message, payload)
             if isinstance(message, m.Tasks):
                 relay.placed(conn, message.items)
+            elif isinstance(message, m.Taken):
+                relay.manager_told(conn, message.seq)
             elif isinstance(message, (m.Stop, m.Refused)):
                 self._forget(conn)
         out.clear()
@@ -321,20 +316,21 @@ class Interchange:
 
     # ------------------------------------------------------------------ the end
     def _say_goodbye(self) -> None:
-        """Tells the managers to end; waits only until that is sent."""
+        """Tells the managers to end, and waits a little for them to hang up: a message that has come, and was not read when the connection ends, is lost."""
         self.log.info("ends: %s", self.end)
         deadline_s = self.clock() + GOODBYE_S
+        router = self.router
         for conn in self._names:
-            self.router.send(conn, m.Stop(self.end))
-        while True:
-            self.router.flush()
+            router.send(conn, m.Stop(self.end))
+        while self._names and router.connections and self.clock() < deadline_s:
+            router.flush()
             self.driver.flush()
-            left_s = deadline_s - self.clock()
-            if left_s <= 0 or not (self.driver.pending or any(map(self.router.backlog_bytes, self._names))):
-                break
-            time.sleep(0.002)
+            if not router.receive():
+                time.sleep(0.002)
+            if not router.backlog_bytes():
+                deadline_s = min(deadline_s, self.clock() + HANG_UP_S)
         self.relay.close()
-        self.router.close(max(0.0, deadline_s - self.clock()))
+        router.close(max(0.0, deadline_s - self.clock()))
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -419,22 +415,10 @@ def main() -> None:
     sock = socket.socket(fileno=int(sys.argv[-1]))
     sock.set_inheritable(False)
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=InterchangeSettings)
-    _allow_many_files()
+    raise_open_files_limit()
     status = serve(settings, Stream(sock, m.FROM_DRIVER))
     sys.stderr.flush()
     os._exit(status)  # there is nothing left to be done, whatever a policy of the user's has started
-
-
-def _allow_many_files() -> None:
-    """Each manager is a connection."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # macOS says that there is no limit, and takes none
-            pass
 
 
 if __name__ == "__main__":

@@ -243,6 +243,10 @@ class Taken(Message, frozen=True):
     seq: int
 
 
+class SayAgain(Message, frozen=True):
+    """For a while outcomes could not be taken: send all `Outcomes` again that were not acknowledged. Big ones are not meant."""
+
+
 class Drain(Message, frozen=True):
     """Finish what runs, give the rest back, take nothing new."""
 
@@ -415,7 +419,7 @@ class Answer(Message, frozen=True):
 KINDS: Final[dict[int, type[Message]]] = {
     1: Heartbeat, 2: Chunk, 3: ChunkTaken,
     16: Register, 17: Outcomes, 18: BigOutcome, 19: Returned, 20: Draining, 21: Leaving,
-    32: Welcome, 33: Refused, 34: WhoAreYou, 35: DeclaredLost, 36: Function, 37: Tasks, 38: Cancel, 39: Recall, 40: Taken, 41: Drain, 42: Stop,
+    32: Welcome, 33: Refused, 34: WhoAreYou, 35: DeclaredLost, 36: Function, 37: Tasks, 38: Cancel, 39: Recall, 40: Taken, 41: Drain, 42: Stop, 43: SayAgain,
     48: Offer, 49: OfferAgain, 50: Data, 51: Allow, 52: Hold, 53: DrainBlock, 54: Query,
     64: Listening, 65: Broken, 66: Placed, 67: Delivered, 68: BigDelivered, 69: Pull, 70: Lost, 71: Impossible, 72: ManagerUp,
     73: ManagerGone, 74: Warn, 75: Answer,
@@ -425,7 +429,7 @@ FROM_MANAGER: Final[frozenset[type[Message]]] = frozenset(
     {Heartbeat, Chunk, ChunkTaken, Register, Outcomes, BigOutcome, Returned, Draining, Leaving}
 )
 TO_MANAGER: Final[frozenset[type[Message]]] = frozenset(
-    {Heartbeat, Chunk, ChunkTaken, Welcome, Refused, WhoAreYou, DeclaredLost, Function, Tasks, Cancel, Recall, Taken, Drain, Stop}
+    {Heartbeat, Chunk, ChunkTaken, Welcome, Refused, WhoAreYou, DeclaredLost, Function, Tasks, Cancel, Recall, Taken, SayAgain, Drain, Stop}
 )  # fmt: skip
 FROM_DRIVER: Final[frozenset[type[Message]]] = frozenset(
     {Function, Offer, OfferAgain, Data, Cancel, Taken, Allow, Hold, DrainBlock, Query, Stop}

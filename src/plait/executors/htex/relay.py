@@ -107,6 +107,9 @@ class Relay:
         max_result_bytes: int = 0,
     ) -> None:
         self._send = send
+        self._had: dict[
+            Conn, set[int]
+        ] = {}  # of each manager: numbers of messages whose results have come, and may come again
         self._backlog_bytes = backlog_bytes
         self._ask_driver = ask_driver
         self._max_result_bytes = max_result_bytes
@@ -235,6 +238,12 @@ class Relay:
             raise BadMessage(
                 f"a result of {len(sizes)} segments of {min(sizes, default=0)} to {max(sizes, default=0)} bytes"
             )
+        running = self._results.get(key)
+        if running is not None and running.conn == conn and running.message.seq == message.seq:
+            return None  # the announcement came twice
+        if message.seq in self._had.get(conn, ()):
+            self._send(conn, ChunkTaken(*key, -1), b"")
+            return message
         self._end_result(key)
         if 0 < self._max_result_bytes < sum(sizes):
             return self._refuse(conn, message)
@@ -286,6 +295,7 @@ class Relay:
 
     def _completed(self, key: AttemptId, result: _Result) -> BigOutcome:
         self._complete[key] = result
+        self._had.setdefault(result.conn, set()).add(result.message.seq)
         return result.message
 
     def file(self, key: AttemptId, number: int) -> list[int]:
@@ -312,6 +322,12 @@ class Relay:
         while untaken and untaken[0][0] <= number:
             self._results_bytes -= untaken.popleft()[1]
         self._admit()
+
+    def manager_told(self, conn: Conn, number: int) -> None:
+        """The manager hears that it need not keep its messages up to this number."""
+        had = self._had.get(conn)
+        if had:
+            self._had[conn] = {each for each in had if each > number}
 
     def _admit(self) -> None:
         """Has those go on for which there is room."""
@@ -354,6 +370,7 @@ class Relay:
             result = self._end_result(key)
             if result is not None:
                 self._send(result.conn, ChunkTaken(*key, -1), b"")
+                self._had.setdefault(result.conn, set()).add(result.message.seq)
                 told.append((result.conn, Outcomes(result.message.seq, [])))
         self._pull_more()
         return told
@@ -362,6 +379,8 @@ class Relay:
         """A manager has registered again. What it was sending it begins anew; what it still waits for goes on from where it was."""
         for key in [key for key, result in self._results.items() if result.conn == old]:
             self._end_result(key)
+        if old in self._had:
+            self._had[new] = self._had.pop(old)
         held = {(task, attempt) for task, attempt in holds}
         mine = [(key, task) for key, task in self._tasks.items() if task.conn == old]
         sender = self._senders.pop(old, None)
@@ -388,6 +407,7 @@ class Relay:
     def manager_gone(self, conn: Conn) -> None:
         """Nothing more comes from there, or is sent there."""
         self.manager_back(conn, conn, ())
+        self._had.pop(conn, None)
 
     def close(self) -> None:
         """Closes all files."""

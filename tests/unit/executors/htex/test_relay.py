@@ -343,3 +343,27 @@ def test_a_result_that_is_announced_again_begins_anew(bench):
     assert bench.relay.chunk(B, Chunk(1, 1, 0), b"b" * 128) is message
     assert read_and_close(bench.relay.file((1, 1), 1)) == b"b" * 128
     assert bench.relay.results_bytes == 128
+
+
+def test_an_announcement_that_comes_twice_changes_nothing(bench):
+    message = big(1)
+    bench.relay.announced(A, message)
+    bench.relay.chunk(A, Chunk(1, 1, 0), bytes(64))
+    assert bench.relay.announced(A, big(1)) is None
+    assert bench.relay.chunk(A, Chunk(1, 1, 64), bytes(64)) is message
+
+
+def test_a_result_that_was_complete_is_not_sent_again(bench):
+    message = big(1)
+    bench.relay.announced(A, message)
+    bench.relay.chunk(A, Chunk(1, 1, 0), bytes(128))
+    os.close(*bench.relay.file((1, 1), 1))
+    bench.relay.manager_back(A, B, [])
+    again = big(1)
+    assert bench.relay.announced(B, again) is again  # the core knows that it had it
+    assert bench.to(B, ChunkTaken) == [ChunkTaken(1, 1, -1)]
+    assert len(bench.relay) == 0
+    bench.relay.manager_told(B, 1)
+    assert bench.relay._had == {B: set()}
+    bench.relay.manager_gone(B)
+    assert bench.relay._had == {}
