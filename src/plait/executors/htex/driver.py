@@ -556,7 +556,7 @@ class DriverLink:
             number = numbers.get(worker)
             return self._new_worker(numbers, worker) if number is None else number
 
-        read_outcomes(message.items, self.offers, number_of, self._label, outcomes)
+        read_outcomes(message.manager, message.items, self.offers, number_of, outcomes)
 
     def _on_big(self, message: m.BigDelivered, _: bytes, fds: list[int], outcomes: list[Outcome]) -> None:
         self._deaths_in_row = 0
@@ -571,7 +571,7 @@ class DriverLink:
         numbers = self._workers.setdefault(message.manager, {})
         known = numbers.get(worker)
         worker = self._new_worker(numbers, worker) if known is None else known
-        outcomes.append(read_big(task, message.item, message.sizes, fds[0], worker, self._label))
+        outcomes.append(read_big(task, message.item, message.sizes, fds[0], worker))
 
     def _new_worker(self, numbers: dict[int, int], worker: int) -> int:
         """A number of the run's own for a worker of a manager, at its first outcome."""

@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from plait._util import machine
-from plait.errors import ConfigurationError, ExecutorError, SerializationError
+from plait.errors import BadStateException, ConfigurationError, ExecutorError, SerializationError, text_of
 from plait.executors.base import Executor, ExecutorContext, ExecutorStatus
 from plait.executors.capacity import Capacity
 from plait.executors.htex import options
@@ -36,7 +36,7 @@ from plait.model.units import format_bytes, format_duration, parse_bytes
 from plait.serialize import FunctionBlob, dump_plain, dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from plait.executors.blocks import BlockKeeper, Load
     from plait.executors.htex.messages import ManagerGone, ManagerUp
@@ -99,6 +99,11 @@ class HighThroughputExecutor(Executor):
         storage_access: how files are staged.
         max_result_size: larger results are refused, such as ``"2GB"``; None for no limit.
 
+        initializer: called once in each worker before its first task, with ``initargs``.
+        initargs: its arguments.
+        max_tasks_per_worker: a worker is replaced after so many; None for never.
+        env: environment variables to set in workers, or to remove where the value is None.
+
         loopback_address, interchange_port_range, poll_period, remote_monitoring_radio: accepted for those who move over; nothing depends on them.
 
     Raises:
@@ -140,6 +145,10 @@ class HighThroughputExecutor(Executor):
         *,
         block_start_timeout: float = 300.0,
         max_result_size: float | str | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Sequence[Any] = (),
+        max_tasks_per_worker: int | None = None,
+        env: Mapping[str, str | None] | None = None,
     ) -> None:
         self.label = options.label(label)
         self.provider = _provider(provider)
@@ -151,6 +160,10 @@ class HighThroughputExecutor(Executor):
         self.available_accelerators = options.accelerators(available_accelerators)
         self.prefetch_capacity = options.whole("prefetch_capacity", prefetch_capacity, 0) or 0
         self.manager_selector = manager_selector
+        self.initializer = initializer
+        self.initargs = tuple(initargs)
+        self.max_tasks_per_worker = options.whole("max_tasks_per_worker", max_tasks_per_worker, 1, none="for never")
+        self.env = options.environment(env)
         # network
         self.address = address
         self.worker_port = options.port("worker_port", worker_port)
@@ -197,6 +210,8 @@ class HighThroughputExecutor(Executor):
         handler = self.block_error_handler
         if not isinstance(handler, bool) and not callable(handler):
             raise options.wrong("block_error_handler", handler, "True, False, or a function")
+        if self.initializer is not None and not callable(self.initializer):
+            raise options.wrong("initializer", self.initializer, "a function, or None")
         if self.interchange_launch_cmd:
             find_command(self.interchange_launch_cmd)
         check_template(self.launch_cmd, self._template_values())
@@ -294,6 +309,11 @@ class HighThroughputExecutor(Executor):
             log_dir=log_dir,
             preload=["plait.compat.parsl"] if "plait.compat.parsl" in sys.modules else [],
             debug=self.worker_debug,
+            env=self.env,
+            initializer=b""
+            if self.initializer is None
+            else dumps((FunctionBlob(self.initializer).data, self.initargs)),
+            max_tasks=self.max_tasks_per_worker or 0,
         )
 
     def _log_dir(self) -> str:
@@ -378,7 +398,9 @@ class HighThroughputExecutor(Executor):
         """Called by the keeper: its blocks fail, and no more are requested."""
         self._error = self._error or error
         if self._link is not None:
-            self._link.command("break", error)
+            broken = error if isinstance(error, ExecutorError) else BadStateException(self, text_of(error))
+            broken.__cause__ = error if broken is not error else None
+            self._link.command("break", broken)
 
     # ------------------------------------------------------------------ tasks
     def submit(self, task: Task) -> None:
@@ -540,17 +562,17 @@ class HighThroughputExecutor(Executor):
     # ------------------------------------------------------------------ commands
     def hold_manager(self, manager: str) -> None:
         """Gives a manager no more tasks; what it has goes on."""
-        self._running().command("hold", manager, True)  # noqa: FBT003 - a command's detail
+        self._running().command("hold", manager, True)
 
     hold_worker = hold_manager
 
     def hold_block(self, block: str) -> None:
         """Has the managers of a block get no more tasks."""
-        self._running().command("hold", block, True)  # noqa: FBT003
+        self._running().command("hold", block, True)
 
     def release(self, name: str) -> None:
         """Takes back a `hold_manager` or a `hold_block`."""
-        self._running().command("hold", name, False)  # noqa: FBT003
+        self._running().command("hold", name, False)
 
     def drain(self, block: str, reason: str = "it was told to") -> None:
         """Has the managers of a block do what they run, give back the rest, and end."""

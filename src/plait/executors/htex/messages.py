@@ -24,7 +24,7 @@ DONE: Final = 0  #: payload: the pickled result
 RAISED: Final = 1  #: payload: the dumped error
 WORKER_LOST: Final = 3  #: payload: msgpack (worker, hostname, how)
 TIMED_OUT: Final = 4  #: payload: msgpack text, the sentence of `AppTimeout`
-REFUSED_BY_POOL: Final = 5  #: payload: msgpack text; the manager's pool cannot run anything
+REFUSED_BY_POOL: Final = 5  #: payload: msgpack text; the manager cannot run anything, and leaves: another may run it, at no cost
 RESULT_TOO_LARGE: Final = 6  #: payload: msgpack (bytes that it has, bytes that it may have)
 
 

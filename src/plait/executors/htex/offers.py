@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from plait.executors.htex.messages import Ask, OfferedTask
 from plait.executors.pool.core import is_plain, resources_of, walltime_of
+from plait.limits import GRACE_S
 from plait.model.task import LAUNCHED
 
 if TYPE_CHECKING:
@@ -187,12 +188,17 @@ def ask_of(task: Task) -> Ask | None:
     if is_plain(task):
         return None
     wants = resources_of(task)
+    walltime_s = walltime_of(task)
+    if walltime_s is not None and task.app.kind == "bash":
+        walltime_s += (
+            2 * GRACE_S
+        )  # the runner keeps it, and cleans up by itself; the pool's limit is for a runner that cannot
     return Ask(
         cores=wants.cores,
         memory_bytes=wants.memory_bytes,
         gpus=wants.gpus,
         disk_bytes=wants.disk_bytes,
-        walltime_s=walltime_of(task),
+        walltime_s=walltime_s,
         priority=wants.priority,
         label=",".join(wants.labels),
         near=wants.near,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _AFFINITY: Final = ("none", "block", "block-reverse", "alternating")
 _CORES: Final = r"\d+(-\d+)?(,\d+(-\d+)?)*"
 _LIST: Final = re.compile(rf"list:{_CORES}(:{_CORES})*")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. +-]*")
 
 
@@ -101,6 +102,18 @@ def heartbeats(period: Any, threshold: Any) -> tuple[float, float]:
     if threshold_s <= period_s:
         raise wrong("heartbeat_threshold", threshold, f"seconds, more than heartbeat_period ({period_s:g})")
     return period_s, threshold_s
+
+
+def environment(value: Any) -> dict[str, str | None]:
+    """Variables to set, or to remove."""
+    try:
+        found = dict(value or {})
+    except (TypeError, ValueError):
+        found = {0: value}
+    for name, text in found.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or not (text is None or isinstance(text, str)):
+            raise wrong("env", value, "names of variables with their values, texts or None")
+    return found
 
 
 def words(name: str, value: Any) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from plait.errors import AppTimeout, DeserializationError, ExecutorError, ManagerLost, WorkerLost, text_of
+from plait.errors import AppTimeout, BadMessage, DeserializationError, ManagerLost, WorkerLost, text_of
 from plait.executors.base import ERROR, LOST, OK, Outcome
 from plait.executors.htex.messages import DONE, RAISED, REFUSED_BY_POOL, TIMED_OUT, WORKER_LOST
 from plait.executors.pool.core import walltime_of
@@ -26,15 +26,19 @@ _decode_text = msgspec.msgpack.Decoder(str).decode
 
 
 def read_outcomes(
-    items: Iterable[OutcomeItem], offers: Offers, number_of: Callable[[int], int], label: str, outcomes: list[Outcome]
+    manager: str,
+    items: Iterable[OutcomeItem],
+    offers: Offers,
+    number_of: Callable[[int], int],
+    outcomes: list[Outcome],
 ) -> None:
     """Appends what became of attempts; those that are not held any more are dropped.
 
     Args:
+        manager: whose they are.
         items: as they came.
         offers: who holds what.
         number_of: the driver's own number for the manager's number of a worker.
-        label: of the executor.
         outcomes: where to.
     """
     take = offers.take
@@ -45,14 +49,14 @@ def read_outcomes(
         if status == DONE and payload == NONE_BYTES:
             outcomes.append((task, attempt, OK, None, start_s, stop_s, number_of(worker)))
             continue
-        kind, value = _value(task, status, payload, None, label)
+        kind, value = _value(task, status, payload, None, manager)
         outcomes.append((task, attempt, kind, value, start_s, stop_s, number_of(worker)))
 
 
-def read_big(task: Task, item: OutcomeItem, sizes: Sequence[int], fd: int, worker: int, label: str) -> Outcome:
+def read_big(task: Task, item: OutcomeItem, sizes: Sequence[int], fd: int, worker: int) -> Outcome:
     """One outcome whose value is in a file, which is closed."""
     _, attempt, status, payload, start_s, stop_s, _ = item
-    kind, value = _value(task, status, payload, (fd, sizes), label)
+    kind, value = _value(task, status, payload, (fd, sizes), "")
     return task, attempt, kind, value, start_s, stop_s, worker
 
 
@@ -63,7 +67,7 @@ def read_loss(task: Task, attempt: int, lost: Lost) -> Outcome:
 
 
 def _value(
-    task: Task, status: int, payload: bytes, segments: tuple[int, Sequence[int]] | None, label: str
+    task: Task, status: int, payload: bytes, segments: tuple[int, Sequence[int]] | None, manager: str
 ) -> tuple[int, Any]:
     try:
         if status == DONE:
@@ -76,8 +80,8 @@ def _value(
             limit = format_duration(walltime_of(task) or 0)
             return ERROR, AppTimeout(f"{task} ran longer than its walltime of {limit}; its processes were ended")
         if status == REFUSED_BY_POOL:
-            return ERROR, ExecutorError(label, _decode_text(payload))
-        return ERROR, ExecutorError(label, f"the attempt ended in a way that is not known here ({status})")
+            return LOST, ManagerLost(manager, "", _decode_text(payload), announced=True)
+        return ERROR, BadMessage(f"the attempt ended in a way that is not known here ({status})")
     except DeserializationError as error:
         return ERROR, error
     except BaseException as error:  # noqa: BLE001 - memory has run out, or the user's class raised KeyboardInterrupt: this task's end, not the thread's

@@ -67,9 +67,11 @@ class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         path: ``sys.path`` for workers.
         cwd: directory of workers; empty for the manager's own.
         log_dir: for logs of the manager and the output of its workers; empty for none.
-        env: variables for workers.
+        env: variables for workers; None removes one.
         preload: modules to import before workers are forked.
         debug: whether it says much.
+        initializer: what each worker calls before its first task, pickled for `pool.worker`; empty for nothing.
+        max_tasks: a worker is replaced after so many; 0 for never.
     """
 
     label: str
@@ -92,6 +94,8 @@ class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     path: list[str]
     cwd: str
     log_dir: str
-    env: dict[str, str] = {}
+    env: dict[str, str | None] = {}
     preload: list[str] = []
     debug: bool = False
+    initializer: bytes = b""
+    max_tasks: int = 0

@@ -9,8 +9,7 @@ import sys
 import threading
 
 import msgspec
-import numpy
-import pytest
+import numpy as np
 
 from plait.errors import (
     ConfigurationError,
@@ -78,7 +77,7 @@ def test_errors_and_those_who_ask_for_something():
 
 
 def test_big_values_travel_as_files():
-    array = numpy.arange(200_000)
+    array = np.arange(200_000)
     with link() as (made, recorder, _):
         for number in range(40):
             made.submit(make_task(number, array + number))
@@ -174,7 +173,7 @@ def test_commands_reach_the_interchange():
 
 
 def test_blocks_without_tasks(monkeypatch):
-    with link("silent") as (made, recorder, told):
+    with link("silent") as (made, _recorder, told):
         told.up.wait(20)
         wait_until(lambda: made.idle_blocks().get("0", 0.0) > 0)
         submit(made, 1)
@@ -267,7 +266,7 @@ def test_one_that_cannot_be_started(monkeypatch):
 
 
 def test_a_killed_one_is_noticed_at_once():
-    with link("silent") as (made, recorder, told):
+    with link("silent") as (made, _recorder, told):
         told.up.wait(20)
         os.kill(made._child.pid, signal.SIGKILL)
         wait_until(lambda: made.deaths == 1, 2.0)
@@ -298,7 +297,7 @@ def test_it_can_be_given_up_from_outside():
 
 # ------------------------------------------------------------------ the end
 def test_shutdown_is_quick_and_may_be_repeated():
-    with link("silent") as (made, recorder, told):
+    with link("silent") as (made, _recorder, told):
         told.up.wait(20)
         submit(made, 5)
         made.shutdown(10.0)
@@ -316,7 +315,7 @@ def test_shutdown_does_not_wait_for_one_that_hangs():
 
 
 def test_shutdown_from_a_callback():
-    with link() as (made, recorder, told):
+    with link() as (made, recorder, _told):
         deliver = recorder.context.deliver
 
         def stop(outcomes):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 import msgspec
-import numpy
+import numpy as np
 import pytest
 
-from plait.errors import AppTimeout, DeserializationError, ExecutorError, ManagerLost, WorkerLost
+from plait.errors import AppTimeout, BadMessage, DeserializationError, ManagerLost, WorkerLost
 from plait.executors.base import ERROR, LOST, OK
 from plait.executors.htex import messages as m
 from plait.executors.htex.offers import Offers
@@ -25,7 +25,7 @@ def read(*items, tasks=None):
     offers.queue.extend(tasks or [make_task(0, walltime_s=0.3)])
     offers.next_batch()
     outcomes = []
-    read_outcomes(items, offers, lambda worker: worker + 10, "htex", outcomes)
+    read_outcomes("m1", items, offers, lambda worker: worker + 10, outcomes)
     return outcomes
 
 
@@ -43,8 +43,8 @@ def test_results(value):
         (m.WORKER_LOST, encode((3, "node1", "SIGSEGV")), LOST, WorkerLost, "worker 3 on host node1: SIGSEGV"),
         (m.WORKER_LOST, b"garbage", ERROR, DeserializationError, ""),
         (m.TIMED_OUT, encode("it took long"), ERROR, AppTimeout, "task 0 (echo) ran longer than its walltime of 300 ms"),
-        (m.REFUSED_BY_POOL, encode("3 workers in a row"), ERROR, ExecutorError, "htex failed due to: 3 workers in a row"),
-        (99, b"", ERROR, ExecutorError, "not known here"),
+        (m.REFUSED_BY_POOL, encode("3 workers in a row"), LOST, ManagerLost, "manager m1 on host : 3 workers in a row"),
+        (99, b"", ERROR, BadMessage, "not known here"),
     ],
 )  # fmt: skip
 def test_other_ends(status, payload, kind, cls, text):
@@ -61,12 +61,12 @@ def test_what_is_not_held_is_dropped():
 
 
 def test_a_value_in_a_file():
-    segments = dump_value(numpy.arange(50_000))
+    segments = dump_value(np.arange(50_000))
     fd = segments.file()
     task = make_task(0)
-    outcome = read_big(task, (0, 1, m.DONE, b"", 1.0, 2.0, 3), segments.sizes, fd, 7, "htex")
+    outcome = read_big(task, (0, 1, m.DONE, b"", 1.0, 2.0, 3), segments.sizes, fd, 7)
     assert outcome[:3] == (task, 1, OK)
-    assert outcome[3].sum() == numpy.arange(50_000).sum()
+    assert outcome[3].sum() == np.arange(50_000).sum()
     assert outcome[4:] == (1.0, 2.0, 7)
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(fd)
