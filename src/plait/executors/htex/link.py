@@ -245,6 +245,9 @@ class Router(_End):
                 self._selector.register(each.FD, selectors.EVENT_READ)
             for each in (self._zap, self._monitor):
                 self._aside.register(each.FD, select.POLLIN)
+            self._authenticate()  # only who has looked in vain is told when something comes
+            self._count()
+            self.has_input()
         except BaseException:
             self.close(0)
             raise
@@ -346,7 +349,6 @@ class Router(_End):
                     peer.fd = -1
             elif event in {zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL}:
                 self._add("handshake", "something connected that is no manager of this run, or gave up half way")
-        # nobody else removes those who are gone and to whom nothing was sent since
 
     def _hang_up(self, fd: int) -> None:
         """Ends a connection. ZeroMQ notices as if the other end had."""
@@ -539,6 +541,7 @@ class Dealer(_End):
             self._socket = self._line.socket
             for each in (self._socket, self._line.monitor):
                 self._selector.register(each.FD, selectors.EVENT_READ)
+            self.has_input()  # only who has looked in vain is told when something comes
         except BaseException:
             self.close(0)
             raise
@@ -572,8 +575,9 @@ class Dealer(_End):
 
         Until it has asked, nothing is sent over a new connection that was meant for an earlier one.
         """
-        line = self._line
-        if line.listen(time.monotonic()):
+        line, now_s = self._line, time.monotonic()
+        line.tend(now_s)
+        if line.listen(now_s):
             self._is_new = True
             self._waits.clear()
         elif not line.is_up and self._waits.bytes:
