@@ -85,6 +85,7 @@ class ProcessPoolExecutor(Executor):
     def start(self, context: ExecutorContext) -> None:
         """Starts the workers; does not wait for them."""
         from plait.executors.pool.link import PoolLink
+        from plait.executors.pool.outlet import ObjectOutlet
 
         if sys.platform == "win32":
             raise ConfigurationError(
@@ -104,7 +105,8 @@ class ProcessPoolExecutor(Executor):
         }
         env = {key: value for key, value in {**os.environ, **self.env}.items() if value is not None}
         self._core = PoolCore(Capacity(self._capacity.cores, self._capacity.memory_bytes), self.prefetch)
-        self._link = PoolLink(self._core, self.max_workers, config, env, self.label, context)
+        self._link = PoolLink(self._core, self.max_workers, config, env, self.label, ObjectOutlet(context))
+        self._link.start()
 
     def submit(self, task: Task) -> None:
         """Takes a task."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from plait.executors.capacity import TOLERANCE
 from plait.limits import BATCH_TASKS, CREDIT_S, MAX_CREDIT, RETRACT_S
@@ -28,17 +28,75 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from plait.executors.capacity import Capacity
-    from plait.model.task import Task
 
 STARTING: Final = 0
 READY: Final = 1
 ENDING: Final = 2  # told to end, or about to end by itself
 GONE: Final = 3
 
+
+class RunnableApp(Protocol):
+    """What the tasks of one app have in common, as far as a pool needs to know."""
+
+    @property
+    def blob(self) -> Any:
+        """The function: ``digest``, any hashable that names it, and ``data`` for `serialize.load_function`."""
+
+    @property
+    def kind(self) -> str:
+        """``python``, or ``bash`` for one whose walltime its runner keeps."""
+
+    @property
+    def resources(self) -> Resources | None:
+        """What its tasks ask for."""
+
+    @property
+    def walltime_s(self) -> float | None:
+        """The limit of each attempt."""
+
+
+class RunnableDetails(Protocol):
+    """What only some tasks say; it goes before what their app says."""
+
+    @property
+    def resources(self) -> Resources | None:
+        """What the task asks for."""
+
+    @property
+    def walltime_s(self) -> float | None:
+        """The limit of its attempts."""
+
+
+class Runnable(Protocol):
+    """A task as a pool sees it: the kernel's `model.task.Task`, or a manager's smaller one.
+
+    Attributes:
+        id: tells the order of submission.
+        state: `model.task.LAUNCHED` while it is to be run; whoever cancels it changes that.
+        attempt: number of the attempt that is wanted.
+    """
+
+    id: int
+    state: int
+    attempt: int
+
+    @property
+    def app(self) -> RunnableApp:
+        """Its app."""
+
+    @property
+    def details(self) -> RunnableDetails | None:
+        """What is special about it; None for most."""
+
+    @property
+    def payload(self) -> Any:
+        """Bytes, or something with ``sizes`` and ``file()`` as `wire.Segments`; None once it is cancelled."""
+
+
 #: A task and the number of the attempt that was sent.
-Held = tuple["Task", int]
+Held = tuple[Runnable, int]
 #: What is sent: (sequence number, task).
-Sent = tuple[int, "Task"]
+Sent = tuple[int, Runnable]
 
 
 class WorkerState:
@@ -84,27 +142,31 @@ class PoolCore:
     Args:
         capacity: what there is to give.
         prefetch: tasks that may wait behind a running one; None to follow the tasks' durations.
+
+    Attributes:
+        paused: whether nothing is given to workers.
     """
 
     def __init__(self, capacity: Capacity, prefetch: int | None = None) -> None:
         self.capacity = capacity
         self.prefetch = prefetch
-        self.queue: deque[Task] = deque()
-        self.special: list[tuple[float, int, int, Task]] = []  # heap of (priority, submission, tie, task)
+        self.queue: deque[Runnable] = deque()
+        self.special: list[tuple[float, int, int, Runnable]] = []  # heap of (priority, submission, tie, task)
         self.workers: dict[int, WorkerState] = {}
         self.idle: deque[WorkerState] = deque()
         self.mean_s = 0.0  # of a task, lately; 0 when none has run
+        self.paused = False
         self._ties = 0
 
     # ------------------------------------------------------------------ tasks in
-    def add_special(self, task: Task) -> None:
+    def add_special(self, task: Runnable) -> None:
         """A task that is not plain waits for a worker of its own."""
         resources = resources_of(task)
         priority = float("inf") if resources.priority is None else resources.priority
         self._ties += 1
         heapq.heappush(self.special, (priority, task.id, self._ties, task))
 
-    def put_back(self, tasks: Iterable[Task]) -> None:
+    def put_back(self, tasks: Iterable[Runnable]) -> None:
         """Tasks that were sent, but not begun, wait again, before all others."""
         for task in reversed(list(tasks)):
             if task.state != LAUNCHED:
@@ -128,7 +190,7 @@ class PoolCore:
     def fill(self, now_s: float) -> list[tuple[WorkerState, list[Sent]]]:
         """What to send now."""
         out: list[tuple[WorkerState, list[Sent]]] = []
-        while self.special or self.queue:
+        while (self.special or self.queue) and not self.paused:
             if self.special:
                 blocked = self._fill_special(now_s, out)
                 if blocked is None:
@@ -197,7 +259,7 @@ class PoolCore:
             self._becomes_idle(worker)
         return True
 
-    def _hold(self, worker: WorkerState, task: Task) -> Sent:
+    def _hold(self, worker: WorkerState, task: Runnable) -> Sent:
         sequence = worker.sequence
         worker.sequence += 1
         worker.held[sequence] = (task, task.attempt)
@@ -284,7 +346,7 @@ class PoolCore:
         worker.ended_for = sequence
         return True
 
-    def gone(self, worker: WorkerState, started: int) -> tuple[Held | None, list[Task]]:
+    def gone(self, worker: WorkerState, started: int) -> tuple[Held | None, list[Runnable]]:
         """It ended, and its last outcomes were taken.
 
         Args:
@@ -325,16 +387,35 @@ class PoolCore:
             and now_s - worker.heard_s >= RETRACT_S
         ]
 
-    def take_back(self, worker: WorkerState, first: int, end: int) -> list[Task]:
+    def take_back(self, worker: WorkerState, first: int, end: int) -> list[Runnable]:
         """Tasks with sequence numbers from ``first`` to before ``end`` will not be started by it: they wait again."""
+        taken = self.withdraw(worker, first, end)
+        self.put_back(taken)
+        return taken
+
+    def withdraw(self, worker: WorkerState, first: int, end: int) -> list[Runnable]:
+        """As `take_back`, but the tasks leave the pool."""
         taken = []
         for sequence in [s for s in worker.held if first <= s < end]:
             task, attempt = worker.held.pop(sequence)
             if task.state == LAUNCHED and task.attempt == attempt:
                 taken.append(task)
         worker.stuck = True
-        self.put_back(taken)
         return taken
+
+    def unqueue(self, count: int) -> list[Runnable]:
+        """Removes up to so many tasks that wait, the last ones first, plain ones before others."""
+        taken: list[Runnable] = []
+        while len(taken) < count and (self.queue or self.special):
+            task = self.queue.pop() if self.queue else self.special.pop()[3]  # the last of a heap: what is left is one
+            if task.state == LAUNCHED:
+                taken.append(task)
+        return taken
+
+    def unstarted(self, worker: WorkerState, started: int) -> list[int]:
+        """Sequence numbers of tasks that wait in a worker behind the one that runs, or that is about to."""
+        held = [sequence for sequence in worker.held if sequence > started]
+        return held if started in worker.held else held[1:]
 
     def drop(self, worker: WorkerState, sequence: int) -> None:
         """This one was not sent to it after all."""
@@ -348,7 +429,7 @@ class PoolCore:
             self.put_back([held[0]])
 
 
-def resources_of(task: Task) -> Resources:
+def resources_of(task: Runnable) -> Resources:
     """What the task asks for."""
     details = task.details
     if details is not None and details.resources is not None:
@@ -356,7 +437,7 @@ def resources_of(task: Task) -> Resources:
     return task.app.resources or DEFAULT
 
 
-def walltime_of(task: Task) -> float | None:
+def walltime_of(task: Runnable) -> float | None:
     """The limit of each of its attempts, in seconds."""
     details = task.details
     if details is not None and details.walltime_s is not None:
@@ -364,7 +445,7 @@ def walltime_of(task: Task) -> float | None:
     return task.app.walltime_s
 
 
-def is_plain(task: Task) -> bool:
+def is_plain(task: Runnable) -> bool:
     """Whether any worker fits and nothing needs to be watched while it runs."""
     app = task.app
     if task.details is None:

@@ -69,7 +69,7 @@ class Hygiene:
         if os.environ is not self._environ:
             os.environ = self._environ  # noqa: B003 - it was replaced; this is the one that the system knows
         if self._environment.changed:
-            self._restore_environment()
+            self.restore_environment()
         for number, handler in self._raw_handlers:
             if _signal.getsignal(number) is not handler:
                 known = self._handlers[number]
@@ -112,7 +112,8 @@ class Hygiene:
                 return f"its memory grew from {self._reference_bytes >> 20} MiB to {rss >> 20} MiB"
         return ""
 
-    def _restore_environment(self) -> None:
+    def restore_environment(self) -> None:
+        """Puts back what was changed in `os.environ`."""
         before = self._before
         for key in set(os.environ) - set(before):
             del os.environ[key]

@@ -7,6 +7,7 @@ callers ──queue, commands──▶ I/O thread ──frames──▶ worker 0
 ```
 
 All decisions are `core.PoolCore`'s, and only the I/O thread touches it; callers append to its queue and leave everything else in `_commands`.
+What outcomes look like and where they go is the `outlet`'s. A manager of pilot jobs has no callers but a `feed`, which speaks in the same thread.
 The thread sleeps in one poll(2). A caller wakes it only when it sleeps with an empty queue: while there is more work than room, outcomes wake it anyway.
 Nothing here waits for a worker: sockets do not block, what does not fit stays in the peer's `out`.
 """
@@ -17,39 +18,27 @@ import heapq
 import itertools
 import os
 import select
-import socket
 import threading
 import time
 import weakref
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from plait.errors import (
-    AppTimeout,
-    BadMessage,
-    DeserializationError,
-    ExecutorError,
-    SerializationError,
-    WorkerLost,
-    text_of,
-)
-from plait.executors.base import ERROR, LOST, OK, Outcome
+from plait.errors import BadMessage, ExecutorError, SerializationError, text_of
 from plait.executors.pool import wire
-from plait.executors.pool.core import GONE, PoolCore, Sent, is_plain, walltime_of
+from plait.executors.pool.core import GONE, READY, PoolCore, Runnable, Sent, is_plain, walltime_of
 from plait.executors.pool.nursery import Nursery
 from plait.executors.pool.page import REVOKED_FROM, REVOKED_TO, STARTED
 from plait.executors.pool.peer import Peer
 from plait.limits import BIG_BYTES, GRACE_S, MAX_FAILED_STARTS, RETRACT_S, SHUTDOWN_S
 from plait.model.events import ATTEMPT_STARTED, ATTEMPTS_STARTED, NOTE, WORKER_ENDED, WORKER_STARTED
-from plait.model.units import format_duration
-from plait.serialize import NONE_BYTES, load_error, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from plait.executors.base import ExecutorContext
-    from plait.model.task import Task
+    from plait.executors.pool.egg import Egg
+    from plait.executors.pool.outlet import Outlet
 
 #: Workers that each import for themselves sooner than they would wait for the zygote to do it.
 _FEW = 4
@@ -59,16 +48,39 @@ _SETTLE_S = 0.002
 _live: weakref.WeakSet[PoolLink] = weakref.WeakSet()
 
 
+class Feed(Protocol):
+    """Another source of work, which the I/O thread serves beside workers."""
+
+    def fileno(self) -> int:
+        """What becomes readable when there may be something to do."""
+        ...
+
+    def pump(self, readable: bool) -> None:
+        """Does it. Called in each round, before the thread sleeps: the descriptor need not stay readable until all is done.
+
+        Args:
+            readable: whether it was readable when the thread woke up.
+        """
+        ...
+
+
 class PoolLink:
-    """A running pool.
+    """A running pool. `start` has a thread of its own serve it; a process that does nothing else calls `run`.
 
     Args:
         core: its decisions.
         workers: how many there are to be.
-        config: what each worker is told (`initializer`, `max_tasks`), and the zygote (`path`, `cwd`, `output`, `cpus`, `preload`).
+        config: what each worker is told (`initializer`, `max_tasks`), and the zygote (`path`, `cwd`, `output`, `preload`);
+            ``cpus``: the cores of each worker by its rank, empty to bind none.
         env: environment of the zygote and so of all workers.
         label: of the executor.
-        context: where outcomes and events go.
+        outlet: where outcomes and events go.
+        egg: the zygote, if it was started before with that environment.
+        env_of: variables of a worker, by its rank: the smallest number from 0 that no other has. One that replaces another gets its rank.
+        binding_of: what a worker changes for the time of a task that runs alone: (variables, cores; empty for all of its own).
+
+    Attributes:
+        grace_s: seconds that tasks have to end by themselves when the pool ends.
     """
 
     def __init__(
@@ -78,24 +90,35 @@ class PoolLink:
         config: dict[str, Any],
         env: dict[str, str],
         label: str,
-        context: ExecutorContext,
+        outlet: Outlet,
+        *,
+        egg: Egg | None = None,
+        env_of: Callable[[int], Mapping[str, str]] | None = None,
+        binding_of: Callable[[Any], tuple[Mapping[str, str], list[int]]] | None = None,
     ) -> None:
         self.core = core
         self.sleeping = False
         self.broken: ExecutorError | None = None
-        self._wanted = workers
+        self.grace_s = GRACE_S
         self._config = config
         self._label = label
-        self._context = context
-        self._hostname = socket.gethostname()
+        self._outlet = outlet
+        self._feed: Feed | None = None
+        self._feed_fd = -1
+        self._feed_readable = True
+        self._env_of = env_of
+        self._binding_of = binding_of
         self._commands: deque[tuple[str, Any, Any]] = deque()
         self._peers: dict[int, Peer] = {}  # by worker
         self._by_fd: dict[int, Peer] = {}
         self._numbers = itertools.count()
-        self._function_numbers: dict[bytes, int] = {}  # digest -> number
+        self._ranks = list(range(workers))  # heap of those that are free
+        self._function_numbers: dict[Any, int] = {}  # digest -> number
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._ties = itertools.count()
         self._failed_starts = 0
+        self._watching = False  # for tasks that wait behind others while a worker has nothing to do
+        self._held_up = False  # workers are not read
         self._closing = False
         self._ended_thread = threading.Event()
         self._closed = False
@@ -106,7 +129,7 @@ class PoolLink:
         os.set_blocking(self._wake_w, False)
         self._poll.register(self._wake_r, select.POLLIN)
         self._unsent = False  # something waits in a peer's `out`
-        self._nursery = Nursery(config, env)
+        self._nursery = Nursery(config, env, egg)
         self._poll.register(self._nursery, select.POLLIN)
         if workers > _FEW:  # then it pays to import before they are forked, once for all
             self._nursery.warm()
@@ -116,12 +139,27 @@ class PoolLink:
             self._nursery.warm()
         # held by the I/O thread except while it sleeps, and by a caller that sends for it meanwhile
         self._io = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f"plait-pool-{label}", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
         _live.add(self)
 
+    def start(self) -> None:
+        """Serves it in a thread."""
+        self._thread = threading.Thread(target=self._run, name=f"plait-pool-{self._label}", daemon=True)
+        self._thread.start()
+
+    def run(self, feed: Feed) -> None:
+        """Serves it, and another source of work beside it, in this thread until `stop`; `shutdown` has to follow."""
+        self._feed = feed
+        self._feed_fd = feed.fileno()
+        self._poll.register(self._feed_fd, select.POLLIN)
+        self._io.acquire()
+        try:
+            self._serve()
+        finally:
+            self._nursery.exit(self.grace_s)
+
     # ------------------------------------------------------------------ called from any thread
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Runnable) -> None:
         """A task that is ready, with its payload."""
         if is_plain(task):
             self.core.queue.append(task)
@@ -171,20 +209,21 @@ class PoolLink:
             return
         deadline_s = time.monotonic() + timeout_s
         self.command("shutdown")
-        if (
-            threading.current_thread() is self._thread
-        ):  # a callback of the user's: the thread cannot end before it returns
-            self._nursery.exit()
+        if self._thread is None or threading.current_thread() is self._thread:
+            # it is over; or this is a callback of the user's, before whose end the thread cannot end
+            self._nursery.exit(self.grace_s)
         else:  # not Thread.join: interrupted by a Ctrl-C, it takes a thread that runs for one that has ended
             self._ended_thread.wait(max(0.1, timeout_s - GRACE_S / 2))
         self._nursery.wait_end(max(0.1, deadline_s - time.monotonic()))
         self._closed = True
-        if self._ended_thread.is_set():
+        if self._thread is None:
+            self._close()
+        elif self._ended_thread.is_set():
             self._thread.join(1.0)
             self._close()
         # else a callback holds the thread, which closes what is open at its end
 
-    def running_since(self, task: Task) -> tuple[int, int, bool] | None:
+    def running_since(self, task: Runnable) -> tuple[int, int, bool] | None:
         """Worker, its process and whether it runs (or waits behind another), for a task that was sent."""
         for worker in list(self.core.workers.values()):
             for sequence, (held, _) in list(worker.held.items()):
@@ -198,44 +237,52 @@ class PoolLink:
     def _run(self) -> None:
         self._io.acquire()
         try:
-            while not self._closing:
-                outcomes: list[Outcome] = []
-                self._obey(outcomes)
-                self._fill()
-                if outcomes:
-                    self._context.deliver(outcomes)
-                elif not self._closing:  # told to end just now: nothing more will wake it
-                    self._wait()
+            self._serve()
         except BaseException as error:
             import logging
 
             logging.getLogger("plait").exception("the I/O thread of executor %r failed", self._label)
             self._break(f"its I/O thread failed: {type(error).__name__}: {text_of(error)}")
-            self._nursery.exit()
+            self._nursery.exit(self.grace_s)
             self._give_up()
         finally:
-            self._nursery.exit()
+            self._nursery.exit(self.grace_s)
             self._ended_thread.set()
             if self._closed:  # shutdown could not wait for this thread
                 self._close()
+
+    def _serve(self) -> None:
+        feed = self._feed
+        while not self._closing:
+            outcomes: list[Any] = []
+            if feed is not None:
+                readable, self._feed_readable = self._feed_readable, False
+                feed.pump(readable)
+            self._obey(outcomes)
+            self._fill()
+            if outcomes:
+                self._outlet.deliver(outcomes)
+            elif not self._closing:  # told to end just now: nothing more will wake it
+                self._wait()
 
     def _give_up(self) -> None:
         """After a failure of this thread: ends every task that it has, and those that others were about to leave here."""
         core = self.core
         held = [(task, attempt) for worker in list(core.workers.values()) for task, attempt in worker.held.values()]
-        outcomes: list[Outcome] = [(task, attempt, ERROR, self.broken, 0.0, 0.0, -1) for task, attempt in held]
+        assert self.broken is not None  # noqa: S101 - the caller's
+        outcomes: list[Any] = [self._outlet.refused(task, attempt, self.broken) for task, attempt in held]
         while not self._closing:
             while self._commands:
                 what, subject, detail = self._commands.popleft()
                 if what == "special":
                     core.add_special(subject)
                 elif what == "fail":
-                    outcomes.append((*subject, ERROR, detail, 0.0, 0.0, -1))
+                    outcomes.append(self._outlet.refused(subject[0], subject[1], detail))
                 self._closing |= what == "shutdown"
             self._refuse_all(outcomes)
             for outcome in outcomes:
                 try:
-                    self._context.deliver([outcome])
+                    self._outlet.deliver([outcome])
                 except Exception:  # noqa: BLE001, S110 - it may be what made the thread fail; it was logged then
                     pass
             outcomes = []
@@ -264,7 +311,7 @@ class PoolLink:
         if not ready:
             self._run_timers()
             return
-        outcomes: list[Outcome] = []
+        outcomes: list[Any] = []
         for fd, events in ready:
             if fd == self._wake_r:
                 try:
@@ -276,6 +323,7 @@ class PoolLink:
             else:
                 peer = self._by_fd.get(fd)
                 if peer is None:
+                    self._feed_readable |= fd == self._feed_fd
                     continue
                 if events & select.POLLOUT:
                     peer.flush()
@@ -289,10 +337,10 @@ class PoolLink:
                 self._obey(outcomes)
             if core.queue or core.special:
                 self._fill()
-            self._context.deliver(outcomes)
+            self._outlet.deliver(outcomes)
 
-    def _obey(self, outcomes: list[Outcome]) -> None:
-        cancels: list[tuple[Task, int]] = []
+    def _obey(self, outcomes: list[Any]) -> None:
+        cancels: list[tuple[Runnable, int]] = []
         while self._commands:
             what, subject, detail = self._commands.popleft()
             if what == "special":
@@ -306,7 +354,7 @@ class PoolLink:
             elif what == "drop":
                 self.core.drop(subject.state, detail)
             elif what == "fail":
-                outcomes.append((*subject, ERROR, detail, 0.0, 0.0, -1))
+                outcomes.append(self._outlet.refused(subject[0], subject[1], detail))
         if cancels:
             self._cancel(cancels)
         if self.broken is not None:
@@ -322,14 +370,17 @@ class PoolLink:
         now_s = time.monotonic()
         for worker, batch in core.fill(now_s):
             peer = self._peers[worker.number]
-            self._send_batch(peer, batch, now_s)
             if worker.alone:
+                if self._binding_of is not None:
+                    binding = (batch[0][0], *self._binding_of(batch[0][1]))
+                    self._send(peer, wire.frame(wire.BIND, wire.encode(binding)), [])
                 self._watch_walltime(peer, batch[0], now_s)
+            self._send_batch(peer, batch, now_s)
         if core.idle or core.has_waiting_behind():
             self._watch_stuck()
 
     def _send_batch(self, peer: Peer, batch: list[Sent], now_s: float) -> None:
-        emit = self._context.emit
+        emit = self._outlet.emit
         items: list[wire.TaskItem] = []
         fds: list[int] = []
         size = 0
@@ -383,7 +434,7 @@ class PoolLink:
         self._unsent |= bool(peer.out)
 
     # ------------------------------------------------------------------ receiving
-    def _read(self, peer: Peer, outcomes: list[Outcome]) -> bool:
+    def _read(self, peer: Peer, outcomes: list[Any]) -> bool:
         """Takes what a worker sent; False when there is no more and never will be."""
         try:
             frames = peer.receive()
@@ -406,52 +457,17 @@ class PoolLink:
         self._failed_starts = 0
         now_s = time.monotonic()
         self.core.ready(peer.state, peer.state.pid, now_s)
-        if self._context.emit is not None:
-            self._context.emit((WORKER_STARTED, now_s, self._label, peer.state.number, peer.state.pid))
+        if self._outlet.emit is not None:
+            self._outlet.emit((WORKER_STARTED, now_s, self._label, peer.state.number, peer.state.pid))
 
-    def _outcomes(self, peer: Peer, items: list[wire.OutcomeItem], files: list[int], outcomes: list[Outcome]) -> None:
-        core = self.core
-        worker = peer.state
-        held = worker.held
-        number = worker.number
-        next_file = 0
-        done = 0
-        busy_s = 0.0
-        for sequence, status, payload, sizes, start_s, stop_s in items:
-            fd = -1
-            if sizes is not None:
-                fd = files[next_file]
-                next_file += 1
-            if status == wire.SKIPPED:
-                core.skipped(worker, sequence)
-                continue
-            entry = held.pop(sequence, None)
-            done += 1
-            busy_s += stop_s - start_s
-            if entry is None:
-                if fd >= 0:
-                    os.close(fd)
-                continue
-            task, attempt = entry
-            kind = OK
-            value: Any = None
-            try:
-                if status == wire.RAISED:
-                    kind = ERROR
-                    value = load_error(payload if fd < 0 else wire.load_segments(fd, sizes or ()))
-                elif fd >= 0:
-                    value = wire.load_segments(fd, sizes or ())
-                elif payload != NONE_BYTES:
-                    value = loads(payload)
-            except DeserializationError as error:
-                kind, value = ERROR, error
-            except BaseException as error:  # noqa: BLE001 - memory has run out, or the user's class raised KeyboardInterrupt: this task's end, not the thread's
-                kind, value = ERROR, DeserializationError(f"{type(error).__name__}: {text_of(error)}")
-            outcomes.append((task, attempt, kind, value, start_s, stop_s, number))
-        core.heard(worker, time.monotonic(), done, busy_s)
+    def _outcomes(self, peer: Peer, items: list[wire.OutcomeItem], files: list[int], outcomes: list[Any]) -> None:
+        done, busy_s, skipped = self._outlet.take(peer.state, items, files, outcomes)
+        for sequence in skipped:
+            self.core.skipped(peer.state, sequence)
+        self.core.heard(peer.state, time.monotonic(), done, busy_s)
 
     # ------------------------------------------------------------------ taking back and ending
-    def _cancel(self, cancels: list[tuple[Task, int]]) -> None:
+    def _cancel(self, cancels: list[tuple[Runnable, int]]) -> None:
         where = {
             (id(task), attempt): (peer, sequence)
             for peer in self._peers.values()
@@ -476,7 +492,7 @@ class PoolLink:
             first = min(first, numbers[REVOKED_FROM])
         numbers[REVOKED_FROM] = first
         numbers[REVOKED_TO] = peer.state.sequence
-        self._at(time.monotonic() + _SETTLE_S, then)
+        self.at(time.monotonic() + _SETTLE_S, then)
 
     def _end_running(self, peer: Peer, sequence: int, reason: str) -> None:
         """Ends a worker if that task is what it runs; takes back what waits behind."""
@@ -498,9 +514,9 @@ class PoolLink:
             self.core.take_back(peer.state, started + 1, end)  # what was sent since then is not revoked
 
     def _watch_stuck(self) -> None:
-        if not getattr(self, "_watching", False) and self.core.has_waiting_behind():
+        if not self._watching and self.core.has_waiting_behind():
             self._watching = True
-            self._at(time.monotonic() + RETRACT_S, self._look_for_stuck)
+            self.at(time.monotonic() + RETRACT_S, self._look_for_stuck)
 
     def _look_for_stuck(self) -> None:
         self._watching = False
@@ -514,11 +530,55 @@ class PoolLink:
         sequence, task = sent
         walltime_s = walltime_of(task)
         if walltime_s is not None and task.app.kind != "bash":
-            self._at(now_s + walltime_s, lambda: self._end_running(peer, sequence, "walltime"))
+            self.at(now_s + walltime_s, lambda: self._end_running(peer, sequence, "walltime"))
         elif (
             walltime_s is not None
         ):  # the bash runner keeps it, and cleans up by itself; this is for a runner that cannot
-            self._at(now_s + walltime_s + 2 * GRACE_S, lambda: self._end_running(peer, sequence, "walltime"))
+            self.at(now_s + walltime_s + 2 * GRACE_S, lambda: self._end_running(peer, sequence, "walltime"))
+
+    def give_back(self, count: int, returned: Callable[[list[Any]], None]) -> None:
+        """Lets up to so many tasks go that were not begun, the last ones first. Only for the I/O thread.
+
+        Args:
+            count: how many at most; fewer when there are not so many, or when a worker begins some meanwhile.
+            returned: is called with those that are certain not to be begun: at once, and again when workers gave up others.
+        """
+        tasks = self.core.unqueue(count)
+        if tasks:
+            returned(tasks)
+        count -= len(tasks)
+        for peer in sorted(self._peers.values(), key=lambda peer: -len(peer.state.held)):
+            if count <= 0:
+                return
+            worker = peer.state
+            last = self.core.unstarted(worker, peer.page.numbers[STARTED])[-count:] if worker.state == READY else []
+            if last:
+                count -= len(last)
+                self._revoke(peer, last[0], partial(self._withdraw, peer, last[0], worker.sequence, returned))
+
+    def _withdraw(self, peer: Peer, first: int, end: int, returned: Callable[[list[Any]], None]) -> None:
+        if peer.state.state != GONE and peer.page.numbers[STARTED] < first:  # else it says what it skipped
+            tasks = self.core.withdraw(peer.state, first, end)
+            if tasks:
+                returned(tasks)
+
+    def hold_up(self, *, on: bool) -> None:
+        """Stops, or goes on, reading what workers send: they wait when the sockets are full. Only for the I/O thread."""
+        if on != self._held_up:
+            self._held_up = on
+            for peer in self._peers.values():
+                peer.hold_up(on=on)
+
+    def abandon(self, reason: str) -> None:
+        """Ends every worker at once, whatever it runs, and forgets what waits; others take their places. Only for the I/O thread."""
+        self.core.queue.clear()
+        self.core.special.clear()
+        for peer in list(self._peers.values()):
+            self._end(peer, reason, 0.0)
+
+    def stop(self) -> None:
+        """Has `run` return."""
+        self._closing = True
 
     def _recycle_all(self, reason: str) -> None:
         """Replaces the workers that have nothing to do now, and the others as soon as they have done what they hold."""
@@ -530,13 +590,22 @@ class PoolLink:
     # ------------------------------------------------------------------ workers and the zygote
     def _spawn(self) -> None:
         state = self.core.add_worker(next(self._numbers))
+        rank = heapq.heappop(self._ranks)
         sock, page = self._nursery.spawn(state.number)
-        peer = self._peers[state.number] = Peer(state, sock, page, self._poll)
+        peer = self._peers[state.number] = Peer(state, sock, page, self._poll, rank)
         self._by_fd[peer.fd] = peer
-        init = {"initializer": self._config["initializer"], "max_tasks": self._config["max_tasks"]}
+        if self._held_up:
+            peer.hold_up(on=True)
+        cpus = self._config["cpus"]
+        init = {
+            "initializer": self._config["initializer"],
+            "max_tasks": self._config["max_tasks"],
+            "cpus": cpus[rank % len(cpus)] if cpus else [],
+            "env": self._env_of(rank) if self._env_of is not None else {},
+        }
         self._send(peer, wire.frame(wire.INIT, wire.encode(init)), [])
 
-    def _reports(self, outcomes: list[Outcome]) -> None:
+    def _reports(self, outcomes: list[Any]) -> None:
         control = self._nursery.fileno()
         for what, number, detail in self._nursery.reports():
             if what == "lost":
@@ -551,7 +620,7 @@ class PoolLink:
             elif what == "ended":
                 self._ended(peer, detail, outcomes)
 
-    def _zygote_lost(self, how: str, outcomes: list[Outcome]) -> None:
+    def _zygote_lost(self, how: str, outcomes: list[Any]) -> None:
         if self._closing:
             return
         self._nursery.end_remains(peer.state.pid for peer in list(self._peers.values()) if peer.state.pid)
@@ -561,7 +630,7 @@ class PoolLink:
         for peer in list(self._peers.values()):
             self._ended(peer, how, outcomes, replace=self.broken is None)
 
-    def _ended(self, peer: Peer, how: str, outcomes: list[Outcome], *, replace: bool = True) -> None:
+    def _ended(self, peer: Peer, how: str, outcomes: list[Any], *, replace: bool = True) -> None:
         """A worker's process is gone: take what it left, blame the task that ran, give the others back, start another worker."""
         worker = peer.state
         was_starting = worker.state == 0
@@ -582,28 +651,26 @@ class PoolLink:
             self._blame(blamed, started == ended_for, reason, how, worker.number, outcomes)
         self._drop(peer)
         now_s = time.monotonic()
-        if self._context.emit is not None:
-            self._context.emit((WORKER_ENDED, now_s, self._label, worker.number, reason or how))
+        if self._outlet.emit is not None:
+            self._outlet.emit((WORKER_ENDED, now_s, self._label, worker.number, reason or how))
         if was_starting and replace and self._failed_starts_exceeded(peer.reason or how, outcomes):
             return
         if replace and not self._closing and self.broken is None:
             self._spawn()
 
     def _blame(
-        self, blamed: tuple[Task, int], is_it: bool, reason: str, how: str, number: int, outcomes: list[Outcome]
+        self, blamed: tuple[Runnable, int], is_it: bool, reason: str, how: str, number: int, outcomes: list[Any]
     ) -> None:
         task, attempt = blamed
         if reason == "walltime" and is_it:
-            limit = format_duration(walltime_of(task) or 0)
-            error = AppTimeout(f"{task} ran longer than its walltime of {limit}; its processes were ended")
-            outcomes.append((task, attempt, ERROR, error, 0.0, 0.0, number))
+            outcomes.append(self._outlet.timed_out(task, attempt, number))
         elif reason in {"walltime", "cancelled"}:
             if not is_it:  # it was only in the way
                 self.core.put_back([task])
         else:
-            outcomes.append((task, attempt, LOST, WorkerLost(number, self._hostname, how), 0.0, 0.0, number))
+            outcomes.append(self._outlet.lost(task, attempt, number, how))
 
-    def _failed_starts_exceeded(self, how: str, outcomes: list[Outcome]) -> bool:
+    def _failed_starts_exceeded(self, how: str, outcomes: list[Any]) -> bool:
         self._failed_starts += 1
         if self._failed_starts < MAX_FAILED_STARTS:
             return False
@@ -613,24 +680,27 @@ class PoolLink:
 
     def _break(self, reason: str) -> None:
         self.broken = ExecutorError(self._label, reason)
-        if self._context.emit is not None:
-            self._context.emit((NOTE, time.monotonic(), str(self.broken)))
+        if self._outlet.emit is not None:
+            self._outlet.emit((NOTE, time.monotonic(), str(self.broken)))
 
-    def _refuse_all(self, outcomes: list[Outcome]) -> None:
+    def _refuse_all(self, outcomes: list[Any]) -> None:
         """Gives up everything that waits: no worker will come."""
         waiting = [*self.core.queue, *(entry[3] for entry in self.core.special)]
         self.core.queue.clear()
         self.core.special.clear()
-        outcomes.extend((task, task.attempt, ERROR, self.broken, 0.0, 0.0, -1) for task in waiting if task.attempt)
+        assert self.broken is not None  # noqa: S101 - the caller's
+        outcomes.extend(self._outlet.refused(task, task.attempt, self.broken) for task in waiting if task.attempt)
 
     def _drop(self, peer: Peer) -> None:
         del self._peers[peer.state.number]
+        heapq.heappush(self._ranks, peer.rank)
         if self._by_fd.get(peer.fd) is peer:
             del self._by_fd[peer.fd]
         peer.close()
 
     # ------------------------------------------------------------------ timers
-    def _at(self, when_s: float, do: Callable[[], None]) -> None:
+    def at(self, when_s: float, do: Callable[[], None]) -> None:
+        """Has the I/O thread do something then. Only for that thread."""
         heapq.heappush(self._timers, (when_s, next(self._ties), do))
 
     def _until_next_timer(self) -> float | None:

@@ -6,20 +6,21 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 from plait._util import machine
 from plait.errors import signal_name
 from plait.executors.pool import wire
+from plait.executors.pool.egg import lay
 from plait.executors.pool.page import Page, anonymous_file
-from plait.executors.pool.remains import MARK, end_marked, new_mark
-from plait.faults import fault
+from plait.executors.pool.remains import end_marked
 from plait.limits import GRACE_S, PAGE_BYTES
 from plait.model.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from plait.executors.pool.egg import Egg
 
 _SOCKET_BYTES = 1 << 20
 
@@ -28,46 +29,25 @@ class Nursery:
     """A running zygote.
 
     Args:
-        config: what it is told: ``path``, ``cwd``, ``output``, ``cpus``, ``preload``.
+        config: what it is told: ``path``, ``cwd``, ``output``, ``preload``.
         env: its environment, and so that of all workers.
+        egg: one that was started with that environment before.
     """
 
-    def __init__(self, config: dict[str, Any], env: dict[str, str]) -> None:
+    def __init__(self, config: dict[str, Any], env: dict[str, str], egg: Egg | None = None) -> None:
         self._config = config
-        self._mark = new_mark()
-        self._env = {**env, MARK: self._mark}
+        self._env = env
+        self._mark = ""
         self._oom_kills = machine.oom_kills()
         self._errors = -1
         self._control: socket.socket
         self._process: subprocess.Popen[bytes]
-        self.start()
+        self.start(egg)
 
-    def start(self) -> None:
+    def start(self, egg: Egg | None = None) -> None:
         """Starts the zygote, also after it was lost."""
-        kind = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
-        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
-        for sock in (ours, theirs):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
         self._close_errors()
-        self._errors = anonymous_file(0)
-        home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-        real_stderr = os.dup(2) if _is_open(2) else os.open(os.devnull, os.O_WRONLY)
-        code = (
-            f"import sys; sys.path.append({home!r}); "
-            f"from plait.executors.pool.zygote import main; main({theirs.fileno()}, {real_stderr})"
-        )
-        if fault("pool.zygote_start") is not None:
-            code = "raise SystemExit('planned fault: the zygote cannot start')"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            pass_fds=[theirs.fileno(), real_stderr],
-            stdin=subprocess.DEVNULL,
-            stderr=self._errors,
-            env=self._env,
-            start_new_session=True,
-        )
-        theirs.close()
-        os.close(real_stderr)
+        self._process, ours, self._errors, self._mark = lay(self._env) if egg is None else egg
         body = wire.encode(self._config)
         try:
             ours.send(len(body).to_bytes(8, "little"))
@@ -104,9 +84,9 @@ class Nursery:
         """Has it end a worker with everything below it."""
         self._ask(["end", number, grace_s])
 
-    def exit(self) -> None:
+    def exit(self, grace_s: float = GRACE_S) -> None:
         """Has it end everything and itself."""
-        self._ask(["exit", GRACE_S])
+        self._ask(["exit", grace_s])
         try:
             self._control.setblocking(True)
         except OSError:
@@ -212,11 +192,3 @@ class Nursery:
         if self._errors >= 0:
             os.close(self._errors)
             self._errors = -1
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True

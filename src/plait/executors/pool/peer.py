@@ -29,17 +29,20 @@ class Peer:
         out: frames, or rests of frames, that the socket did not take yet, with the files that go with them.
         reason: what it said before it ended.
         watched: whether the I/O thread still listens to it.
+        rank: its place among the workers that there are at one time.
     """
 
-    __slots__ = ("_poll", "_reader", "_sock", "fd", "out", "page", "reason", "state", "watched")
+    __slots__ = ("_events", "_poll", "_reader", "_sock", "fd", "out", "page", "rank", "reason", "state", "watched")
 
-    def __init__(self, state: WorkerState, sock: socket.socket, page: Page, poll: select.poll) -> None:
+    def __init__(self, state: WorkerState, sock: socket.socket, page: Page, poll: select.poll, rank: int = 0) -> None:
         self.state = state
         self.page = page
         self.fd = sock.fileno()
         self.out: deque[tuple[memoryview, list[int]]] = deque()
         self.reason = ""
         self.watched = True
+        self.rank = rank
+        self._events = select.POLLIN  # without what waits to be sent
         self._sock = sock
         self._poll = poll
         self._reader = wire.FrameReader()
@@ -62,7 +65,7 @@ class Peer:
             view = view[sent:]
             if not view:
                 return
-            self._listen(select.POLLIN | select.POLLOUT)
+            self._listen(self._events | select.POLLOUT)
         self.out.append((view, fds))
 
     def flush(self) -> None:
@@ -81,7 +84,7 @@ class Peer:
                 self.out[0] = (view[sent:], [])
                 return
             self.out.popleft()
-        self._listen(select.POLLIN)
+        self._listen(self._events)
 
     def receive(self) -> list[tuple[int, bytes, list[int]]] | None:
         """The frames that have arrived: (kind, body, files); None when there is no more and never will be.
@@ -102,6 +105,11 @@ class Peer:
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         return bool(poll.poll(0))
+
+    def hold_up(self, *, on: bool) -> None:
+        """Has the I/O thread not read what it sends for a while; its end is noticed all the same."""
+        self._events = 0 if on else select.POLLIN
+        self._listen(self._events | (select.POLLOUT if self.out else 0))
 
     def unwatch(self) -> None:
         """Has the I/O thread not listen to it any more."""

@@ -8,22 +8,15 @@ What a task started with an environment made anew does not carry it.
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import sys
 import time
 from typing import Final
 
 from plait._util import procs
+from plait.executors.pool.egg import MARK
 
-#: Name of the variable.
-MARK: Final = "PLAIT_POOL"
 _KILL_S: Final = 2.0
-
-
-def new_mark() -> str:
-    """A value of `MARK` that no other pool has."""
-    return f"{os.getpid()}-{secrets.token_hex(8)}"
 
 
 def end_marked(mark: str, within_s: float = _KILL_S) -> list[int]:

@@ -12,7 +12,8 @@ import subprocess
 import sys
 from typing import Final
 
-from plait.executors.pool.remains import MARK, end_marked, new_mark
+from plait.executors.pool.egg import MARK, new_mark
+from plait.executors.pool.remains import end_marked
 
 _CODE: Final = "import os, sys; sys.path.append({home!r}); from plait.executors.pool.remains import end_marked; os.read(0, 1); end_marked({mark!r})"
 

@@ -36,6 +36,7 @@ INIT: Final = 1
 FUNCTION: Final = 2
 TASKS: Final = 3
 STOP: Final = 4
+BIND: Final = 5
 # worker -> pool
 READY: Final = 10
 OUTCOMES: Final = 11

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from plait.executors.pool.hygiene import Hygiene
 from plait.executors.pool.page import DATA, HELD, REVOKED_FROM, REVOKED_TO, STARTED, Page
 from plait.executors.pool.wire import (
+    BIND,
     DONE,
     FUNCTION,
     HEADER,
@@ -45,7 +46,7 @@ from plait.serialize import dump_error, dump_plain, load_function, loads
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 _ROOM = PAGE_BYTES - DATA
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes})
@@ -68,6 +69,7 @@ class Worker:
         self.functions: dict[int, bytes | Callable[..., Any]] = {}
         self.hygiene: Hygiene | None = None
         self.left: float = float("inf")  # tasks until it is replaced
+        self.binding: tuple[int, dict[str, str], list[int]] | None = None  # for the task of that sequence number
         self.flushed_s = 0.0
         self.forked = False
         os.register_at_fork(after_in_child=self._in_forked_child)
@@ -82,13 +84,16 @@ class Worker:
         while True:
             kind, body, fds = self._read()
             if kind == TASKS:
-                reason = self._tasks(decode_tasks(body), fds)
+                run = self._tasks if self.binding is None else self._bound
+                reason = run(decode_tasks(body), fds)
                 if reason:
                     self.sock.sendall(frame(RETIRE, encode(reason)))
                     return
             elif kind == FUNCTION:
                 number, data = decode_function(body)
                 self.functions[number] = data
+            elif kind == BIND:
+                self.binding = decode_any(body)
             elif kind == INIT:
                 self._init(decode_any(body))
             elif kind == STOP:
@@ -96,6 +101,8 @@ class Worker:
 
     def _init(self, config: dict[str, Any]) -> None:
         """Makes the worker ready for its first task; whatever fails here ends it, with its reason on standard error."""
+        os.environ.update(config.get("env", {}))
+        _bind(config.get("cpus", []))
         if config["initializer"]:
             initializer, args = loads(config["initializer"])
             load_function(initializer)(*args)
@@ -103,6 +110,22 @@ class Worker:
             self.left = config["max_tasks"]
         self.hygiene = Hygiene()
         self.sock.sendall(frame(READY, encode(os.getpid())))
+
+    def _bound(self, items: list[Any], fds: list[int]) -> str:
+        """Runs a task with the environment and on the cores that were announced for it, and puts both back."""
+        assert self.hygiene is not None  # noqa: S101 - INIT is the first frame
+        sequence, env, cpus = self.binding  # type: ignore[misc]  # the caller looked
+        self.binding = None
+        if items[0][0] != sequence:  # that one was not sent after all
+            return self._tasks(items, fds)
+        before: Collection[int] = os.sched_getaffinity(0) if cpus and hasattr(os, "sched_getaffinity") else ()
+        os.environ.update(env)
+        _bind(cpus)
+        try:
+            return self._tasks(items, fds)
+        finally:
+            self.hygiene.restore_environment()
+            _bind(before)
 
     def _tasks(self, items: list[Any], fds: list[int]) -> str:
         """Runs a batch; why the worker must be replaced, or an empty text."""
@@ -213,6 +236,12 @@ class Worker:
 def _array(count: int) -> bytes:
     """The beginning of an array of that length in msgpack."""
     return b"\xdc" + count.to_bytes(2, "big")
+
+
+def _bind(cpus: Collection[int]) -> None:
+    """Lets this process run on these cores only; on none of them: as it was."""
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
 
 
 def worker_main(sock: socket.socket, page: Page) -> NoReturn:

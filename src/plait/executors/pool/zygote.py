@@ -171,8 +171,6 @@ class Zygote:
             page = Page(page_fd)
             os.close(page_fd)
             _redirect(self.config["output"], number)
-            if self.config["cpus"]:
-                _bind(self.config["cpus"], number)
             os.environ["PLAIT_WORKER"] = str(number)
             sock = socket.socket(fileno=sock_fd)
             sock.setblocking(True)
@@ -283,12 +281,6 @@ def _redirect(pattern: str, number: int) -> None:
         stream = os.fdopen(number_, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-
-
-def _bind(sets: list[list[int]], number: int) -> None:
-    cpus = sets[number % len(sets)]
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cpus)
 
 
 def main(fd: int, stderr: int) -> None:

@@ -210,6 +210,38 @@ def test_only_what_was_revoked_is_taken_back():
     assert sorted(worker.held) == [1, 4]
 
 
+def test_the_last_that_wait_leave_first():
+    core = pool(1)
+    for number in range(4):
+        submit(core, make(number))
+    submit(core, make(4, Resources(priority=1)))
+    core.queue[2].state = CANCELLED
+    assert [task.id for task in core.unqueue(2)] == [3, 1]
+    assert [task.id for task in core.unqueue(9)] == [0, 4]
+    assert core.unqueue(1) == []
+
+
+def test_what_waits_in_a_worker_leaves_but_for_what_it_runs_or_is_about_to():
+    core = pool(1, prefetch=3)
+    for number in range(4):
+        submit(core, make(number))
+    core.fill(0.0)
+    (worker,) = core.workers.values()
+    assert core.unstarted(worker, 0) == core.unstarted(worker, 1) == [2, 3, 4]
+    assert [task.id for task in core.withdraw(worker, 3, worker.sequence)] == [2, 3]
+    assert (list(worker.held), core.queued) == ([1, 2], 0)
+    assert worker.stuck
+
+
+def test_a_paused_pool_gives_nothing_out():
+    core = pool(1)
+    submit(core, make(0))
+    core.paused = True
+    assert core.fill(0.0) == []
+    core.paused = False
+    assert ids(core.fill(0.0)) == [[0]]
+
+
 def test_what_a_call_asks_for_is_stronger_than_its_app():
     task = make(0, Resources(cores=2), 5.0)
     assert (resources_of(task).cores, walltime_of(task)) == (2, 5.0)
@@ -341,6 +373,19 @@ class Machine(RuleBasedStateMachine):
                 started, last = self.started[worker.number], worker.sequence
                 self.revoked[worker.number] |= set(range(started + 1, last))
                 self.core.take_back(worker, started + 1, last)
+
+    @precondition(lambda self: any(self.live()))
+    @rule(data=st.data(), count=st.integers(1, 5))
+    def give_back(self, data, count):
+        """Tasks that were not begun leave the pool: somebody else has them now."""
+        for task in self.core.unqueue(count):
+            task.state = CANCELLED
+        worker = data.draw(st.sampled_from(self.live()))
+        last = self.core.unstarted(worker, self.started[worker.number])[-count:]
+        if last:
+            self.revoked[worker.number] |= set(range(last[0], worker.sequence))
+            for task in self.core.withdraw(worker, last[0], worker.sequence):
+                task.state = CANCELLED
 
     @precondition(lambda self: any(self.live()))
     @rule(data=st.data(), running=st.booleans(), told=st.booleans())

@@ -6,13 +6,22 @@ What it does with workers that end is in tests/fault; what it promises is in tes
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
+import sys
 import threading
 
 import pytest
 
 import plait
+from plait.executors.capacity import Capacity
+from plait.executors.pool import wire
+from plait.executors.pool.core import PoolCore
+from plait.executors.pool.egg import lay
 from plait.executors.pool.link import PoolLink
+from plait.model.resources import Resources
+from plait.model.task import CANCELLED, EXEC_DONE, LAUNCHED, AppSpec, Task, TaskDetails
+from plait.serialize import FunctionBlob, dumps, loads
 from plait.testing import tasks
 from tests.fault.lab import in_processes
 from tests.support import wait_until
@@ -183,3 +192,218 @@ def test_no_descriptor_stays_after_large_calls():
         for _ in range(5):
             assert {len(future.result(WAIT_S)) for future in [echo(b"x" * 300_000) for _ in range(20)]} == {300_000}
         wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+# ------------------------------------------------------------------ served by a thread that does other things as well
+class Sink:
+    """An outlet that keeps everything: (task, how it ended, payload or reason)."""
+
+    def __init__(self):
+        self.emit = None
+        self.got = []
+        self.deliver = self.got.extend
+
+    def take(self, worker, items, files, outcomes):
+        skipped = [sequence for sequence, status, *_ in items if status == wire.SKIPPED]
+        for sequence, status, payload, *_ in items:
+            if status != wire.SKIPPED:
+                entry = worker.held.pop(sequence, None)
+                if entry is not None and entry[0].state == LAUNCHED:
+                    entry[0].state = EXEC_DONE
+                    outcomes.append((entry[0].id, status, loads(payload)))
+        return len(items) - len(skipped), 0.001, skipped
+
+    def lost(self, task, attempt, worker, how):
+        return task.id, "lost", how
+
+    def timed_out(self, task, attempt, worker):
+        return task.id, "late", worker
+
+    def refused(self, task, attempt, error):
+        return task.id, "refused", str(error)
+
+
+class Script:
+    """A feed: does what the test says, in the pool's thread."""
+
+    def __init__(self, link):
+        self.link = link
+        self.todo = collections.deque()
+        self.read, self.write = os.pipe()
+        os.set_blocking(self.read, False)
+        self.rounds = []
+
+    def fileno(self):
+        return self.read
+
+    def pump(self, readable):
+        self.rounds.append(readable)
+        if readable:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self.read, 100)
+        while self.todo:
+            self.todo.popleft()()
+
+    def do(self, function, *args):
+        self.todo.append(lambda: function(*args))
+        os.write(self.write, b"x")
+
+
+class Served:
+    """A pool without an executor."""
+
+    def __init__(self, workers=2, prefetch=None, **options):
+        self.sink = Sink()
+        self.core = PoolCore(Capacity(workers), prefetch)
+        config = {
+            "path": sys.path,
+            "cwd": os.getcwd(),
+            "output": "",
+            "cpus": [],
+            "preload": [],
+            "initializer": b"",
+            "max_tasks": 0,
+        }
+        self.link = PoolLink(self.core, workers, config, dict(os.environ), "served", self.sink, **options)
+        self.feed = Script(self.link)
+        self.thread = threading.Thread(target=self.link.run, args=(self.feed,))
+        self.thread.start()
+        self.count = 0
+
+    def submit(self, function, *args, **kwargs):
+        details = TaskDetails() if kwargs else None
+        if details is not None:
+            details.resources = Resources(**kwargs)
+        task = Task(AppSpec(function, function.__name__), args, {}, None, 0.0)
+        task.id, task.state, task.attempt, task.details = self.count, LAUNCHED, 1, details
+        task.app.blob, task.payload = FunctionBlob(function), dumps((args, {}))
+        self.count += 1
+        self.feed.do(self.link.submit, task)
+        return task
+
+    def results(self, count):
+        wait_until(lambda: len(self.sink.got) >= count, dump=lambda: self.sink.got)
+        return sorted(self.sink.got)
+
+    def close(self):
+        self.feed.do(self.link.stop)
+        self.thread.join(10)
+        self.link.shutdown(10)
+        os.close(self.feed.read)
+        os.close(self.feed.write)
+
+
+@pytest.fixture
+def served():
+    made = []
+
+    def make(*args, **kwargs):
+        made.append(Served(*args, **kwargs))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_a_feed_is_served_beside_the_workers(served):
+    pool = served()
+    for number in range(100):
+        pool.submit(tasks.echo, number)
+    assert pool.results(100) == [(number, wire.DONE, number) for number in range(100)]
+    assert pool.feed.rounds[0] is True
+    assert False in pool.feed.rounds
+
+
+def test_ranks_are_those_of_workers_that_live(served):
+    pool = served(env_of=lambda rank: {"PLAIT_RANK": str(rank)})
+    for _ in range(4):
+        pool.submit(tasks.crash, "os._exit")
+        wait_until(lambda: any(how == "lost" for _, how, _ in pool.sink.got))
+        pool.sink.got.clear()
+    wait_until(lambda: len(pool.core.workers) == 2)
+    for _ in range(40):
+        pool.submit(os.getenv, "PLAIT_RANK")
+    assert {value for _, _, value in pool.results(40)} <= {"0", "1"}
+
+
+def test_special_tasks_are_bound(served):
+    pool = served(1, binding_of=lambda task: ({"PLAIT_TASK_ID": str(task.id)}, []))
+    pool.submit(os.getenv, "PLAIT_TASK_ID", priority=1)
+    pool.submit(os.getenv, "PLAIT_TASK_ID")
+    pool.submit(os.getenv, "PLAIT_TASK_ID", priority=1)
+    assert sorted(str(value) for _, _, value in pool.results(3)) == ["0", "2", "None"]
+
+
+def test_what_was_not_begun_is_given_back_the_last_first(served, tmp_path):
+    pool = served(1, prefetch=4)
+    path, go = str(tmp_path / "notes"), str(tmp_path / "go")
+    pool.submit(tasks.hold, path, "long", go)
+    wait_until(lambda: tasks.notes(path))
+    for number in range(9):
+        pool.submit(tasks.echo, number)
+    wait_until(lambda: pool.core.running == 5 and pool.core.queued == 5)
+    back = []
+    pool.feed.do(pool.link.give_back, 7, lambda given: back.extend(task.id for task in given))
+    wait_until(lambda: len(back) == 7)
+    assert back[:5] == [9, 8, 7, 6, 5]
+    assert sorted(back[5:]) == [3, 4]
+    (tmp_path / "go").touch()
+    assert [number for number, *_ in pool.results(3)] == [0, 1, 2]
+
+
+def test_giving_everything_back_leaves_what_runs(served, tmp_path):
+    pool = served(2, prefetch=4)
+    path, go = str(tmp_path / "notes"), str(tmp_path / "go")
+    for number in range(2):
+        pool.submit(tasks.hold, path, str(number), go)
+    wait_until(lambda: len(tasks.notes(path)) == 2)
+    for number in range(50):
+        pool.submit(tasks.echo, number)
+    back = []
+    pool.feed.do(pool.link.give_back, sys.maxsize, lambda given: back.extend(task.id for task in given))
+    wait_until(lambda: len(back) == 50)
+    (tmp_path / "go").touch()
+    assert [number for number, *_ in pool.results(2)] == [0, 1]
+    assert pool.core.running == pool.core.queued == 0
+
+
+def test_workers_wait_while_they_are_held_up(served):
+    pool = served(1)
+    pool.submit(tasks.echo, 1)
+    pool.results(1)
+    pool.feed.do(lambda: pool.link.hold_up(on=True))
+    for number in range(2, 40):
+        pool.submit(tasks.echo, number)
+    wait_until(lambda: pool.core.running > 1)
+    rounds = len(pool.feed.rounds)
+    pool.feed.do(lambda: None)
+    wait_until(lambda: len(pool.feed.rounds) > rounds)
+    assert len(pool.sink.got) == 1
+    pool.feed.do(lambda: pool.link.hold_up(on=False))
+    pool.results(39)
+
+
+def test_abandoned_tasks_end_and_other_workers_come(served, tmp_path):
+    pool = served(2)
+    path = str(tmp_path / "notes")
+    held = [pool.submit(tasks.hold, path, str(number), str(tmp_path / "never")) for number in range(2)]
+    wait_until(lambda: len(tasks.notes(path)) == 2)
+    before = {worker.pid for worker in pool.core.workers.values()}
+
+    def abandon():
+        for task in held:
+            task.state = CANCELLED
+        pool.link.abandon("for the test")
+
+    pool.feed.do(abandon)
+    wait_until(lambda: {worker.pid for worker in pool.core.workers.values()}.isdisjoint(before))
+    pool.sink.got.clear()  # the outlet knows that nobody wants these
+    task = pool.submit(tasks.echo, "new")
+    assert (task.id, wire.DONE, "new") in pool.results(1)
+
+
+def test_shut_down_without_ever_having_been_served():
+    config = {"path": sys.path, "cwd": "", "output": "", "cpus": [], "preload": [], "initializer": b"", "max_tasks": 0}
+    link = PoolLink(PoolCore(Capacity(1)), 1, config, dict(os.environ), "x", Sink(), egg=lay(dict(os.environ)))
+    link.shutdown(5)

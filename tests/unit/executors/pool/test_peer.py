@@ -86,3 +86,25 @@ def test_sending_to_one_that_is_gone_is_no_error(pair):
     for _ in range(3):
         peer.send(wire.frame(wire.TASKS, b"x"), [])
     assert not peer.out
+
+
+def test_one_that_is_held_up_is_not_read_until_it_goes_on():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    fd = anonymous_file(PAGE_BYTES)
+    poll = select.poll()
+    peer = Peer(WorkerState(0), ours, Page(fd), poll)
+    os.close(fd)
+    peer.hold_up(on=True)
+    theirs.sendall(wire.frame(wire.READY, b"1"))
+    assert poll.poll(0) == []
+    peer.send(wire.frame(wire.TASKS, bytes(3_000_000)), [])  # what waits to be sent is sent all the same
+    assert peer.out
+    theirs.recv(2_000_000)
+    assert poll.poll(1000) == [(peer.fd, select.POLLOUT)]
+    peer.hold_up(on=False)
+    assert poll.poll(0)[0][1] & select.POLLIN
+    peer.hold_up(on=True)
+    theirs.close()
+    assert poll.poll(1000)[0][1] & (select.POLLHUP | select.POLLERR)
+    peer.close()

@@ -198,3 +198,37 @@ def test_initializer(pool):
     worker = pool(initializer=dumps((FunctionBlob(tasks.initialize).data, ("x",))))
     worker.run((tasks.read_initialized,))
     assert loads(worker.outcomes(1)[0][2]) == ["x"]
+
+
+def test_variables_and_cores_of_its_own(pool):
+    cpu = max(os.sched_getaffinity(0))
+    worker = pool(env={"PLAIT_X": "1"}, cpus=[cpu])
+    worker.run((os.getenv, "PLAIT_X"), (os.sched_getaffinity, 0))
+    assert [loads(data) for _, _, data, *_ in worker.outcomes(2)] == ["1", {cpu}]
+
+
+def test_what_is_bound_for_one_task_is_undone_after_it(pool):
+    cpus = os.sched_getaffinity(0)
+    cpu = max(cpus)
+    worker = pool(env={"PLAIT_X": "own"})
+    worker.send(wire.BIND, (1, {"PLAIT_X": "bound", "PLAIT_Y": "y"}, [cpu]))
+    worker.run((os.getenv, "PLAIT_X"))
+    assert loads(worker.outcomes(1)[0][2]) == "bound"
+    worker.send(wire.BIND, (2, {}, [cpu]))
+    worker.run((os.sched_getaffinity, 0), first=2)
+    assert loads(worker.outcomes(1)[0][2]) == {cpu}
+    worker.run((os.getenv, "PLAIT_X"), (os.getenv, "PLAIT_Y"), (os.sched_getaffinity, 0), first=3)
+    assert [loads(data) for _, _, data, *_ in worker.outcomes(3)] == ["own", None, cpus]
+
+
+def test_what_is_bound_for_a_task_that_does_not_run_binds_no_other(pool):
+    worker = pool()
+    worker.send(wire.BIND, (1, {"PLAIT_X": "1"}, []))
+    worker.run((os.getenv, "PLAIT_X"), first=2)  # cancelled before it was sent
+    worker.send(wire.BIND, (3, {"PLAIT_X": "3"}, []))
+    worker.page.numbers[REVOKED_FROM], worker.page.numbers[REVOKED_TO] = 3, 4
+    worker.run((os.getenv, "PLAIT_X"), first=3)
+    worker.run((os.getenv, "PLAIT_X"), first=4)
+    outcomes = worker.outcomes(3)
+    assert [status for _, status, *_ in outcomes] == [wire.DONE, wire.SKIPPED, wire.DONE]
+    assert loads(outcomes[0][2]) is loads(outcomes[2][2]) is None
