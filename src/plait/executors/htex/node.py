@@ -1,0 +1,168 @@
+"""What the node of a manager has, and how many workers that makes.
+
+What is found can be overridden by variables: ``PARSL_CORES`` and ``PARSL_MEMORY_GB`` as users know them, and for all of it
+``PLAIT_CORES``, ``PLAIT_MEMORY_GB``, ``PLAIT_DISK_GB``, ``PLAIT_GPUS`` (names, between commas) and ``PLAIT_END_TIME`` (seconds since 1970).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from plait._util import machine
+from plait.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plait.executors.htex.settings import ManagerSettings
+
+_GB: Final = 1 << 30
+#: What batch systems and users say about which accelerators may be used.
+_VISIBLE: Final = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+#: Of quotients of fractions, which do not come out even.
+_TOLERANCE: Final = 1e-9
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node.
+
+    Attributes:
+        hostname: its name.
+        boot: id of the running system; empty when not known.
+        cpus: cores that this process may use; empty where the system does not say.
+        cores: how many tasks may be given.
+        memory_bytes: memory that tasks may be given; 0 when not known.
+        free_memory_bytes: of it, what is free now.
+        disk_bytes: free space in the directory for temporary files; 0 when not known.
+        gpus: names of accelerators.
+        ends_s: when the node is taken away, on the monotonic clock; None when not known.
+    """
+
+    hostname: str
+    boot: str
+    cpus: tuple[int, ...]
+    cores: float
+    memory_bytes: int
+    free_memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[str, ...]
+    ends_s: float | None
+
+    def walltime_left_s(self) -> float | None:
+        """Seconds until it is taken away."""
+        return None if self.ends_s is None else max(0.0, self.ends_s - time.monotonic())
+
+
+def look(settings: ManagerSettings, env: Mapping[str, str]) -> Node:
+    """This node, now.
+
+    Raises:
+        ConfigurationError: a variable is not the number that it should be.
+    """
+    cpus = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+    cores = _number(env, "PLAIT_CORES", "PARSL_CORES")
+    memory_gb = _number(env, "PLAIT_MEMORY_GB", "PARSL_MEMORY_GB")
+    disk_gb = _number(env, "PLAIT_DISK_GB")
+    memory_bytes = machine.available_memory_bytes() if memory_gb is None else int(memory_gb * _GB)
+    return Node(
+        hostname=socket.gethostname(),
+        boot=_text("/proc/sys/kernel/random/boot_id").strip(),
+        cpus=cpus,
+        cores=machine.available_cores() if cores is None else cores,
+        memory_bytes=memory_bytes,
+        free_memory_bytes=min(memory_bytes, _free_bytes() or memory_bytes) if memory_gb is None else memory_bytes,
+        disk_bytes=_disk_bytes(env) if disk_gb is None else int(disk_gb * _GB),
+        gpus=tuple(dict.fromkeys(settings.accelerators)) or tuple(find_gpus(env)),
+        ends_s=_ends_s(settings.walltime_s, env),
+    )
+
+
+def worker_count(settings: ManagerSettings, node: Node) -> int:
+    """Workers that fit on the node.
+
+    Raises:
+        ConfigurationError: not even one does.
+    """
+    counts = {"cores": math.floor(node.cores / settings.cores_per_worker + _TOLERANCE)}
+    if settings.mem_per_worker_gb:
+        counts["memory"] = math.floor(node.free_memory_bytes / (settings.mem_per_worker_gb * _GB) + _TOLERANCE)
+    if settings.max_workers is not None:
+        counts["max_workers"] = settings.max_workers
+    if settings.accelerators:
+        counts["accelerators"] = len(settings.accelerators)
+    workers = min(counts.values())
+    if workers < 1:
+        raise ConfigurationError(
+            f"no worker fits on {node.hostname}: cores_per_worker={settings.cores_per_worker:g} and it has {node.cores:g} cores; "
+            f"mem_per_worker={settings.mem_per_worker_gb} GB and {node.free_memory_bytes / _GB:.1f} GB are free"
+        )
+    return workers
+
+
+def find_gpus(env: Mapping[str, str], devices: str = "/dev") -> list[str]:
+    """Names of the accelerators that may be used: those that a variable names, else those that the system shows."""
+    for variable in ("PLAIT_GPUS", *_VISIBLE):
+        visible = env.get(variable)
+        if visible is not None:
+            names = [name.strip() for name in visible.split(",")]
+            return [name for name in names if name and name not in {"-1", "NoDevFiles"}]
+    return [str(number) for number in range(count_devices(devices))]
+
+
+def count_devices(devices: str = "/dev") -> int:
+    """Accelerators that the system shows as devices."""
+    try:
+        return sum(re.fullmatch(r"nvidia\d+", name) is not None for name in os.listdir(devices))
+    except OSError:
+        return 0
+
+
+def _ends_s(walltime_s: float | None, env: Mapping[str, str]) -> float | None:
+    left_s = [] if walltime_s is None else [walltime_s]
+    for variable in ("PLAIT_END_TIME", "SLURM_JOB_END_TIME"):
+        end = _number(env, variable)
+        if end is not None:
+            left_s.append(end - time.time())
+    return time.monotonic() + min(left_s) if left_s else None
+
+
+def _number(env: Mapping[str, str], *variables: str) -> float | None:
+    for variable in variables:
+        text = env.get(variable, "").strip()
+        if text:
+            try:
+                value = float(text)
+            except ValueError:
+                raise ConfigurationError(f"{variable}={text!r} in the environment: expected a number") from None
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigurationError(f"{variable}={text!r} in the environment: expected a number above 0")
+            return value
+    return None
+
+
+def _free_bytes() -> int:
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", _text("/proc/meminfo"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def _disk_bytes(env: Mapping[str, str]) -> int:
+    try:
+        state = os.statvfs(env.get("TMPDIR") or "/tmp")  # noqa: S108 - asked for its size only
+    except OSError:
+        return 0
+    return state.f_bavail * state.f_frsize
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
