@@ -11,7 +11,7 @@ import plait.compat.parsl
 from plait import errors
 
 NAMES = {
-    "parsl": "AUTO_LOGNAME Config DataFlowKernel DataFlowKernelLoader File ThreadPoolExecutor VERSION __version__ bash_app clear dfk join_app "
+    "parsl": "AUTO_LOGNAME Config DataFlowKernel DataFlowKernelLoader File HighThroughputExecutor ThreadPoolExecutor VERSION __version__ bash_app clear dfk join_app "
     "load python_app set_file_logger set_stream_logger wait_for_current_tasks",
     "parsl.addresses": "address_by_hostname address_by_interface address_by_query address_by_route get_all_addresses get_any_address tcp_url",
     "parsl.app.app": "AppBase bash_app join_app python_app",
@@ -20,8 +20,10 @@ NAMES = {
     "RemoteExceptionWrapper wrap_error",
     "parsl.app.futures": "DataFuture Future",
     "parsl.app.python": "PythonApp timeout",
+    "parsl.channels": "LocalChannel",
     "parsl.concurrent": "ParslPoolExecutor",
     "parsl.config": "Config",
+    "parsl.configs.htex_local": "config",
     "parsl.configs.local_threads": "config",
     "parsl.data_provider.files": "File",
     "parsl.dataflow.dependency_resolvers": "DEEP_DEPENDENCY_RESOLVER SHALLOW_DEPENDENCY_RESOLVER DependencyResolver",
@@ -33,18 +35,40 @@ NAMES = {
     "parsl.dataflow.states": "FINAL_FAILURE_STATES FINAL_STATES States",
     "parsl.dataflow.taskrecord": "TaskRecord",
     "parsl.errors": "ConfigurationError InternalConsistencyError NoDataFlowKernelError OptionalModuleMissing ParslError",
-    "parsl.executors": "ThreadPoolExecutor",
+    "parsl.executors": "HighThroughputExecutor ThreadPoolExecutor base errors high_throughput status_handling",
     "parsl.executors.base": "ParslExecutor",
     "parsl.executors.errors": "BadMessage BadStateException ExecutorError InvalidResourceSpecification ScalingFailed UnsupportedFeatureError",
+    "parsl.executors.execute_task": "execute_task",
+    "parsl.executors.high_throughput": "errors",
+    "parsl.executors.high_throughput.errors": "CommandClientBadError CommandClientTimeoutError ManagerLost VersionMismatch WorkerLost",
+    "parsl.executors.high_throughput.executor": "HighThroughputExecutor",
+    "parsl.executors.high_throughput.interchange": "ManagerLost VersionMismatch",
+    "parsl.executors.high_throughput.manager_selector": "BlockIdManagerSelector ManagerSelector RandomManagerSelector",
+    "parsl.executors.high_throughput.process_worker_pool": "WorkerLost execute_task",
+    "parsl.executors.status_handling": "BlockProviderExecutor NoStatusHandlingExecutor",
     "parsl.executors.threads": "ThreadPoolExecutor",
+    "parsl.jobs.error_handlers": "noop_error_handler simple_error_handler windowed_error_handler",
+    "parsl.jobs.errors": "TooManyJobFailuresError",
+    "parsl.jobs.job_status_poller": "JobStatusPoller",
+    "parsl.jobs.states": "TERMINAL_STATES JobState JobStatus",
+    "parsl.jobs.strategy": "Strategy",
+    "parsl.launchers": "SimpleLauncher SingleNodeLauncher WrappedLauncher",
+    "parsl.launchers.base": "Launcher",
+    "parsl.launchers.errors": "BadLauncher",
+    "parsl.launchers.launchers": "SimpleLauncher SingleNodeLauncher WrappedLauncher",
     "parsl.log_utils": "DEFAULT_FORMAT set_file_logger set_stream_logger",
     "parsl.logconfigs.base": "LogConfig",
     "parsl.logconfigs.file": "FileLogging",
     "parsl.logconfigs.json": "JSONLogging",
     "parsl.logconfigs.noop": "NoopLogging",
     "parsl.multiprocessing": "ForkProcess SpawnContext SpawnEvent SpawnProcess SpawnQueue join_terminate_close_proc",
+    "parsl.providers": "LocalProvider",
+    "parsl.providers.base": "ExecutionProvider",
+    "parsl.providers.errors": "ExecutionProviderException ScaleOutFailed SchedulerMissingArgs ScriptPathError SubmitException",
+    "parsl.providers.local.local": "LocalProvider",
     "parsl.serialize": "deserialize pack_apply_message serialize unpack_apply_message",
     "parsl.serialize.base": "SerializerBase",
+    "parsl.serialize.concretes": "DillCallableSerializer DillSerializer PickleSerializer",
     "parsl.serialize.errors": "DeserializationError DeserializerPluginError SerializationError",
     "parsl.serialize.facade": "deserialize register_method_for_code register_method_for_data serialize",
     "parsl.usage_tracking.levels": "DISABLED LEVEL_1 LEVEL_2 LEVEL_3",
@@ -65,7 +89,14 @@ FAMILIES = [
     ("parsl.errors.ParslError", "parsl.dataflow.errors.BadCheckpoint"),
     ("parsl.errors.ParslError", "parsl.executors.errors.InvalidResourceSpecification"),
     ("parsl.executors.errors.ExecutorError", "parsl.executors.errors.BadStateException"),
+    ("parsl.errors.ParslError", "parsl.jobs.errors.TooManyJobFailuresError"),
     ("parsl.errors.ParslError", "parsl.serialize.errors.SerializationError"),
+    ("parsl.providers.errors.ExecutionProviderException", "parsl.providers.errors.SubmitException"),
+    ("parsl.providers.errors.ExecutionProviderException", "parsl.launchers.errors.BadLauncher"),
+    ("parsl.executors.base.ParslExecutor", "parsl.executors.status_handling.BlockProviderExecutor"),
+    ("parsl.executors.status_handling.BlockProviderExecutor", "parsl.executors.HighThroughputExecutor"),
+    ("parsl.providers.base.ExecutionProvider", "parsl.providers.LocalProvider"),
+    ("parsl.launchers.base.Launcher", "parsl.launchers.SimpleLauncher"),
     ("parsl.errors.ParslError", "parsl.errors.NoDataFlowKernelError"),
     ("concurrent.futures.Future", "parsl.dataflow.futures.AppFuture"),
     ("concurrent.futures.Future", "parsl.app.futures.DataFuture"),
@@ -120,10 +151,18 @@ def test_levels():
     ]
 
 
-def test_the_bundled_configuration():
+def test_the_bundled_configurations():
     assert [executor.label for executor in get("parsl.configs.local_threads.config").executors] == ["threads"]
+    assert [executor.label for executor in get("parsl.configs.htex_local.config").executors] == ["htex_local"]
 
 
 def test_folders_of_runs_are_numbered(tmp_path):
     make = get("parsl.dataflow.rundirs.make_rundir")
     assert [make(str(tmp_path / "runs"))[-4:] for _ in range(2)] == ["/000", "/001"]
+
+
+def test_channels_are_gone_upstream_too():
+    with pytest.raises(ImportError, match="SSHChannel"):
+        exec("from parsl.channels import SSHChannel")
+    with pytest.raises(AttributeError, match="upstream has removed channels"):
+        _ = importlib.import_module("parsl.channels").SSHChannel

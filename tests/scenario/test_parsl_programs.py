@@ -278,13 +278,90 @@ PROGRAMS = {
                 thing, parent, name, path = work(Thing(2)).result()
                 print(thing.x, isinstance(thing, Thing), parent != os.getpid(), name, path)
     """,
+    "pilots": """
+        from parsl.addresses import address_by_hostname
+        from parsl.executors import HighThroughputExecutor
+        from parsl.launchers import SingleNodeLauncher
+        from parsl.providers import LocalProvider
+
+        config = Config(
+            executors=[
+                HighThroughputExecutor(
+                    label='local_htex',
+                    cores_per_worker=1,
+                    max_workers_per_node=2,
+                    provider=LocalProvider(min_blocks=1, init_blocks=1, max_blocks=1, nodes_per_block=1, parallelism=0.5,
+                                           launcher=SingleNodeLauncher(), worker_init='export MINE=yes'),
+                )
+            ],
+            strategy='simple',
+        )
+
+        class Thing:
+            def __init__(self, x):
+                self.x = x
+
+        @python_app
+        def increment(thing, resources=None):
+            import os
+            return Thing(thing.x + 1), os.environ['MINE'], sorted(k for k in os.environ if k.startswith('PARSL_WORKER_'))
+
+        @python_app
+        def first(values):
+            return values[0]
+
+        @bash_app
+        def echo(text, stdout='echo.out'):
+            return f'echo {text}; echo $PARSL_WORKER_BLOCK_ID'
+
+        with parsl.load(config):
+            thing, mine, names = increment(first(increment(Thing(1)))).result()
+            print(thing.x, mine, ' '.join(names))
+            print(echo('hello').result(), open('echo.out').read().split())
+    """,
+    "pilot_failures": """
+        from parsl.executors import HighThroughputExecutor
+        from parsl.executors.high_throughput.errors import WorkerLost
+        from parsl.executors.high_throughput.interchange import ManagerLost
+        from parsl.jobs.errors import TooManyJobFailuresError
+        from parsl.jobs.states import JobState
+        from parsl.launchers import SimpleLauncher
+        from parsl.providers import LocalProvider
+
+        seen = []
+
+        def handler(executor, status):
+            failed = [block for block, job in status.items() if job.state == JobState.FAILED]
+            if failed and not seen:
+                seen.append(status[failed[0]].exit_code)
+                executor.set_bad_state_and_fail_all(TooManyJobFailuresError('the cluster is broken'))
+
+        broken = HighThroughputExecutor(
+            label='broken', block_error_handler=handler, provider=LocalProvider(worker_init='exit 7', launcher=SimpleLauncher())
+        )
+        good = HighThroughputExecutor(label='good', max_workers_per_node=1, provider=LocalProvider(launcher=SimpleLauncher()))
+
+        @python_app(executors=['broken'])
+        def never():
+            pass
+
+        @python_app(executors=['good'])
+        def die():
+            import os
+            os._exit(3)
+
+        with parsl.load(Config(executors=[broken, good], strategy_period=0.5)):
+            print(type(never().exception()).__name__, seen, broken.bad_state_is_set)
+            lost = die().exception()
+            print(isinstance(lost, WorkerLost), isinstance(lost, ManagerLost))
+    """,
     "absent": """
         try:
-            from parsl.executors import HighThroughputExecutor
+            from parsl.executors import MPIExecutor
         except ImportError as e:
-            print('pilot jobs' in str(e))
+            print('MPI tasks' in str(e))
         try:
-            import parsl.providers
+            from parsl.providers import SlurmProvider
         except ImportError as e:
             print('batch systems' in str(e))
         print(hasattr(parsl, 'MonitoringHub'))
@@ -304,6 +381,8 @@ EXPECTED = {
     "pool": "[1, 2, 3, 4] 3\n",
     "executor": "12 Mine(label='mine', size=2)\n",
     "workers": "6 True True plait.compat.parsl a\n",
+    "pilots": "3 yes PARSL_WORKER_BLOCK_ID PARSL_WORKER_COUNT PARSL_WORKER_POOL_ID PARSL_WORKER_RANK\n0 ['hello', '0']\n",
+    "pilot_failures": "BadStateException [7] True\nTrue False\n",
     "absent": "True\nTrue\nFalse\n",
 }
 

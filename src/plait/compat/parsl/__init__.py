@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from plait.compat.parsl.data_provider.files import File as File
     from plait.compat.parsl.dataflow.dflow import DataFlowKernel as DataFlowKernel
     from plait.compat.parsl.dataflow.dflow import DataFlowKernelLoader as DataFlowKernelLoader
+    from plait.compat.parsl.executors.high_throughput.executor import HighThroughputExecutor as HighThroughputExecutor
     from plait.compat.parsl.executors.threads import ThreadPoolExecutor as ThreadPoolExecutor
     from plait.compat.parsl.log_utils import set_file_logger as set_file_logger
     from plait.compat.parsl.log_utils import set_stream_logger as set_stream_logger
@@ -43,19 +44,19 @@ _HOME = {
     "Config": "config",
     "DataFlowKernel": "dataflow.dflow", "DataFlowKernelLoader": "dataflow.dflow",
     "File": "data_provider.files",
-    "ThreadPoolExecutor": "executors.threads",
+    "HighThroughputExecutor": "executors.high_throughput.executor", "ThreadPoolExecutor": "executors.threads",
     "set_stream_logger": "log_utils", "set_file_logger": "log_utils",
     "VERSION": "version",
 }  # fmt: skip
 _LOADER = ("load", "clear", "dfk", "wait_for_current_tasks")
 #: Submodules that upstream's package has imported when it is imported, so that programs reach them as attributes.
 _MODULES = frozenset({
-    "addresses", "app", "concurrent", "config", "data_provider", "dataflow", "errors", "executors", "log_utils", "logconfigs",
-    "multiprocessing", "serialize", "usage_tracking", "utils", "version",
+    "addresses", "app", "concurrent", "config", "data_provider", "dataflow", "errors", "executors", "jobs", "launchers", "log_utils", "logconfigs",
+    "multiprocessing", "providers", "serialize", "usage_tracking", "utils", "version",
 })  # fmt: skip
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
-    "AUTO_LOGNAME", "Config", "DataFlowKernel", "File", "ThreadPoolExecutor", "bash_app", "clear", "dfk", "join_app", "load",
+    "AUTO_LOGNAME", "Config", "DataFlowKernel", "File", "HighThroughputExecutor", "ThreadPoolExecutor", "bash_app", "clear", "dfk", "join_app", "load",
     "python_app", "set_file_logger", "set_stream_logger", "wait_for_current_tasks",
 ]  # fmt: skip
 

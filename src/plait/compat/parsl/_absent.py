@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-_PILOTS: Final = "pilot jobs on clusters"
+_MPI: Final = "MPI tasks over several nodes"
 _BATCH: Final = "batch systems"
 _MONITORING: Final = "the monitoring database"
 _STAGING: Final = "staging of remote files"
 _OTHER: Final = "executors that stand on other systems"
 
-#: Names of the packages `parsl` and `parsl.executors`, each with the feature that it belongs to.
+#: Names of the packages in `PACKAGES`, each with the feature that it belongs to.
 NAMES: Final = {
-    "HighThroughputExecutor": _PILOTS,
-    "MPIExecutor": _PILOTS,
+    "MPIExecutor": _MPI,
     "WorkQueueExecutor": _OTHER,
     "TaskVineExecutor": _OTHER,
     "FluxExecutor": _OTHER,
@@ -21,20 +20,30 @@ NAMES: Final = {
     "GlobusComputeExecutor": _OTHER,
     "RadicalPilotExecutor": _OTHER,
     "MonitoringHub": _MONITORING,
-}
+    **dict.fromkeys(
+        (
+            "AWSProvider", "AzureProvider", "CondorProvider", "GoogleCloudProvider", "GridEngineProvider", "KubernetesProvider", "LSFProvider",
+            "PBSProProvider", "SlurmProvider", "TorqueProvider", "AprunLauncher", "GnuParallelLauncher", "JsrunLauncher", "MpiExecLauncher",
+            "MpiRunLauncher", "SrunLauncher", "SrunMPILauncher",
+        ),
+        _BATCH,
+    ),
+}  # fmt: skip
+PACKAGES: Final = frozenset(
+    {"parsl", "parsl.executors", "parsl.providers", "parsl.launchers", "parsl.launchers.launchers"}
+)
 
 #: Modules of upstream, by the beginning of their name.
 MODULES: Final = {
-    "parsl.executors.high_throughput": _PILOTS,
-    "parsl.executors.status_handling": _PILOTS,
-    "parsl.executors.execute_task": _PILOTS,
+    "parsl.executors.high_throughput.mpi_executor": _MPI,
+    "parsl.executors.high_throughput.mpi_resource_management": _MPI,
+    "parsl.executors.high_throughput.mpi_prefix_composer": _MPI,
+    "parsl.executors.high_throughput": "the inside of upstream's pilot jobs, which is another here",
     "parsl.executors": _OTHER,
-    "parsl.configs": _PILOTS,
-    "parsl.curvezmq": _PILOTS,
-    "parsl.jobs": _BATCH,
+    "parsl.configs": _BATCH,
+    "parsl.curvezmq": "the inside of upstream's pilot jobs, which is another here",
     "parsl.providers": _BATCH,
     "parsl.launchers": _BATCH,
-    "parsl.channels": _BATCH,
     "parsl.monitoring": _MONITORING,
     "parsl.data_provider": _STAGING,
     "parsl.usage_tracking": "usage tracking, of which this version sends nothing",
@@ -50,13 +59,13 @@ def why_absent(name: str) -> str:
         return ""
     return (
         f"plait does not have {name} yet: it belongs to {feature}. "
-        "This version runs threads and processes on one machine (docs/reference/differences-from-parsl.md lists what is there)"
+        "This version runs threads, processes and pilot jobs on one machine (docs/reference/differences-from-parsl.md lists what is there)"
     )
 
 
 def _feature(name: str) -> str:
     package, _, last = name.rpartition(".")
-    if package in {"parsl", "parsl.executors"} and last in NAMES:
+    if package in PACKAGES and last in NAMES:
         return NAMES[last]
     if last[:1].isupper():  # a class that upstream does not have, not a module
         return ""

@@ -8,10 +8,11 @@ from plait.compat.parsl._absent import why_absent
 @pytest.mark.parametrize(
     ("name", "feature"),
     [
-        ("parsl.HighThroughputExecutor", "pilot jobs"),
-        ("parsl.executors.MPIExecutor", "pilot jobs"),
-        ("parsl.executors.high_throughput.errors", "pilot jobs"),
-        ("parsl.providers", "batch systems"),
+        ("parsl.executors.MPIExecutor", "MPI tasks"),
+        ("parsl.executors.high_throughput.mpi_executor", "MPI tasks"),
+        ("parsl.executors.high_throughput.zmq_pipes", "the inside of upstream's pilot jobs"),
+        ("parsl.providers.SlurmProvider", "batch systems"),
+        ("parsl.launchers.SrunLauncher", "batch systems"),
         ("parsl.providers.slurm.slurm", "batch systems"),
         ("parsl.MonitoringHub", "monitoring"),
         ("parsl.data_provider.globus", "staging"),
@@ -22,6 +23,8 @@ def test_what_comes_later_is_named_with_its_feature(name, feature):
     assert feature in why_absent(name)
 
 
-@pytest.mark.parametrize("name", ["parsl.zork", "parsl.executors.Zork", "parsl.NoSuchName"])
+@pytest.mark.parametrize(
+    "name", ["parsl.zork", "parsl.executors.Zork", "parsl.NoSuchName", "parsl.launchers.ZorkLauncher"]
+)
 def test_what_upstream_does_not_have_either_is_no_promise(name):
     assert why_absent(name) == ""

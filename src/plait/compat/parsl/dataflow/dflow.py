@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import logging
 import os
 import threading
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
+    from plait.compat.parsl.jobs.job_status_poller import JobStatusPoller
     from plait.executors.base import Executor
     from plait.model.resources import Resources
     from plait.model.task import AppSpec, Task
@@ -78,7 +80,22 @@ class DataFlowKernel(plait.kernel.kernel.DataFlowKernel):
             if isinstance(executor, PluginExecutor):
                 executor.plugin.run_id = self.run_id
                 executor.plugin.run_dir = lambda: self.run_dir
+            elif "_run_dir" in vars(executor):
+                executor.run_dir = lambda: self.run_dir  # type: ignore[attr-defined]
         super().add_executors(ready)
+
+    @functools.cached_property
+    def job_status_poller(self) -> JobStatusPoller:
+        """Shows the executors that have blocks. Each keeps its own."""
+        from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
+        from plait.compat.parsl.jobs.job_status_poller import JobStatusPoller
+
+        config = self._given
+        poller = JobStatusPoller(
+            strategy=config.strategy, max_idletime=config.max_idletime, strategy_period=config.strategy_period
+        )
+        poller.add_executors([each for each in self.executors.values() if isinstance(each, BlockProviderExecutor)])
+        return poller
 
     def read_specification(self, task: Task, spec: dict[str, Any]) -> tuple[Resources, float | None]:
         """Plug-ins and threads judge a specification themselves; plait's other executors know what plait knows."""

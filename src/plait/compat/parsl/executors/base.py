@@ -77,6 +77,15 @@ class ParslExecutor(metaclass=ABCMeta):
     def monitor_resources(self) -> bool:
         return True
 
+    # ------------------------------------------------------------------ for plait: those of `BlockProviderExecutor` have blocks
+    executor_exception: Exception | None = None
+
+    def begin_blocks(self, context: ExecutorContext) -> None:  # noqa: B027 - most have none
+        """Called once the executor was started."""
+
+    def end_blocks(self, timeout_s: float) -> None:  # noqa: B027
+        """Called before it is shut down."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -105,10 +114,13 @@ class PluginExecutor(Executor):
     def start(self, context: ExecutorContext) -> None:
         self._context = context
         self.plugin.start()
+        self.plugin.begin_blocks(context)
 
     def submit(self, task: Task) -> None:
         if self._stopped or self._context is None:
             raise ExecutorError(self, "it does not run: it was not started, or is shut down")
+        if self.plugin.executor_exception is not None:
+            raise self.plugin.executor_exception
         details = task.details
         func = _body(task)
         start_s = time.monotonic()
@@ -148,9 +160,11 @@ class PluginExecutor(Executor):
         if self._stopped:
             return
         self._stopped = True
+        deadline_s = time.monotonic() + timeout_s
+        self.plugin.end_blocks(0.8 * timeout_s)
         thread = threading.Thread(target=self.plugin.shutdown, name=f"plait-shutdown-{self.label}", daemon=True)
         thread.start()
-        thread.join(timeout_s)
+        thread.join(max(0.05, deadline_s - time.monotonic()))
 
     def _done(self, task: Task, attempt: int, start_s: float, future: Future[Any]) -> None:
         self._futures.pop((task, attempt), None)

@@ -10,7 +10,7 @@ from plait.serialize import FunctionBlob, dumps, load_function, loads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CallableSerializer", "DataSerializer"]
+__all__ = ["CallableSerializer", "DataSerializer", "DillCallableSerializer", "DillSerializer", "PickleSerializer"]
 
 
 class DataSerializer(SerializerBase):
@@ -35,3 +35,14 @@ class CallableSerializer(SerializerBase):
 
     def deserialize(self, payload: bytes) -> Any:
         return load_function(payload)
+
+
+class PickleSerializer(DataSerializer):
+    """Values too, under the identifier of upstream's plain pickle; not registered."""
+
+    identifier = b"01"
+
+
+#: What upstream calls them, after the package that it uses.
+DillSerializer = DataSerializer
+DillCallableSerializer = CallableSerializer

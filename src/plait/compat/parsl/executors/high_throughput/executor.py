@@ -1,0 +1,413 @@
+"""``parsl.executors.high_throughput.executor``: plait's pilot jobs with upstream's parameters and methods."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+import warnings
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from plait.clock import SystemClock
+from plait.compat.parsl.executors.base import ParslExecutor
+from plait.compat.parsl.executors.high_throughput.command import interchange_command, launch_command
+from plait.compat.parsl.executors.high_throughput.manager_selector import RandomManagerSelector, as_policy
+from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
+from plait.compat.parsl.utils import RepresentationMixin
+from plait.errors import ConfigurationError
+from plait.executors.base import OK, ExecutorContext
+from plait.executors.htex.executor import HighThroughputExecutor as _HighThroughputExecutor
+from plait.executors.htex.where import choose_address, is_loopback
+from plait.model.resources import parse_resources
+from plait.model.task import LAUNCHED, AppSpec, Task
+from plait.serialize import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from typing_extensions import Self
+
+    from plait.compat.parsl.executors.high_throughput.manager_selector import ManagerSelector
+    from plait.executors.base import Outcome
+    from plait.executors.htex.settings import InterchangeSettings
+    from plait.model.jobs import JobStatus
+    from plait.providers.base import ExecutionProvider
+
+__all__ = ["HighThroughputExecutor"]
+
+#: Parameters that nothing depends on, with their defaults.
+_NEEDLESS: Final = {
+    "loopback_address": ("127.0.0.1", "driver and interchange share a socket that has no address"),
+    "interchange_port_range": ((55000, 56000), "the driver listens on no port"),
+    "poll_period": (10, "nothing polls at intervals"),
+    "remote_monitoring_radio": (None, "plait does not have the monitoring database yet"),
+}
+#: Parameters that upstream had once; released programs still pass them.
+_REMOVED: Final = frozenset({"hub_address", "hub_port", "managed", "start_method", "suppress_failure", "worker_mode"})
+#: Number of the first task that comes without a kernel: far from those of kernels.
+_FIRST_OWN: Final = 1 << 40
+
+
+class Count(int):
+    """A number that may also be called, because ``outstanding`` was an attribute before it became a method."""
+
+    def __call__(self) -> int:
+        return int(self)
+
+
+class Blocks(dict[str, "JobStatus"]):
+    """How each block is, as upstream's ``status()`` has it, with the numbers that plait asks an executor for."""
+
+    workers = 0
+    running = 0
+    queued = 0
+
+
+@ParslExecutor.register
+@BlockProviderExecutor.register
+class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
+    """Runs tasks on nodes that a provider obtains in blocks."""
+
+    __repr__ = RepresentationMixin.__repr__
+
+    log_config: Any = None
+    monitoring_messages: Any = None
+    enable_mpi_mode = False
+    mpi_launcher = "mpiexec"
+
+    def __init__(
+        self,
+        label: str = "HighThroughputExecutor",
+        provider: ExecutionProvider | None = None,
+        launch_cmd: str | None = None,
+        interchange_launch_cmd: Sequence[str] | None = None,
+        address: str | None = None,
+        loopback_address: str = "127.0.0.1",
+        worker_port: int | None = None,
+        worker_port_range: tuple[int, int] | None = (54000, 55000),
+        interchange_port_range: tuple[int, int] | None = (55000, 56000),
+        storage_access: Sequence[Any] | None = None,
+        working_dir: str | None = None,
+        worker_debug: bool = False,
+        cores_per_worker: float = 1.0,
+        mem_per_worker: float | None = None,
+        max_workers_per_node: float | None = None,
+        cpu_affinity: str = "none",
+        available_accelerators: int | Sequence[str] = (),
+        prefetch_capacity: int = 0,
+        heartbeat_threshold: float = 120,
+        heartbeat_period: float = 30,
+        drain_period: float | None = None,
+        poll_period: int = 10,
+        address_probe_timeout: float | None = None,
+        worker_logdir_root: str | None = None,
+        manager_selector: ManagerSelector | None = None,
+        block_error_handler: bool | Callable[..., Any] = True,
+        encrypted: bool = True,
+        remote_monitoring_radio: Any = None,
+        **removed: Any,
+    ) -> None:
+        given = {
+            "loopback_address": loopback_address,
+            "interchange_port_range": interchange_port_range,
+            "poll_period": poll_period,
+            "remote_monitoring_radio": remote_monitoring_radio,
+        }
+        max_workers_per_node = _read_removed(removed, max_workers_per_node)
+        for name, value in given.items():
+            default, why = _NEEDLESS[name]
+            if value is not None and value != default:
+                _warn(f"HighThroughputExecutor({name}={value!r}) has no effect: {why}", UserWarning, 3)
+        if provider is None:
+            from plait.compat.parsl.providers import LocalProvider
+
+            provider = LocalProvider()
+        super().__init__(
+            label,
+            provider,
+            launch_cmd,
+            interchange_launch_cmd,
+            address,
+            worker_port=worker_port,
+            worker_port_range=worker_port_range,
+            storage_access=storage_access,
+            working_dir=working_dir,
+            worker_debug=worker_debug,
+            cores_per_worker=cores_per_worker,
+            mem_per_worker=mem_per_worker,
+            max_workers_per_node=max_workers_per_node,
+            cpu_affinity=cpu_affinity,
+            available_accelerators=available_accelerators,
+            prefetch_capacity=prefetch_capacity,
+            heartbeat_threshold=heartbeat_threshold,
+            heartbeat_period=heartbeat_period,
+            drain_period=drain_period,
+            address_probe_timeout=address_probe_timeout,
+            worker_logdir_root=worker_logdir_root,
+            manager_selector=RandomManagerSelector() if manager_selector is None else manager_selector,
+            block_error_handler=block_error_handler,
+            encrypted=_encryption(encrypted, provider, address),
+        )
+        vars(self).update(given)
+        self._run_dir: str | Callable[[], str] = "."
+        self._own: dict[Task, Future[Any]] = {}  # tasks that came without a kernel
+        self._own_count = 0
+        self._own_lock = threading.Lock()
+
+    # ------------------------------------------------------------------ parameters that mean something else here
+    @property
+    def launch_cmd(self) -> str:
+        """Template of the command of a block."""
+        return self._launch_cmd
+
+    @launch_cmd.setter
+    def launch_cmd(self, value: str) -> None:
+        self._launch_cmd = launch_command(value)
+
+    @property
+    def interchange_launch_cmd(self) -> list[str]:
+        """Words of the command that starts the interchange; none for plait's own."""
+        return self._interchange_launch_cmd
+
+    @interchange_launch_cmd.setter
+    def interchange_launch_cmd(self, value: Sequence[str]) -> None:
+        self._interchange_launch_cmd = interchange_command(value)
+
+    def _interchange_settings(self) -> InterchangeSettings:
+        settings = super()._interchange_settings()
+        return msgspec.structs.replace(settings, policy=dumps(as_policy(self.manager_selector)))
+
+    # ------------------------------------------------------------------ life
+    def start(self, context: ExecutorContext | None = None) -> None:
+        """Begins to work; without a kernel when it is called without one."""
+        if context is None:
+            context = ExecutorContext(_deliver_to_nobody, None, self._log_folder, SystemClock(), "none")
+        super().start(replace(context, deliver=functools.partial(self._deliver, context.deliver)))
+
+    def shutdown(self, timeout: float = 10.0) -> None:
+        """Ends everything that it started."""
+        super().shutdown(timeout)
+        for future in list(self._own.values()):
+            future.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+
+    def monitor_resources(self) -> bool:
+        return True
+
+    @property
+    def run_dir(self) -> str:
+        """The folder of the run."""
+        return self._run_dir if isinstance(self._run_dir, str) else self._run_dir()
+
+    @run_dir.setter
+    def run_dir(self, value: str | Callable[[], str]) -> None:
+        self._run_dir = value
+
+    @property
+    def logdir(self) -> str:
+        """The folder of its logs."""
+        return os.path.join(self.run_dir, self.label)
+
+    @property
+    def worker_logdir(self) -> str:
+        """The folder of its managers' and workers' logs."""
+        return self.logdir if self.worker_logdir_root is None else os.path.join(self.worker_logdir_root, self.label)
+
+    def _log_folder(self, label: str) -> str:
+        path = os.path.abspath(os.path.join(self.run_dir, label))
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        return path
+
+    # ------------------------------------------------------------------ tasks
+    def submit(  # type: ignore[override]
+        self, func: Any, resource_specification: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Runs ``func(*args, **kwargs)`` and returns a future; a kernel gives it whole tasks."""
+        if isinstance(func, Task):
+            return super().submit(func)
+        spec = dict(resource_specification or {})
+        resources, walltime_s = parse_resources(spec)
+        self.check(resources)
+        name = getattr(func, "__name__", type(func).__name__)
+        app = AppSpec(func, name, resources=None if resources.is_default else resources, walltime_s=walltime_s)
+        task = Task(app, args, kwargs, None, time.monotonic(), state=LAUNCHED, attempt=1)
+        if spec:
+            task.more().spec = spec
+        future: Future[Any] = Future()
+        with self._own_lock:
+            self._own_count += 1
+            task.id = _FIRST_OWN + self._own_count
+        self._own[task] = future
+        try:
+            super().submit(task)
+        except BaseException:
+            del self._own[task]
+            raise
+        future.add_done_callback(functools.partial(self._given_up, task))
+        return future
+
+    def _given_up(self, task: Task, future: Future[Any]) -> None:
+        if future.cancelled() and self._own.pop(task, None) is not None:
+            self.cancel(task, task.attempt)
+
+    def submit_payload(self, context: Mapping[str, Any], buffer: bytes) -> Future[Any]:
+        """Does the call that `parsl.serialize.pack_apply_message` made bytes of.
+
+        Args:
+            context: ``resource_spec``: what it asks for; ``task_executor``: ``f``, the dotted name of a function that is given the bytes instead
+                of `execute_task`, with its further arguments ``a`` and ``k``.
+            buffer: the bytes.
+        """
+        runner = context.get("task_executor") or {}
+        name = runner.get("f", "parsl.executors.execute_task.execute_task")
+        future: Future[Any] = self.submit(
+            run_payload,
+            context.get("resource_spec") or {},
+            name,
+            buffer,
+            tuple(runner.get("a", ())),
+            dict(runner.get("k", {})),
+        )
+        return future
+
+    def _deliver(self, to_kernel: Callable[[list[Outcome]], None], outcomes: list[Outcome]) -> None:
+        if self._own:
+            own = [outcome for outcome in outcomes if outcome[0] in self._own]
+            outcomes = [outcome for outcome in outcomes if outcome[0] not in self._own] if own else outcomes
+            for task, _, how, value, *_ in own:
+                future = self._own.pop(task, None)
+                if future is None or not future.set_running_or_notify_cancel():
+                    continue  # cancelled meanwhile
+                if how == OK:
+                    future.set_result(value)
+                else:
+                    future.set_exception(value)
+        if outcomes:
+            to_kernel(outcomes)
+
+    # ------------------------------------------------------------------ looking
+    @property
+    def outstanding(self) -> Count:
+        """Tasks that were given to it and have not ended; the number itself, or called."""
+        return Count(super().outstanding)
+
+    @property
+    def tasks(self) -> dict[int, Any]:
+        """Futures of the tasks that were given to it and have not ended, by number."""
+        return {number: self._own.get(task, task.future) for number, task in super().tasks.items()}
+
+    @property
+    def workers_per_node(self) -> int:
+        """Workers of a node; 1 while nobody knows."""
+        return super().workers_per_node or 1
+
+    def status(self) -> Blocks:  # type: ignore[override]
+        """How each block is."""
+        numbers = super().status()
+        found = Blocks(self.block_status())
+        found.workers, found.running, found.queued = numbers.workers, numbers.running, numbers.queued
+        return found
+
+    @property
+    def status_facade(self) -> dict[str, JobStatus]:
+        """How each block is."""
+        return self.block_status()
+
+    @property
+    def status_polling_interval(self) -> float:
+        """Seconds between two looks at the blocks."""
+        return self.provider.status_polling_interval
+
+    def connected_managers_packages(self) -> dict[str, dict[str, str]]:
+        """For each connected manager the versions that it reports: of plait and of Python, not of other packages."""
+        return {
+            manager["manager"]: {"plait": manager.get("parsl_version", ""), "python": manager.get("python_version", "")}
+            for manager in self.connected_managers()
+        }
+
+    # ------------------------------------------------------------------ blocks
+    @property
+    def blocks_to_job_id(self) -> dict[str, str]:
+        """The jobs of the blocks that have not ended."""
+        return {} if self._keeper is None else self._keeper.blocks_to_job_id
+
+    @property
+    def job_ids_to_block(self) -> dict[str, str]:
+        """The blocks of the jobs that have not ended."""
+        return {job: block for block, job in self.blocks_to_job_id.items()}
+
+    def scale_out_facade(self, n: int) -> list[str]:
+        """Requests blocks; their names."""
+        return self.scale_out(n)
+
+    def scale_in_facade(self, n: int, max_idletime: float | None = None) -> list[str]:
+        """Gives back blocks; their names."""
+        return self.scale_in(n, max_idletime)
+
+    def poll_facade(self) -> None:
+        """Has the blocks looked at soon; they are looked at without it."""
+        self._pressed()
+
+    def handle_errors(self, status: Mapping[str, JobStatus]) -> None:
+        """Asks the handler for errors of blocks, which plait does without it."""
+        if callable(self.block_error_handler):
+            self.block_error_handler(self, status)
+
+
+def run_payload(name: str, buffer: bytes, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """On a worker: hands the bytes of a call to the function of this dotted name."""
+    import importlib
+
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)(buffer, *args, **kwargs)
+
+
+def _read_removed(removed: Mapping[str, Any], max_workers_per_node: float | None) -> float | None:
+    """What parameters of former versions mean now: one warning each."""
+    for name, value in removed.items():
+        if name == "max_workers":
+            _warn(f"HighThroughputExecutor(max_workers={value!r}): write max_workers_per_node={value!r}", FutureWarning)
+            max_workers_per_node = value if max_workers_per_node is None else max_workers_per_node
+        elif name in {"enable_mpi_mode", "mpi_launcher"}:
+            if value and name == "enable_mpi_mode":
+                raise ConfigurationError(
+                    "HighThroughputExecutor(enable_mpi_mode=True): plait does not have the MPIExecutor yet"
+                )
+        elif name in _REMOVED:
+            _warn(
+                f"HighThroughputExecutor({name}={value!r}) has no effect: upstream has removed this parameter; leave it out",
+                FutureWarning,
+            )
+        else:
+            raise TypeError(f"HighThroughputExecutor() got an unexpected keyword argument {name!r}")
+    return max_workers_per_node
+
+
+def _encryption(encrypted: bool, provider: Any, address: str | None) -> bool:
+    """plait sends nothing in the clear beyond this machine, whatever it is told."""
+    if encrypted is not False or is_loopback(listens := choose_address(provider, address)):
+        return encrypted
+    _warn(
+        f"HighThroughputExecutor(encrypted=False): the links are encrypted nevertheless, because others can reach {listens}",
+        UserWarning,
+    )
+    return True
+
+
+def _warn(text: str, category: type[Warning], level: int = 4) -> None:
+    """For the caller of the constructor, from a function that it calls."""
+    warnings.warn(text, category, stacklevel=level)
+
+
+def _deliver_to_nobody(outcomes: list[Outcome]) -> None:
+    """Outcomes of tasks that nobody knows any more."""

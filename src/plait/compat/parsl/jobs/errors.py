@@ -1,0 +1,5 @@
+"""``parsl.jobs.errors``."""
+
+from plait.errors import TooManyJobFailuresError
+
+__all__ = ["TooManyJobFailuresError"]

@@ -1,0 +1,5 @@
+"""``parsl.launchers.errors``."""
+
+from plait.errors import BadLauncher
+
+__all__ = ["BadLauncher"]

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from plait.compat import parsl
+from plait.compat.parsl.config import Config
+from plait.compat.parsl.executors import ThreadPoolExecutor
+from plait.compat.parsl.jobs.job_status_poller import JobStatusPoller
+from tests.support import wait_until
+from tests.unit.compat.parsl.executors.test_status_handling import Numbers, Patient
+
+
+def test_it_keeps_blocks_for_executors_without_a_kernel():
+    executor = Patient(Numbers(init_blocks=2))
+    executor.start()
+    poller = JobStatusPoller(strategy="simple", max_idletime=60, strategy_period=0.05)
+    poller.add_executors([executor])
+    wait_until(lambda: len(executor.blocks_to_job_id) == 2)
+    poller.poll()
+    assert poller.executors == [executor]
+    poller.close()
+    assert executor.blocks_to_job_id == {}
+    poller.close()
+
+
+def test_that_of_a_run_shows_its_executors():
+    executor = Patient(Numbers())
+    with parsl.load(Config(executors=[executor, ThreadPoolExecutor()], initialize_logging=False)) as kernel:
+        assert kernel.job_status_poller.executors == [executor]
+        kernel.job_status_poller.poll()
+        kernel.job_status_poller.close()
+        wait_until(lambda: executor.blocks_to_job_id)
