@@ -10,7 +10,7 @@ from plait.providers import LocalProvider
 pytest.register_assert_rewrite("plait.testing.crash_matrix", "plait.testing.executor_contract")
 
 from plait.testing.crash_matrix import CrashMatrixOfProcesses  # noqa: E402 - after its assertions were registered
-from plait.testing.executor_contract import ProcessContract  # noqa: E402 - after its assertions were registered
+from plait.testing.executor_contract import ProcessContract, wait_for  # noqa: E402 - after its assertions were registered
 
 
 class Pilot:
@@ -24,6 +24,13 @@ class Pilot:
         return plait.HighThroughputExecutor(
             max_workers_per_node=workers, provider=provider, prefetch_capacity=prefetch, **options
         )
+
+    def load(self, workers=2, **options):
+        """Waits for the node: times in the contract are those of an executor that is up."""
+        kernel = super().load(workers, **options)
+        (executor,) = kernel.config.executors
+        wait_for(lambda: executor.status().workers, "the node is up")
+        return kernel
 
 
 class TestContract(Pilot, ProcessContract):

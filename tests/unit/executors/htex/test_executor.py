@@ -1,0 +1,325 @@
+"""`HighThroughputExecutor`, on a scripted interchange (fake.py); with real ones in tests/contract/test_htex.py."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+import plait
+from plait.errors import (
+    BadStateException,
+    ConfigurationError,
+    ExecutorError,
+    InvalidResourceSpecification,
+    ManagerLost,
+    SerializationError,
+)
+from plait.executors.htex.executor import HighThroughputExecutor
+from plait.executors.htex.settings import ManagerSettings
+from plait.model.jobs import JobState, JobStatus
+from plait.providers import LocalProvider
+from plait.providers.base import ExecutionProvider
+from plait.testing import tasks
+from tests.support import wait_until
+from tests.unit.executors.htex.helpers import executor, lives, load, log
+
+echo = plait.python_app(tasks.echo)
+
+
+class Remote(ExecutionProvider):
+    """Blocks that are only written down."""
+
+    label = "remote"
+    status_polling_interval = 0.01
+
+    def __init__(self, *, state=JobState.RUNNING, **options):
+        self.commands = []
+        self.cancelled = []
+        self.state = state
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    def submit(self, command, tasks_per_node, job_name="x"):
+        self.commands.append(command)
+        return str(len(self.commands))
+
+    def status(self, job_ids):
+        return [JobStatus(JobState.CANCELLED if job in self.cancelled else self.state, "as written") for job in job_ids]
+
+    def cancel(self, job_ids):
+        self.cancelled += job_ids
+        return [True] * len(job_ids)
+
+
+# ------------------------------------------------------------------ parameters
+DEFAULTS = {
+    "label": "HighThroughputExecutor", "provider": None, "launch_cmd": None, "interchange_launch_cmd": None, "address": None,
+    "loopback_address": "127.0.0.1", "worker_port": None, "worker_port_range": (54000, 55000), "interchange_port_range": (55000, 56000),
+    "storage_access": None, "working_dir": None, "worker_debug": False, "cores_per_worker": 1.0, "mem_per_worker": None,
+    "max_workers_per_node": None, "cpu_affinity": "none", "available_accelerators": (), "prefetch_capacity": 0,
+    "heartbeat_threshold": 120, "heartbeat_period": 30, "drain_period": None, "poll_period": 10, "address_probe_timeout": None,
+    "worker_logdir_root": None, "manager_selector": None, "block_error_handler": True, "encrypted": True, "remote_monitoring_radio": None,
+}  # fmt: skip
+
+
+def test_the_parameters_that_users_know_and_their_defaults():
+    parameters = inspect.signature(HighThroughputExecutor).parameters
+    assert {name: parameters[name].default for name in DEFAULTS} == DEFAULTS
+    assert list(parameters)[: len(DEFAULTS)] == list(DEFAULTS)
+
+
+def test_every_parameter_is_explained():
+    for name in inspect.signature(HighThroughputExecutor).parameters:
+        assert name in HighThroughputExecutor.__doc__
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"label": "a/b"}, "label='a/b'"),
+        ({"provider": 3}, "provider=3.*LocalProvider"),
+        ({"provider": LocalProvider}, "with parentheses"),
+        ({"launch_cmd": "run {x} {config}"}, r"no \{x\}"),
+        ({"interchange_launch_cmd": ["/not/there"]}, "no program '/not/there'"),
+        ({"worker_port": 0}, "worker_port=0"),
+        ({"worker_port_range": (2, 1)}, "worker_port_range"),
+        ({"cores_per_worker": 0}, "cores_per_worker=0"),
+        ({"mem_per_worker": -1}, "mem_per_worker=-1"),
+        ({"max_workers_per_node": 0}, "max_workers_per_node=0"),
+        ({"cpu_affinity": "x"}, "cpu_affinity='x'"),
+        ({"available_accelerators": "0"}, "available_accelerators='0'"),
+        ({"prefetch_capacity": -1}, "prefetch_capacity=-1"),
+        ({"heartbeat_threshold": 30}, "heartbeat_threshold=30"),
+        ({"drain_period": 0}, "drain_period=0"),
+        ({"address_probe_timeout": 0}, "address_probe_timeout=0"),
+        ({"block_error_handler": 3}, "block_error_handler=3"),
+        ({"encrypted": 1}, "encrypted=1"),
+        ({"encrypted": False, "address": "192.0.2.1"}, "listen on 192.0.2.1.*loopback"),
+        ({"max_result_size": "much"}, "max_result_size"),
+        ({"initializer": 3}, "initializer=3"),
+        ({"max_tasks_per_worker": 0}, "max_tasks_per_worker=0"),
+        ({"env": {"a b": "c"}}, "env="),
+        ({"env": 3}, "env=3"),
+        ({"block_start_timeout": 0}, "block_start_timeout=0"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_at_once(options, text):
+    with pytest.raises(ConfigurationError, match=text):
+        HighThroughputExecutor(**options)
+
+
+def test_parameters_on_which_nothing_depends_are_named(caplog):
+    HighThroughputExecutor(loopback_address="::1", poll_period=5, interchange_port_range=(1, 2))
+    assert len(caplog.records) == 3
+    assert "loopback_address='::1'" in caplog.text
+
+
+def test_importing_plait_needs_no_zeromq():
+    code = "import sys, plait; plait.HighThroughputExecutor(); sys.exit('zmq' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ------------------------------------------------------------------ tasks
+def test_tasks_run_one_run_after_another():
+    made = executor()
+    for _ in range(2):
+        with load(made):
+            assert [future.result(20) for future in [echo(number) for number in range(100)]] == list(range(100))
+            assert [f.result(20) for f in plait.map(echo, range(1000))] == list(range(1000))
+            assert echo(b"x" * 200_000).result(20) == b"x" * 200_000
+
+
+def test_a_lost_manager_is_a_loss():
+    with load(executor("lose"), max_losses=0):
+        error = echo(1).exception(20)
+        assert type(error) is ManagerLost
+    with load(executor("lose"), max_losses=1):
+        assert echo(1).result(20) == 1
+
+
+def test_an_announced_loss_costs_nothing():
+    with load(executor("announce"), max_losses=0):
+        assert echo(1).result(20) == 1
+
+
+def test_a_killed_interchange_costs_nothing():
+    lives("die", 2)
+    made = executor("die:20")
+    with load(made, max_losses=0):
+        assert [f.result(20) for f in [echo(number) for number in range(100)]] == list(range(100))
+        assert made._link.deaths == 2
+
+
+def test_a_function_that_is_too_large(monkeypatch):
+    monkeypatch.setattr("plait.executors.htex.executor.MAX_PAYLOAD_BYTES", 10)
+    with load(executor("silent")):
+        for options in ({}, {"walltime": 5}):
+            error = plait.python_app(lambda x: x, **options)(1).exception(20)
+            assert isinstance(error, SerializationError)
+            assert "pass large objects as arguments" in str(error)
+        assert all(
+            isinstance(f.exception(20), SerializationError) for f in plait.map(plait.python_app(lambda x: x), [1, 2])
+        )
+
+
+def test_cancelling_what_waits():
+    with load(executor("silent")):
+        future = echo(1)
+        assert future.cancel()
+        wait_until(lambda: any(line.startswith("Cancel") for line in log()) or not log())
+
+
+def test_without_a_run_nothing_is_taken():
+    made = executor()
+    with pytest.raises(ExecutorError, match="not started"):
+        made._running()
+    assert (made.status().workers, made.outstanding, made.tasks, made.connected_managers()) == (0, 0, {}, [])
+    made.shutdown(1.0)
+    with pytest.raises(ExecutorError):
+        made.scale_out(1)
+
+
+# ------------------------------------------------------------------ looking
+def test_looking_at_it():
+    made = executor("silent")
+    with load(made):
+        future = echo(1)
+        wait_until(lambda: made.status().running == 1)
+        assert (made.status().workers, made.status().queued, made.outstanding) == (2, 0, 1)
+        assert list(made.tasks) == [0]
+        assert made.connected_managers() == [{"what": "managers"}]
+        assert made.connected_blocks() == ["0"]
+        assert made.workers_per_node == 2
+        assert "is with manager m1 on fakehost (block 0) of executor 'htex'" in future.explain()
+        assert not made.bad_state_is_set
+        assert made.executor_exception is None
+
+
+def test_looking_at_one_whose_interchange_does_not_answer(monkeypatch):
+    monkeypatch.setattr("plait.executors.htex.executor._ANSWER_S", 0.01)
+    made = executor("silent", "mute")
+    with load(made):
+        wait_until(lambda: made.status().workers)
+        (manager,) = made.connected_managers()
+        assert (manager["manager"], manager["block_id"], manager["worker_count"]) == ("m1", "0", 2)
+
+
+def test_why_a_task_waits():
+    made = executor("silent", "unplaced")
+    with load(made):
+        future = echo(1)
+        wait_until(lambda: made._keeper is not None and made.status().workers)
+        text = future.explain()
+        assert "waits in executor 'htex': 0 tasks are with its 1 nodes (2 workers) and 1 wait" in text
+        made._link.managers.clear()
+        assert "no node is up yet; " in future.explain()
+
+
+def test_how_many_workers_a_node_will_have():
+    def expected(**options):
+        return executor(**options).workers_per_node
+
+    assert expected(max_workers_per_node=3, provider=Remote()) == 3
+    assert expected(provider=Remote()) is None
+    assert expected(provider=Remote(cores_per_node=8), cores_per_worker=2) == 4
+    assert expected(provider=Remote(cores_per_node=8, mem_per_node=10), mem_per_worker=3) == 3
+    assert expected(provider=Remote(cores_per_node=8), available_accelerators=2) == 2
+    assert expected(max_workers_per_node=1) == 1
+
+
+def test_what_no_block_can_ever_give_is_refused_at_the_call():
+    app = echo.options
+    with load(executor(provider=Remote(cores_per_node=4, mem_per_node=8))):
+        with pytest.raises(InvalidResourceSpecification, match="5 cores asked, executor 'htex' has 4"):
+            app(cores=5)(1)
+        with pytest.raises(InvalidResourceSpecification, match=r"9.0 GB of memory asked"):
+            app(memory="9GB")(1)
+    with load(executor(provider=Remote(max_blocks=1))) as kernel:
+        made = kernel.config.executors[0]
+        wait_until(lambda: made.status().workers)
+        with pytest.raises(InvalidResourceSpecification, match=r"3 cores asked.*has 2"):
+            app(cores=3)(1)
+        with pytest.raises(InvalidResourceSpecification, match="1 GPUs asked"):
+            app(gpus=1)(1)
+    with load(executor("silent", provider=Remote(max_blocks=9))):
+        app(cores=5000, gpus=10)(1)  # nobody knows better
+
+
+# ------------------------------------------------------------------ commands and blocks
+def test_commands():
+    made = executor()
+    with load(made):
+        echo(1).result(20)
+        made.hold_manager("m1")
+        made.hold_worker("m1")
+        made.hold_block("0")
+        made.release("m1")
+        made.drain("0")
+        wait_until(lambda: log()[-5:] == ["Hold m1 True", "Hold m1 True", "Hold 0 True", "Hold m1 False", "DrainBlock"])
+
+
+def test_blocks_come_with_the_first_word_of_the_interchange():
+    provider = Remote(max_blocks=2)
+    made = executor(provider=provider, max_workers_per_node=2, worker_debug=True)
+    with load(made, initialize_logging=True) as kernel:
+        wait_until(lambda: provider.commands)
+        path = provider.commands[0].split()[-1]
+        assert os.path.dirname(path) == os.path.join(os.path.abspath(kernel.run_dir), "htex", "blocks")
+        with open(path, "rb") as file:
+            settings = msgspec.json.decode(file.read(), type=ManagerSettings)
+        assert (settings.block, settings.port, settings.max_workers, settings.debug) == ("0", 54321, 2, True)
+        assert settings.public
+        assert settings.secret
+        assert settings.server_public
+        assert settings.secret not in provider.commands[0]
+        wait_until(lambda: "Allow 0 True" in log())
+        assert made.scale_out(5) == ["1"]
+        wait_until(lambda: len(provider.commands) == 2)
+        assert set(made.block_status()) == {"0", "1"}
+        assert made.scale_in(["1"]) == ["1"]
+        wait_until(lambda: "Allow 1 False" in log())
+    assert sorted(provider.cancelled) == ["1", "2"]
+    assert not os.path.exists(path)
+    with open(os.path.join(kernel.run_dir, "journal.plj"), "rb") as file:
+        assert settings.secret.encode() not in file.read()
+
+
+def test_blocks_that_fail_end_the_executor():
+    made = executor("unplaced", "silent", provider=Remote(state=JobState.FAILED))
+    with load(made):
+        error = echo(1).exception(20)
+        assert type(error) is BadStateException
+        assert "as written" in str(error)
+        assert made.bad_state_is_set
+        assert type(made.executor_exception).__name__ == "TooManyJobFailuresError"
+        assert isinstance(echo(2).exception(20), BadStateException)
+        assert "cannot run" in made.explain(None)
+
+
+def test_it_can_be_given_up_by_its_user():
+    made = executor("silent")
+    error = ExecutorError("htex", "enough")
+    with load(made):
+        future = echo(1)
+        wait_until(lambda: made.status().running)
+        made.set_bad_state_and_fail_all(error)
+        assert future.exception(20) is error
+        assert made.executor_exception is error
+
+
+def test_an_interchange_that_cannot_work_fails_all_tasks():
+    with load(executor("broken")) as kernel:
+        error = echo(1).exception(20)
+        assert "the port is taken" in str(error)
+        assert kernel.config.executors[0].executor_exception is error
+
+
+def test_shutdown_before_anything_is_up():
+    for _ in range(3):
+        with load(executor()):
+            pass
