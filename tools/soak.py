@@ -206,7 +206,7 @@ class Killer(threading.Thread):
 
     def _choose(self, module: str, below: int = 0) -> int:
         """A process that runs the module; or one so many generations below it."""
-        found = [pid for pid in procs.descendants(os.getpid()) if f"plait.executors.{module}" in _command(pid)]
+        found = [pid for pid in procs.descendants(os.getpid()) if f"{module}" in _command(pid)]
         for _ in range(below):
             found = [child for pid in found for child in procs.children_of(pid)]
         return self.random.choice(sorted(found))
@@ -217,7 +217,7 @@ def _command(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return ""
-    return words[2].decode(errors="replace") if words[1:2] == [b"-m"] else ""
+    return b" ".join(words[1:3]).decode(errors="replace") if words[1:2] in ([b"-m"], [b"-c"]) else ""
 
 
 def soak(minutes: float, seed: int, mean_s: float) -> int:
