@@ -220,8 +220,10 @@ class Outbox:
         return self._end(task, attempt, TIMED_OUT, sentence, worker)
 
     def refused(self, task: Attempt, attempt: int, error: Exception) -> OutcomeItem | None:
-        """See `Outlet`. When no worker can be started it is the manager that fails, not the task: another may run it."""
-        return self._end(task, attempt, REFUSED_BY_POOL, error.reason if isinstance(error, ExecutorError) else str(error), -1)
+        """See `Outlet`. When no worker can be started it is not the task's fault: the manager leaves, and others may run it."""
+        if isinstance(error, ExecutorError):
+            return self._end(task, attempt, REFUSED_BY_POOL, error.reason, -1)
+        return self.lost(task, attempt, -1, str(error))
 
     def _end(self, task: Attempt, attempt: int, status: int, what: Any, worker: int) -> OutcomeItem | None:
         if task.state != LAUNCHED:

@@ -20,11 +20,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from plait.errors import BadMessage
 from plait.executors.htex import messages as m
+from plait.executors.htex.intake import Intake
 from plait.executors.htex.messages import PROTOCOL, AttemptId, Message, OutcomeItem
-from plait.executors.htex.outbox import Attempt, Big, Code, Granted, Outbox, Stored
-from plait.executors.htex.transfers import Outgoing, Receiver, Sender
+from plait.executors.htex.outbox import Attempt, Big, Outbox
+from plait.executors.htex.transfers import Outgoing, Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -76,9 +76,8 @@ class Uplink:
         self._log = log
         self._dealer: Dealer
         self._pool: PoolLink
-        self._functions: dict[int, Code] = {}
         self._sender = Sender()
-        self._receiver = Receiver()
+        self._intake = Intake(self.outbox.held, self._drop)
         self._ghosts: list[Attempt] = []  # cancelled, with resources that the interchange counts until they ended
         self._epoch = ""
         self._is_welcome = False
@@ -90,8 +89,8 @@ class Uplink:
         self._draining = ""
         self._signal = 0
         self._obey: dict[type[Message], Callable[[Any, bytes], None]] = {
-            m.Tasks: self._tasks, m.Function: self._function, m.Taken: self._taken, m.Cancel: self._cancel, m.Recall: self._recall,
-            m.Chunk: self._chunk, m.ChunkTaken: self._chunk_taken, m.Heartbeat: self._heartbeat, m.Welcome: self._welcome,
+            m.Tasks: self._tasks, m.Function: self._intake.function, m.Taken: self._taken, m.Cancel: self._cancel, m.Recall: self._recall,
+            m.Chunk: self._intake.chunk, m.ChunkTaken: self._chunk_taken, m.Heartbeat: self._heartbeat, m.Welcome: self._welcome,
             m.WhoAreYou: self._who_are_you, m.DeclaredLost: self._declared_lost, m.Drain: self._drain, m.Stop: self._stop, m.Refused: self._refused,
             m.SayAgain: self._say_again,
         }  # fmt: skip
@@ -100,6 +99,7 @@ class Uplink:
         """Tells it whom it stands between; `pump` follows."""
         self._dealer = dealer
         self._pool = pool
+        self._intake.attach(pool, dealer.send)
         self._heard_s = self._asked_s = now_s = time.monotonic()
         pool.at(now_s + _LOOK_S, lambda: self._look(now_s + _LOOK_S))
         if self._settings.drain_after_s is not None:
@@ -158,10 +158,8 @@ class Uplink:
         self._is_welcome = False
         self._asked_s = time.monotonic()
         self._sender.clear()
-        for (
-            transfer
-        ) in self._receiver.clear():  # the interchange gives them to somebody, once it sees that we do not hold them
-            self.outbox.drop(*transfer.id)
+        for task in self._intake.clear():  # the interchange sees that we do not hold them, and gives them to somebody
+            self.outbox.drop(task.id, task.attempt)
         settings, node = self._settings, self._node
         self._dealer.send(
             m.Register(
@@ -217,60 +215,12 @@ class Uplink:
     def _refused(self, message: m.Refused, _: bytes) -> None:
         self._end(f"the interchange refused this manager: {message.reason}", 1)
 
-    # ------------------------------------------------------------------ tasks in
-    def _function(self, message: m.Function, payload: bytes) -> None:
-        if message.number not in self._functions:
-            self._functions[message.number] = Code(message.number, payload)
-
-    def _tasks(self, message: m.Tasks, _: bytes) -> None:
+    # ------------------------------------------------------------------ tasks in, and back
+    def _tasks(self, message: m.Tasks, payload: bytes) -> None:
         if self._draining:
             self._dealer.send(m.Returned([(item[0], item[1]) for item in message.items]))
-            return
-        held, functions = self.outbox.held, self._functions
-        queue = self._pool.core.queue
-        for number, attempt, function, payload, sizes, grant in message.items:
-            code = functions.get(function)
-            if number in held:
-                self._drop(number, held[number].attempt)
-            if code is None:
-                code = Code(-1, b"")
-            task = held[number] = Attempt(number, attempt, code, payload)
-            if grant is not None:
-                task.details = Granted(grant)
-            if code.blob.digest < 0:
-                self._refuse(task, f"function {function} did not reach the manager")
-            elif sizes is not None:
-                self._open(task, sizes)
-            elif grant is None:
-                queue.append(task)
-            else:
-                self._pool.core.add_special(task)
-
-    def _open(self, task: Attempt, sizes: list[int]) -> None:
-        try:
-            task.payload = stored = Stored(sizes)
-        except (OSError, MemoryError) as error:
-            self._refuse(task, f"its arguments cannot be put away: {error}")
-            return
-        self._receiver.open(task.id, task.attempt, stored.total, stored.write)
-
-    def _chunk(self, message: m.Chunk, payload: bytes) -> None:
-        task = self.outbox.held.get(message.task)
-        try:
-            transfer, answer = self._receiver.chunk(message, payload)
-        except (BadMessage, OSError) as error:
-            self._receiver.remove((message.task, message.attempt))
-            self._dealer.send(m.ChunkTaken(message.task, message.attempt, -1))
-            if task is not None and task.attempt == message.attempt:
-                self._refuse(task, f"its arguments cannot be put away: {error}")
-            return
-        if answer is not None:
-            self._dealer.send(answer)
-        if transfer is not None and task is not None:
-            self._pool.submit(task)
-
-    def _refuse(self, task: Attempt, reason: str) -> None:
-        self._pool.command("fail", (task, task.attempt), BadMessage(reason))
+        else:
+            self._intake.tasks(message, payload)
 
     def _cancel(self, message: m.Cancel, _: bytes) -> None:
         for number, attempt in message.items:
@@ -280,8 +230,7 @@ class Uplink:
         task = self.outbox.drop(number, attempt)
         if task is None:
             return
-        if self._receiver.remove((number, attempt)) is not None:
-            self._dealer.send(m.ChunkTaken(number, attempt, -1))
+        self._intake.drop(task)
         self._pool.command("cancel", task, attempt)
         if task.details is not None:
             self._ghosts.append(task)
@@ -296,7 +245,6 @@ class Uplink:
             self._ghosts = [task for task in self._ghosts if id(task) in running]
             self._dealer.send(m.Returned([(task.id, task.attempt) for task in ended]))
 
-    # ------------------------------------------------------------------ tasks back
     def _recall(self, message: m.Recall, _: bytes) -> None:
         self._pool.give_back(message.count, self._returned)
 
@@ -312,7 +260,7 @@ class Uplink:
         self._draining = message.reason
         self._log.info("drains: %s", message.reason)
         self._pool.core.paused = True
-        half = [self.outbox.held[transfer.task] for transfer in self._receiver.clear()]
+        half = self._intake.clear()
         for task in half:
             self._dealer.send(m.ChunkTaken(task.id, task.attempt, -1))
         if half:
@@ -395,8 +343,10 @@ class Uplink:
 
 
 def _version() -> str:
-    """Of plait here. `importlib.metadata` says the same, later."""
-    for folder in sys.path:
+    """Of plait here."""
+    for folder in (
+        sys.path
+    ):  # what `importlib.metadata` says too, after having been loaded for as long as the interchange is dialled
         try:
             names = os.listdir(folder or ".")
         except OSError:
@@ -404,6 +354,4 @@ def _version() -> str:
         for name in names:
             if name.startswith("plait-") and name.endswith(".dist-info"):
                 return name.removeprefix("plait-").removesuffix(".dist-info")
-    import plait
-
-    return plait.__version__
+    return ""

@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 WAIT_S = 20.0
 
 
+def settings(**changes: Any) -> ManagerSettings:
+    """What a manager is told."""
+    return ManagerSettings(
+        **{
+            "label": "htex", "run_id": "run", "block": "7", "addresses": ["127.0.0.1"], "port": 1, "server_public": "", "public": "",
+            "secret": "", "probe_timeout_s": 10.0, "max_workers": 2, "cores_per_worker": 0.1, "mem_per_worker_gb": None, "cpu_affinity": "none",
+            "accelerators": [], "prefetch": 0, "drain_after_s": None, "walltime_s": None, "path": list(sys.path), "cwd": os.getcwd(),
+            "log_dir": "", **changes,
+        }
+    )  # fmt: skip
+
+
 class Interchange:
     """The script's side. Nothing happens by itself, except that heartbeats are answered and outcomes acknowledged."""
 
@@ -58,15 +70,7 @@ class Interchange:
 
     def settings(self, **changes: Any) -> ManagerSettings:
         public, secret = self.block
-        return ManagerSettings(
-            **{
-                "label": "htex", "run_id": "run", "block": "7", "addresses": ["127.0.0.1"], "port": self.port,
-                "server_public": self.server[0], "public": public, "secret": secret, "probe_timeout_s": 10.0,
-                "max_workers": 2, "cores_per_worker": 0.1, "mem_per_worker_gb": None, "cpu_affinity": "none", "accelerators": [],
-                "prefetch": 0, "drain_after_s": None, "walltime_s": None, "path": list(sys.path), "cwd": os.getcwd(), "log_dir": "",
-                **changes,
-            }
-        )  # fmt: skip
+        return settings(port=self.port, server_public=self.server[0], public=public, secret=secret, **changes)
 
     # ------------------------------------------------------------------ in
     def pump(self) -> None:
@@ -155,7 +159,9 @@ class Interchange:
         self.send(m.Function(number), blob.data)
         return number
 
-    def run(self, function: Callable[..., Any], *calls: tuple[Any, ...], grant: m.Grant | None = None, attempt: int = 1) -> list[int]:
+    def run(
+        self, function: Callable[..., Any], *calls: tuple[Any, ...], grant: m.Grant | None = None, attempt: int = 1
+    ) -> list[int]:
         """Sends tasks, one for each tuple of arguments; their numbers."""
         number = self.function(function)
         items = []
