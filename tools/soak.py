@@ -5,7 +5,7 @@
 
 The oracle: every task writes a line into a file when it begins. At the end
 - every future has ended, and every success is the value that the same call gives in this process;
-- whatever succeeded has begun at least once, and no attempt was given to two managers (the journal says so);
+- whatever succeeded has begun at least once, and no more often than it had attempts (the journal knows how many);
 - no process, thread or descriptor is left, and the driver's memory has not grown beyond bounds;
 - the logs hold no error that nobody expects.
 """
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 #: Futures that are kept at one time.
 _LIVE = 300
 _THRESHOLD_S = 3.0
-#: Bytes by which the driver may grow after the first tenth of the time.
+_joins: set[int] = set()
+#: Bytes by which the least memory of the last third of the time may exceed that of the first.
 _GROWTH = 40_000_000
 
 
@@ -132,6 +133,7 @@ class Work:
 
     def _join(self) -> Iterator:
         number, width = self._next(), self.random.randint(1, 8)
+        _joins.add(number)
         yield fan(self.path, number, width), _equals([i * 7 + 1 for i in range(width)]), number
 
     def _wrong(self) -> Iterator:
@@ -242,7 +244,7 @@ def soak(minutes: float, seed: int, mean_s: float) -> int:
     findings: list[str] = []
     memory: list[int] = []
     ended = 0
-    succeeded: list[int] = []
+    succeeded: list[tuple[int, int]] = []
     with plait.load(config) as kernel:
         run_dir = kernel.run_dir
         end_s = time.monotonic() + 60 * minutes
@@ -256,7 +258,7 @@ def soak(minutes: float, seed: int, mean_s: float) -> int:
             future, is_right, number = live.pop(0)
             try:
                 found: object = future.result(timeout=120)
-                succeeded.append(number)
+                succeeded.append((number, future.tid))
             except TimeoutError:
                 findings.append(f"{future} had not ended after 120 s: {future.explain()}")
                 break
@@ -281,18 +283,24 @@ def soak(minutes: float, seed: int, mean_s: float) -> int:
     return len(findings)
 
 
-def _judge(notes: Path, run_dir: str, succeeded: list[int], memory: list[int], before: dict[str, int]) -> list[str]:
+def _judge(
+    notes: Path, run_dir: str, succeeded: list[tuple[int, int]], memory: list[int], before: dict[str, int]
+) -> list[str]:
     findings = []
-    begun = {int(line.split()[0]) for line in notes.read_text().splitlines()}
-    never = [number for number in succeeded if number not in begun]
+    begun = Counter(int(line.split()[0]) for line in notes.read_text().splitlines())
+    attempts = {event.task: event.attempt for event in read_journal(run_dir) if type(event).__name__ == "TaskEnded"}
+    calls = Counter(number for number, _ in succeeded)  # the calls that a join app makes note its own number
+    never = [number for number, _ in succeeded if not begun[number]]
     if never:
         findings.append(f"{len(never)} calls succeeded that never began, the first {never[0]}")
-    given = Counter(
-        (event.task, event.attempt) for event in read_journal(run_dir) if type(event).__name__ == "AttemptStarted"
-    )
-    twice = [attempt for attempt, times in given.items() if times > 1]
-    if twice:
-        findings.append(f"{len(twice)} attempts were given out more than once, the first {twice[0]}")
+    often = [
+        (number, begun[number], attempts[task])
+        for number, task in succeeded
+        if number not in _joins and calls[number] == 1 and begun[number] > attempts[task]
+    ]
+    if often:
+        number, times, allowed = often[0]
+        findings.append(f"{len(often)} calls began too often, the first {number}: {times} times in {allowed} attempts")
     deadline = time.monotonic() + 5
     while (left := procs.descendants(os.getpid())) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -300,9 +308,9 @@ def _judge(notes: Path, run_dir: str, succeeded: list[int], memory: list[int], b
         findings.append(f"processes are left: {[_command(pid) or pid for pid in left]}")
     after = {"threads": threading.active_count(), "files": len(os.listdir("/proc/self/fd"))}
     findings += [f"{after[name] - count} {name} are left" for name, count in before.items() if after[name] > count]
-    tenth = len(memory) // 10
-    if memory and memory[-1] - memory[tenth] > _GROWTH:
-        findings.append(f"the driver grew from {memory[tenth] >> 20} to {memory[-1] >> 20} MiB")
+    third = len(memory) // 3
+    if third and (grown := min(memory[-third:]) - min(memory[:third])) > _GROWTH:
+        findings.append(f"the driver grew by {grown >> 20} MiB")
     log = Path(run_dir, "plait.log").read_text(errors="replace")
     findings += [f"in the log: {line}" for line in log.splitlines() if " ERROR " in line]
     return findings
