@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 class Accounts:
     """The numbers of messages with outcomes, from managers and to the driver."""
 
-    __slots__ = ("_waiting", "seq")
+    __slots__ = ("_settled", "_waiting", "seq")
 
     def __init__(self) -> None:
         self.seq = 0  # of the last message delivered to the driver
         self._waiting: deque[tuple[int, ManagerState, int]] = deque()
+        self._settled: list[ManagerState] = []  # those that drain, and whose last message was just taken
 
     @property
     def untaken(self) -> int:
@@ -56,9 +57,16 @@ class Accounts:
         while waiting and waiting[0][0] <= upto:
             _, manager, seq = waiting.popleft()
             manager.untaken -= 1
+            if not manager.untaken and manager.draining is not None:
+                self._settled.append(manager)
             if self.count_taken(manager, seq):
                 told[manager] = None
         return [manager for manager in told if not manager.gone]
+
+    def settled(self) -> list[ManagerState]:
+        """Managers that drain, and of whom the driver has everything since this was last asked."""
+        settled, self._settled = self._settled, []
+        return settled
 
     @staticmethod
     def count_taken(manager: ManagerState, seq: int) -> bool:

@@ -1,43 +1,56 @@
 """The interchange's decisions: which manager gets which task, and what follows when a manager comes, speaks, is silent or goes.
 
-Pure: no socket, process, thread or clock. The shell (`interchange.py`, or the simulator) calls it with messages and the time, and sends what is in `out`.
+Pure: no socket, process, thread or clock. The shell (`interchange.py`, or the simulator) calls it with messages and the time, and sends what is in `out`,
+in that order: the driver is told where a task goes before its manager gets it, and a manager gets a function before the tasks that name it.
+
+```
+            ┌ queue.py     what waits, and which is next
+core.py ────┤ filling.py   who gets it ──── placement.py   which of several
+            │ members.py   who is there ─── nodes.py       what each has and holds
+            └ accounts.py  which outcomes have arrived
+```
+
+Where an attempt is: in a queue (`Offer`), with one manager (`Placed`), or gone (`Delivered`, `Lost`, or cancelled). It is in one place at a time.
 Segments of big values are the shell's matter alone: it sends `Pull` when it sees a task with sizes in `out` and has room for it,
-and hands a `BigOutcome` over when all its chunks have come.
+and hands a `BigOutcome` over when all its chunks have come; numbers of messages with outcomes need not come in order for that reason.
 """
 
 from __future__ import annotations
 
-import heapq
-import math
-import sys
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from plait.executors.htex import messages as m
-from plait.executors.htex.accounts import Accounts
-from plait.executors.htex.nodes import CREDIT_S, MAX_CREDIT, ManagerState
-from plait.executors.htex.queue import PlainQueue
+from plait.executors.htex.answers import answer, fits_nowhere
+from plait.executors.htex.check import check
+from plait.executors.htex.filling import RETRACT_S, Filler
+from plait.executors.htex.members import Members
+from plait.executors.htex.placement import as_policy
+from plait.executors.htex.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
     from plait.executors.htex.messages import Ask, AttemptId, Message, OfferedTask, OutcomeItem
+    from plait.executors.htex.nodes import ManagerState
+    from plait.executors.htex.state import Conn
 
-    Conn = Hashable
-    #: To whom (None: the driver), what, and the payload.
-    Out = tuple[Conn | None, Message, bytes]
-
-#: Tasks and bytes of arguments in one message to a manager.
-BATCH_TASKS: Final = 256
-BATCH_BYTES: Final = 256 * 1024
-#: Tasks that one call of `place` sends at most.
-PLACE_TASKS: Final = 16_384
+#: Seconds after which the order of tasks that ask is looked at anew, although nothing has happened.
+_REVIEW_S = 1.0
 
 
-class InterchangeCore:
-    """The state of an interchange."""
+class InterchangeCore(State):
+    """The state of an interchange.
+
+    Args:
+        epoch: names this life.
+        cores_per_worker: of a plain task.
+        memory_per_worker: bytes likewise; 0 when they are not counted.
+        heartbeat_period_s, heartbeat_threshold_s: when managers are to speak, and when they are given up.
+        policy: which of several managers is next; None for the default. See `placement`.
+        expected: managers that earlier lives knew, after a restart.
+        now_s: the time.
+        plait, python: versions of the driver, to compare managers with; empty for whatever comes.
+    """
 
     def __init__(
         self,
@@ -53,458 +66,240 @@ class InterchangeCore:
         plait: str = "",
         python: str = "",
     ) -> None:
-        self.epoch = epoch
-        self.cores_per_worker = cores_per_worker
-        self.memory_per_worker = memory_per_worker
-        self.period_s = heartbeat_period_s
-        self.threshold_s = heartbeat_threshold_s
-        self.policy = policy
-        self.plait = plait
-        self.python = python or ".".join(str(n) for n in sys.version_info[:3])
-        self.out: list[Out] = []
-        self.managers: dict[str, ManagerState] = {}
-        self.conns: dict[Conn, ManagerState] = {}
-        self.placed: dict[int, ManagerState] = {}
-        self.functions: dict[int, bytes] = {}
-        self.queue = PlainQueue()
-        self.special: deque[OfferedTask] = deque()
-        self.accounts = Accounts()
-        self.mean_s = 0.0
-        self.line: deque[ManagerState] = deque()
-        self.limbo: dict[str, list[OfferedTask]] = {}
-        self._lost: dict[str, str] = {}
-        self._lost_conns: dict[Conn, str] = {}
-        self._due: list[tuple[float, int, ManagerState]] = []
-        self._ties = 0
-        self._held_names: set[str] = set()
-        self._draining_blocks: dict[str, str] = {}
-        self._recovering_until_s = now_s + heartbeat_threshold_s if list(expected) else -math.inf
+        super().__init__(cores_per_worker, memory_per_worker)
+        self._filler = Filler(self, as_policy(policy))
+        self._members = Members(
+            self, self._filler, epoch=epoch, period_s=heartbeat_period_s, threshold_s=heartbeat_threshold_s, expected=expected,
+            plait=plait, python=python, now_s=now_s,
+        )  # fmt: skip
+        self._reviewed_s = now_s
+        self._from_driver: dict[type[Message], Callable[[Any, bytes, float], None]] = {
+            m.Offer: self._offer, m.Taken: self._taken, m.Function: self._function, m.Cancel: self._cancel, m.OfferAgain: self._offer_again,
+            m.Hold: self._hold, m.DrainBlock: self._drain_block, m.Query: self._query,
+        }  # fmt: skip
+        self._from_manager: dict[type[Message], Callable[[ManagerState, Any, bytes, float], None]] = {
+            m.Outcomes: self._outcomes, m.Heartbeat: self._heartbeat, m.BigOutcome: self._big_outcome, m.Returned: self._returned,
+            m.Draining: self._draining, m.Leaving: self._leaving,
+        }  # fmt: skip
 
-    # ------------------------------------------------------------------ driver
+    # ------------------------------------------------------------------ from the driver
     def from_driver(self, message: Message, payload: bytes, now_s: float) -> None:
-        kind = type(message)
-        if kind is m.Offer:
-            self._offer(message.items)
-        elif kind is m.Taken:
-            for manager in self.accounts.taken(message.seq):
-                self.out.append((manager.conn, m.Taken(manager.taken_seq), b""))
-                self._drained(manager)
-        elif kind is m.Function:
-            self.functions[message.number] = payload
-        elif kind is m.Cancel:
-            self._cancel(message.items)
-        elif kind is m.OfferAgain:
-            manager = self.managers.get(message.manager)
-            if manager is None:
-                self.limbo.setdefault(message.manager, []).extend(message.items)
-            else:
-                self._claim(manager, message.items, now_s)
-        elif kind is m.Hold:
-            (self._held_names.add if message.on else self._held_names.discard)(message.name)
-            for manager in self.managers.values():
-                manager.on_hold = manager.name in self._held_names or manager.block in self._held_names
-                self._touch(manager)
-        elif kind is m.DrainBlock:
-            self._draining_blocks[message.block] = message.reason
-            for manager in [each for each in self.managers.values() if each.block == message.block]:
-                self._drain(manager, message.reason)
-        elif kind is m.Query:
-            self.out.append((None, m.Answer(message.number), self._answer(message.what, now_s)))
+        """The driver says something."""
+        self._from_driver[type(message)](message, payload, now_s)
 
-    def _offer(self, items: list[OfferedTask]) -> None:
+    def _offer(self, message: m.Offer, _: bytes, now_s: float) -> None:
         plain = self.queue.tasks
-        for item in items:
-            if item[5] is None:
-                plain.append(item)
+        if not plain:
+            self.lanes.plain_begins(now_s)
+        append = plain.append
+        for item in message.items:
+            ask = item[5]
+            if ask is None:
+                append(item)
             else:
-                self.special.append(item)
+                self.lanes.add(item, ask, now_s)
 
-    def _cancel(self, items: list[AttemptId]) -> None:
-        for task, attempt in items:
-            manager = self.placed.get(task)
-            if manager is not None and manager.held[task][1] == attempt:
-                self._release(manager, task)
-                self.out.append((manager.conn, m.Cancel([(task, attempt)]), b""))
-                self._touch(manager)
-                self._drained(manager)
-            else:
-                self.queue.cancel((task, attempt))
-                if self.special:
-                    self.special = deque(item for item in self.special if (item[0], item[1]) != (task, attempt))
+    def _taken(self, message: m.Taken, _: bytes, now_s: float) -> None:
+        for manager in self.accounts.taken(message.seq):
+            self.out.append((manager.conn, m.Taken(manager.taken_seq), b""))
+        for manager in self.accounts.settled():
+            self._members.drained(manager, now_s)
 
-    def _release(self, manager: ManagerState, task: int) -> OfferedTask:
-        item = manager.held.pop(task)
-        del self.placed[task]
-        granted = manager.granted.pop(task, None)
-        if granted is not None:
-            manager.give_back(granted)
-        return item
+    def _function(self, message: m.Function, payload: bytes, _: float) -> None:
+        self.functions[message.number] = payload
 
-    def _answer(self, what: str, now_s: float) -> bytes:
-        if what == "managers":
-            return msgspec.json.encode([manager.facts(now_s) for manager in self.managers.values()])
-        return msgspec.json.encode(
-            {
-                "plain": len(self.queue),
-                "special": len(self.special),
-                "placed": len(self.placed),
-                "managers": len(self.managers),
-                "mean_s": self.mean_s,
-            }
-        )
+    def _cancel(self, message: m.Cancel, _: bytes, now_s: float) -> None:
+        told: dict[ManagerState, list[AttemptId]] = {}
+        for attempt in message.items:
+            manager = self.placed.get(attempt[0])
+            if manager is not None and manager.held[attempt[0]][1] == attempt[1]:
+                self.release(manager, attempt[0], ghost=True)
+                if attempt in manager.ghosts:
+                    self._members.ghost(manager, attempt, now_s)
+                told.setdefault(manager, []).append(attempt)
+            elif not self.lanes.cancel(attempt):
+                self.queue.cancel(attempt)
+                self._members.cancel(attempt)
+        for manager, attempts in told.items():
+            self.out.append((manager.conn, m.Cancel(attempts), b""))
+            self._changed(manager, now_s)
 
-    # ------------------------------------------------------------------ managers
+    def _offer_again(self, message: m.OfferAgain, _: bytes, now_s: float) -> None:
+        self._members.offer_again(message.manager, message.items, now_s)
+
+    def _hold(self, message: m.Hold, _: bytes, __: float) -> None:
+        self._members.hold(message.name, on=message.on)
+
+    def _drain_block(self, message: m.DrainBlock, _: bytes, now_s: float) -> None:
+        self._members.drain_block(message.block, message.reason, now_s)
+
+    def _query(self, message: m.Query, _: bytes, now_s: float) -> None:
+        self.out.append((None, m.Answer(message.number), answer(self, self._filler, message.what, now_s)))
+
+    def fits_nowhere(self, ask: Ask, now_s: float) -> str:
+        """Why no connected manager could ever take a task that asks for this, with the numbers; empty when one could."""
+        return fits_nowhere(list(self.managers.values()), ask, now_s)
+
+    # ------------------------------------------------------------------ from managers
     def connection_is_known(self, conn: Conn) -> bool:
+        """Whether it is a manager's that registered."""
         return conn in self.conns
 
     def heard(self, conn: Conn, now_s: float) -> None:
+        """Something else came from there: a part of a big value."""
         manager = self.conns.get(conn)
         if manager is not None:
-            manager.heard_s = now_s
+            manager.heard_s = manager.moved_s = now_s
 
     def from_manager(self, conn: Conn, message: Message, payload: bytes, now_s: float) -> None:
-        kind = type(message)
-        if kind is m.Register:
-            self._register(conn, message, now_s)
-            return
+        """A manager says something."""
         manager = self.conns.get(conn)
-        if manager is None:
-            lost = self._lost_conns.get(conn)
-            self.out.append((conn, m.WhoAreYou() if lost is None else m.DeclaredLost(lost), b""))
-            return
-        manager.heard_s = now_s
-        if kind is m.Outcomes:
-            self._outcomes(manager, message, now_s)
-        elif kind is m.Heartbeat:
-            self.out.append((conn, m.Heartbeat(message.sent_s, now_s), b""))
-        elif kind is m.BigOutcome:
-            self._big_outcome(manager, message, payload, now_s)
-        elif kind is m.Returned:
-            self._returned(manager, message.items)
-        elif kind is m.Draining:
-            manager.draining = message.reason
-            manager.drain_told = True
-            self._drained(manager)
-        elif kind is m.Leaving:
-            self._lose(manager, message.reason, "left", announced=True)
+        if type(message) is m.Register:
+            self._members.register(conn, message, now_s)
+        elif manager is None:
+            self._members.stranger(conn, now_s)
+        else:
+            manager.heard_s = now_s
+            self._from_manager[type(message)](manager, message, payload, now_s)
 
-    def _register(self, conn: Conn, r: m.Register, now_s: float) -> None:
-        refusal = ""
-        if r.protocol != m.PROTOCOL:
-            refusal = f"it speaks protocol version {r.protocol}, this interchange version {m.PROTOCOL}: plait {r.plait} there, {self.plait} here"
-        elif r.python and r.python.split(".")[:2] != self.python.split(".")[:2]:
-            refusal = f"it runs Python {r.python}, the driver Python {self.python}: code cannot be passed between them"
-        if refusal:
-            self.out.append((conn, m.Refused(refusal), b""))
-            self.out.append((None, m.ManagerGone(r.manager, r.block, r.hostname, "refused", refusal), b""))
-            self.out.append(
-                (None, m.Warn(f"manager {r.manager} on {r.hostname} (block {r.block}) was refused: {refusal}"), b"")
-            )
-            return
-        if r.manager in self._lost:
-            self.out.append((conn, m.DeclaredLost(self._lost[r.manager]), b""))
-            return
-        self._lost_conns.pop(conn, None)
-        other = self.conns.get(conn)
-        if other is not None and other.name != r.manager:
-            self._lose(other, f"its connection was taken over by {r.manager}", "lost", announced=False)
-        manager = self.managers.get(r.manager)
-        again = manager is not None
-        if manager is None:
-            manager = ManagerState(r, conn, now_s, self.cores_per_worker, self.memory_per_worker)
-            self.managers[r.manager] = manager
-            self._ties += 1
-            heapq.heappush(self._due, (now_s + self.threshold_s, self._ties, manager))
-        fresh = not again or manager.conn != conn
-        if again:
-            if self.conns.get(manager.conn) is manager:
-                del self.conns[manager.conn]
-            manager.describe(r, conn, now_s)
-        self.conns[conn] = manager
-        manager.on_hold = manager.name in self._held_names or manager.block in self._held_names
-        self.out.append((conn, m.Welcome(self.epoch, self.period_s, self.threshold_s, now_s), b""))
-        self.out.append(
-            (
-                None,
-                m.ManagerUp(
-                    r.manager,
-                    r.block,
-                    r.hostname,
-                    r.pid,
-                    r.workers,
-                    r.cores,
-                    r.memory_bytes,
-                    r.gpus,
-                    r.plait,
-                    r.python,
-                    again,
-                ),
-                b"",
-            )
-        )
-        if fresh:
-            self._reconcile(manager, r, now_s, again)
-        if r.draining:
-            manager.draining = manager.draining or "it was draining when it registered"
-            manager.drain_told = True
-        elif manager.block in self._draining_blocks:
-            self._drain(manager, self._draining_blocks[manager.block])
-        self._touch(manager)
-        self._drained(manager)
+    def _heartbeat(self, manager: ManagerState, message: m.Heartbeat, _: bytes, now_s: float) -> None:
+        self.out.append((manager.conn, m.Heartbeat(message.sent_s, now_s), b""))
 
-    def _reconcile(self, manager: ManagerState, r: m.Register, now_s: float, again: bool) -> None:
-        has = dict(r.holds)
-        done = dict(r.finished)
-        if again:
-            manager.known.clear()
-            lost = [
-                item for item in manager.held.values() if has.get(item[0]) != item[1] and done.get(item[0]) != item[1]
-            ]
-            for item in lost:
-                self._release(manager, item[0])
-            self._requeue(lost)
-        unknown = [(t, a) for t, a in has.items() if t not in manager.held or manager.held[t][1] != a]
-        offered = self.limbo.pop(manager.name, None)
-        if offered is not None or now_s < self._recovering_until_s:
-            manager.unclaimed = dict(unknown)
-            manager.unclaimed.update({t: a for t, a in done.items() if t not in manager.held})
-            self._claim(manager, offered or [], now_s)
-        elif unknown:
-            self.out.append((manager.conn, m.Cancel(unknown), b""))
-
-    def _claim(self, manager: ManagerState, items: list[OfferedTask], now_s: float) -> None:
-        lost = []
-        for item in items:
-            if manager.unclaimed.get(item[0]) == item[1]:
-                del manager.unclaimed[item[0]]
-                manager.held[item[0]] = item
-                self.placed[item[0]] = manager
-                if item[5] is not None:
-                    manager.granted[item[0]] = manager.take_unsure(item[5], now_s, self.mean_s)
-            elif (item[0], item[1]) not in manager.returns:
-                lost.append(item)
-        manager.recount()
-        self._requeue(lost)
-
-    def _requeue(self, items: list[OfferedTask]) -> None:
-        self.queue.put_back([item for item in items if item[5] is None])
-        self.special.extendleft(reversed([item for item in items if item[5] is not None]))
-
-    def _lose(self, manager: ManagerState, reason: str, how: str, *, announced: bool) -> None:
-        manager.gone = True
-        del self.managers[manager.name]
-        if self.conns.get(manager.conn) is manager:
-            del self.conns[manager.conn]
-        items = [(item[0], item[1]) for item in manager.held.values()]
-        for task, _ in items:
-            del self.placed[task]
-        if how == "lost":
-            self._lost[manager.name] = reason
-            self._lost_conns[manager.conn] = reason
-            self.out.append((manager.conn, m.DeclaredLost(reason), b""))
-        if items:
-            self.out.append(
-                (None, m.Lost(manager.name, manager.hostname, manager.block, reason, announced, items), b"")
-            )
-        self.out.append((None, m.ManagerGone(manager.name, manager.block, manager.hostname, how, reason), b""))
-
-    def _drain(self, manager: ManagerState, reason: str) -> None:
-        if manager.draining is None:
-            manager.draining = reason
-        if not manager.drain_told:
-            manager.drain_told = True
-            self.out.append((manager.conn, m.Drain(reason), b""))
-        self._drained(manager)
-
-    def _drained(self, manager: ManagerState) -> None:
-        if manager.draining is not None and not manager.gone and not manager.load and not manager.untaken:
-            self.out.append((manager.conn, m.Stop(manager.draining), b""))
-            self._lose(manager, manager.draining, "drained", announced=True)
-
-    def _outcomes(self, manager: ManagerState, message: m.Outcomes, now_s: float) -> None:
-        if not self.accounts.is_new(manager, message.seq):
-            self._say_taken(manager, message.seq)
+    def _outcomes(self, manager: ManagerState, message: m.Outcomes, _: bytes, now_s: float) -> None:
+        if not self._is_new(manager, message.seq):
             return
         items = message.items
         held, placed = manager.held, self.placed
-        strange: list[OutcomeItem] = []
+        others: list[OutcomeItem] = []
         busy_s = 0.0
         plain = 0
         for item in items:
             task = item[0]
             mine = held.get(task)
-            if mine is None or mine[1] != item[1]:
-                strange.append(item)
-                continue
-            if mine[5] is not None:
-                self._release(manager, task)
-                continue
-            del held[task], placed[task]
-            busy_s += item[5] - item[4]
-            plain += 1
+            if mine is None or mine[1] != item[1] or mine[5] is not None:
+                others.append(item)
+            else:
+                del held[task], placed[task]
+                busy_s += item[5] - item[4]
+                plain += 1
         if plain:
-            mean_s = busy_s / plain
-            self.mean_s += (0.5 if mean_s > self.mean_s else 0.2) * (mean_s - self.mean_s) if self.mean_s else mean_s
-        self._deliver(manager, message.seq, items, strange, now_s)
-
-    def _big_outcome(self, manager: ManagerState, message: m.BigOutcome, payload: bytes, now_s: float) -> None:
-        if not self.accounts.is_new(manager, message.seq):
-            self._say_taken(manager, message.seq)
-            return
-        item = message.item
-        mine = manager.held.get(item[0])
-        if mine is not None and mine[1] == item[1]:
-            self._release(manager, item[0])
-        elif manager.unclaimed.pop(item[0], None) != item[1]:
-            self._deliver(manager, message.seq, [item], [item], now_s)
-            return
-        manager.spoke_s = now_s
-        seq = self.accounts.delivered(manager, message.seq)
-        self.out.append((None, m.BigDelivered(seq, manager.name, item, message.sizes), payload))
-        self._touch(manager)
-
-    def _deliver(
-        self, manager: ManagerState, seq: int, items: list[OutcomeItem], strange: list[OutcomeItem], now_s: float
-    ) -> None:
-        manager.spoke_s = now_s
-        manager.stuck = False
-        if strange:
-            known = [item for item in strange if manager.unclaimed.pop(item[0], None) == item[1]]
-            drop = {id(item) for item in strange} - {id(item) for item in known}
-            items = [item for item in items if id(item) not in drop]
+            self._learn(plain, busy_s)
+        if others:
+            unwanted = {id(item) for item in others if not self._end_other(manager, item, now_s)}
+            if unwanted:
+                items = [item for item in items if id(item) not in unwanted]
         if items:
             manager.done += len(items)
-            self.out.append((None, m.Delivered(self.accounts.delivered(manager, seq), manager.name, items), b""))
-        elif self.accounts.count_taken(manager, seq):
-            self.out.append((manager.conn, m.Taken(manager.taken_seq), b""))
-        self._touch(manager)
-        self._drained(manager)
+            seq = self.accounts.delivered(manager, message.seq)
+            self.out.append((None, m.Delivered(seq, manager.name, items), b""))
+        self._delivered(manager, message.seq if not items else 0, now_s)
 
-    def _say_taken(self, manager: ManagerState, seq: int) -> None:
+    def _big_outcome(self, manager: ManagerState, message: m.BigOutcome, payload: bytes, now_s: float) -> None:
+        if not self._is_new(manager, message.seq):
+            return
+        item = message.item
+        wanted = self._end_other(manager, item, now_s)
+        if wanted:
+            manager.done += 1
+            seq = self.accounts.delivered(manager, message.seq)
+            self.out.append((None, m.BigDelivered(seq, manager.name, item, message.sizes), payload))
+        self._delivered(manager, 0 if wanted else message.seq, now_s)
+
+    def _is_new(self, manager: ManagerState, seq: int) -> bool:
+        """Whether it has not come before; if it has and the driver has it, the manager is told once more."""
+        if self.accounts.is_new(manager, seq):
+            return True
         if seq <= manager.taken_seq:
             self.out.append((manager.conn, m.Taken(manager.taken_seq), b""))
+        return False
 
-    def _returned(self, manager: ManagerState, items: list[AttemptId]) -> None:
-        back = []
-        for task, attempt in items:
+    def _end_other(self, manager: ManagerState, item: OutcomeItem, now_s: float) -> bool:
+        """How an attempt ended that asked for something or is not known; whether the driver wants to hear of it."""
+        task, attempt = item[0], item[1]
+        mine = manager.held.get(task)
+        if mine is not None and mine[1] == attempt:
+            used_s = max(0.0, item[5] - item[4])
+            self.release(manager, task, used_s)
+            if mine[5] is None:
+                self._learn(1, used_s)
+            return True
+        self._members.lay(manager, (task, attempt), now_s)
+        return self._members.delivered_early(manager, (task, attempt))
+
+    def _delivered(self, manager: ManagerState, settled_seq: int, now_s: float) -> None:
+        """It has said how tasks ended; nothing of this message goes to the driver if its number is given."""
+        manager.spoke_s = now_s
+        manager.stuck = False
+        if settled_seq and self.accounts.count_taken(manager, settled_seq):
+            self.out.append((manager.conn, m.Taken(manager.taken_seq), b""))
+        self._changed(manager, now_s)
+
+    def _changed(self, manager: ManagerState, now_s: float) -> None:
+        """It holds less than before."""
+        if not manager.held:
+            manager.idle_since_s = now_s
+        self._filler.touch(manager)
+        if manager.draining is not None:
+            self._members.drained(manager, now_s)
+
+    def _learn(self, count: int, busy_s: float) -> None:
+        """Plain tasks took so long. Quick to believe in long ones, slow in short ones: too much sent in error costs more than a round trip."""
+        before_s = self.mean_s
+        mean_s = max(0.0, busy_s / count)
+        self.mean_s = mean_s if not before_s else before_s + (0.5 if mean_s > before_s else 0.2) * (mean_s - before_s)
+        self.lanes.charge("", (busy_s - count * before_s) * self.cores_per_worker)
+
+    def _returned(self, manager: ManagerState, message: m.Returned, _: bytes, now_s: float) -> None:
+        back: list[OfferedTask] = []
+        for task, attempt in message.items:
             mine = manager.held.get(task)
             if mine is not None and mine[1] == attempt:
-                back.append(self._release(manager, task))
-        manager.stuck = True
-        self._requeue(back)
-        self._touch(manager)
-        self._drained(manager)
-
-    # ------------------------------------------------------------------ placing
-    def _each(self) -> int:
-        if self.mean_s <= 0:
-            return 1
-        return min(MAX_CREDIT, int(CREDIT_S / self.mean_s))
-
-    def _touch(self, manager: ManagerState) -> None:
-        if not manager.room and manager.is_open:
-            credit = manager.credit(self._each())
-            if manager.plain <= credit - max(1, min(64, (credit - manager.slots) // 2)):
-                manager.room = True
-                self.line.append(manager)
-
-    def place(self, now_s: float) -> bool:
-        """Fills managers. True if it stopped early and wants to be called again at once."""
-        if self.special:
-            self._place_special(now_s)
-        line, queue, each = self.line, self.queue, self._each()
-        left = PLACE_TASKS
-        while line and queue.tasks and left > 0:
-            manager = line.popleft()
-            manager.room = False
-            if not manager.is_open:
-                continue
-            room = manager.credit(each) - manager.plain
-            if len(queue.tasks) < len(self.placed) or room > BATCH_TASKS:
-                share = min(BATCH_TASKS, max(1, len(queue.tasks) // (len(line) + 1)))
-            else:
-                share = BATCH_TASKS
-            items = queue.take(min(room, share), BATCH_BYTES)
-            if items:
-                self._send_plain(manager, items, now_s)
-                left -= len(items)
-            if room > len(items):
-                manager.room = True
-                line.append(manager)
-        return left <= 0
-
-    def _send_plain(self, manager: ManagerState, items: list[OfferedTask], now_s: float) -> None:
-        manager.held.update({item[0]: item for item in items})
-        self.placed.update(dict.fromkeys([item[0] for item in items], manager))
-        self.out.append((None, m.Placed(manager.name, [(item[0], item[1]) for item in items]), b""))
-        self._send_functions(manager, {item[2] for item in items})
-        self.out.append((manager.conn, m.Tasks(items), b""))
+                back.append(self.release(manager, task))
+            elif not self._members.lay(manager, (task, attempt), now_s) and manager.unclaimed.get(task) == attempt:
+                del manager.unclaimed[task]
+                manager.recount()
+        if manager.gone:  # the last that it had, while it was draining
+            return
         manager.spoke_s = now_s
+        manager.recalled_s = 0.0
+        if back:
+            manager.stuck = True
+            self.requeue(back, now_s)
+        self._changed(manager, now_s)
 
-    def _send_functions(self, manager: ManagerState, numbers: set[int]) -> None:
-        for number in numbers - manager.known:
-            manager.known.add(number)
-            self.out.append((manager.conn, m.Function(number), self.functions.get(number, b"")))
+    def _draining(self, manager: ManagerState, message: m.Draining, _: bytes, now_s: float) -> None:
+        self._members.draining(manager, message.reason, now_s)
 
-    def _place_special(self, now_s: float) -> None:
-        left: deque[OfferedTask] = deque()
-        for item in self.special:
-            ask: Ask = item[5]
-            for manager in self.managers.values():
-                if manager.is_open and manager.fits(ask, now_s):
-                    granted, grant = manager.take(ask, now_s, self.mean_s)
-                    manager.held[item[0]] = item
-                    manager.granted[item[0]] = granted
-                    manager.recount()
-                    self.placed[item[0]] = manager
-                    self.out.append((None, m.Placed(manager.name, [(item[0], item[1])]), b""))
-                    self._send_functions(manager, {item[2]})
-                    self.out.append((manager.conn, m.Tasks([(*item[:5], grant)]), b""))
-                    break
-            else:
-                left.append(item)
-        self.special = left
+    def _leaving(self, manager: ManagerState, message: m.Leaving, _: bytes, now_s: float) -> None:
+        self._members.lose(manager, message.reason, "left", now_s, announced=True)
 
-    # ------------------------------------------------------------------ time
+    # ------------------------------------------------------------------ placing, and time
+    def place(self, now_s: float) -> bool:
+        """Gives tasks to managers that have room. True if it stopped early, so that it wants to be called again soon."""
+        return self._filler.place(now_s)
+
     def tick(self, now_s: float) -> None:
-        due = self._due
-        while due and due[0][0] <= now_s:
-            _, _, manager = heapq.heappop(due)
-            if manager.gone:
-                continue
-            end_s = manager.heard_s + self.threshold_s
-            if end_s <= now_s:
-                silent_s = now_s - manager.heard_s
-                self._lose(
-                    manager,
-                    f"nothing was heard of it for {silent_s:.1f} s",
-                    "lost",
-                    announced=manager.draining is not None,
-                )
-            else:
-                self._ties += 1
-                heapq.heappush(due, (end_s, self._ties, manager))
-        if self.limbo and now_s >= self._recovering_until_s:
-            for name, items in self.limbo.items():
-                self.out.append(
-                    (
-                        None,
-                        m.Lost(
-                            name,
-                            "",
-                            "",
-                            "it did not come back after the restart of the interchange",
-                            False,
-                            [(i[0], i[1]) for i in items],
-                        ),
-                        b"",
-                    )
-                )
-            self.limbo.clear()
+        """Time has passed: losses, tasks that are in the wrong place, the order of what waits. To be called a few times a second, see `next_tick_s`."""
+        self._members.tick(now_s)
+        if now_s - self._reviewed_s >= _REVIEW_S:
+            self._reviewed_s = now_s
+            self.lanes.news = bool(self.lanes.lanes)
+        self._filler.recall(now_s)
 
+    def next_tick_s(self, now_s: float) -> float:
+        """When `tick` should be called at the latest."""
+        due_s = self._members.next_tick_s()
+        if self.lanes.lanes:
+            due_s = min(due_s, self._reviewed_s + _REVIEW_S)
+        if self._filler.wants_recall:
+            due_s = min(due_s, now_s + RETRACT_S)
+        return max(due_s, now_s)
+
+    # ------------------------------------------------------------------ for tests
     def check(self) -> None:
-        for task, manager in self.placed.items():
-            assert task in manager.held
-        assert sum(len(manager.held) for manager in self.managers.values()) == len(self.placed)
-        for manager in self.managers.values():
-            manager.check()
+        """Holds the tables against each other.
+
+        Raises:
+            InternalConsistencyError: naming what does not fit.
+        """
+        check(self, self._filler)

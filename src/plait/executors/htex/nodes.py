@@ -70,8 +70,10 @@ class ManagerState:
         ghosts: cancelled attempts that asked, until the manager says that they ended.
         unclaimed: attempts that it says it has from before a restart, and the driver has not offered again yet.
         known: functions that it has.
-        heard_s: when it last said anything; on the clock that stands still while the interchange does.
-        spoke_s: when it last delivered, gave back, or was sent something.
+        heard_s: when it last said anything.
+        spoke_s: when it last delivered, gave back, or was sent tasks.
+        moved_s: when it last registered, or a part of a big value came or was acknowledged.
+        asked_s, audit_s: when it was last asked what it has, and after how long it is asked again.
         draining: why it gets nothing new; None if it does.
         on_hold: whether it is held back.
         stuck: it gave tasks back, so it gets no more than it has workers until it delivers.
@@ -82,11 +84,10 @@ class ManagerState:
     """
 
     __slots__ = (
-        "ahead", "block", "conn", "cores", "cores_per_worker", "disk_bytes", "done", "draining", "drain_told", "ends_s", "free_gpus", "gap_s", "ghosts", "gone",
-        "gpus", "granted", "heard_s", "held", "hostname", "idle_since_s", "known", "last_seq", "memory_bytes", "memory_per_worker", "name", "on_hold", "pid", "plait",
-        "prefetch", "python", "recalled_s", "reserved", "returns", "room", "slots", "spoke_s", "stuck", "taken_ahead", "taken_seq", "tight", "unclaimed", "untaken",
+        "_free_cores", "ahead", "asked_s", "audit_s", "block", "conn", "cores", "cores_per_worker", "disk_bytes", "done", "draining", "ends_s", "free_gpus", "ghosts", "gone",
+        "gpus", "granted", "heard_s", "held", "hostname", "idle_since_s", "known", "last_seq", "memory_bytes", "memory_per_worker", "moved_s", "name", "on_hold", "pid", "plait",
+        "prefetch", "python", "recalled_s", "reserved", "room", "slots", "spoke_s", "stuck", "taken_ahead", "taken_seq", "tight", "unclaimed", "untaken",
         "used_cores", "used_disk_bytes", "used_memory_bytes", "version", "workers",
-        "_free_cores",
     )  # fmt: skip
 
     def __init__(
@@ -108,7 +109,6 @@ class ManagerState:
         self.known: set[int] = set()
         self.done = 0
         self.draining: str | None = None
-        self.drain_told = False
         self.on_hold = False
         self.stuck = False
         self.reserved = False
@@ -116,15 +116,15 @@ class ManagerState:
         self.room = False  # whether it stands in the line of those that have room for plain tasks
         self.version = 0  # of its rank
         self.recalled_s = -math.inf
-        self.idle_since_s = now_s
+        self.asked_s = -math.inf
+        self.audit_s = math.inf
+        self.idle_since_s = self.spoke_s = now_s
         # numbers of its messages with outcomes, see `accounts`
         self.last_seq = 0
         self.ahead: set[int] = set()
-        self.gap_s = math.inf
         self.taken_seq = 0
         self.taken_ahead: set[int] = set()
         self.untaken = 0
-        self.returns: set[int] = set()
         self.used_cores = 0.0
         self.used_memory_bytes = 0
         self.used_disk_bytes = 0
@@ -147,7 +147,7 @@ class ManagerState:
         self.disk_bytes = register.disk_bytes
         self.gpus = list(register.gpus)
         self.ends_s = math.inf if register.walltime_left_s is None else now_s + register.walltime_left_s
-        self.heard_s = self.spoke_s = now_s
+        self.heard_s = self.moved_s = now_s
         if len(self.free_gpus) != len(self.gpus):
             self.free_gpus = [1.0] * len(self.gpus)
         self._count()
@@ -172,20 +172,22 @@ class ManagerState:
     def free_workers(self) -> int:
         """Workers without a task."""
         free = self.workers - self.load
-        return free if free > 0 else 0
+        return max(0, free)
 
     @property
     def free_slots(self) -> int:
         """Plain tasks that would begin at once."""
         free = self.slots - self.plain
-        return free if free > 0 else 0
+        return max(0, free)
 
     def credit(self, each: int) -> int:
         """Plain tasks that it may hold, when each worker may have so many behind the one that it runs."""
-        if self.tight or self.stuck or self.reserved:
+        if self.reserved:
+            return 0
+        if self.tight or self.stuck:
             return self.slots
         more = each * self.slots
-        return self.slots + (more if more > self.prefetch else self.prefetch)
+        return self.slots + max(more, self.prefetch)
 
     # ------------------------------------------------------------------ tasks that ask
     def could_ever(self, ask: Ask, now_s: float) -> bool:
@@ -228,14 +230,58 @@ class ManagerState:
 
     def take(self, ask: Ask, now_s: float, mean_s: float) -> tuple[Granted, Grant]:
         """Gives what `fits` said there is."""
-        gpus = self._pick_gpus(ask.gpus) if ask.gpus else ()
-        assert gpus is not None
+        gpus = (self._pick_gpus(ask.gpus) or ()) if ask.gpus else ()
         granted = Granted(ask, gpus, self._take_cores(ask.cores))
         for index, share in gpus:
             self.free_gpus[index] = max(0.0, self.free_gpus[index] - share)
         self._use(granted, now_s, mean_s)
         grant = Grant(granted.cores, tuple(self.gpus[index] for index, _ in gpus), ask.memory_bytes, ask.walltime_s)
         return granted, grant
+
+    def when_fits(self, ask: Ask, now_s: float, mean_s: float) -> tuple[float, float]:
+        """When it could be given, if nothing new came: as it is to be expected, and at the latest. Infinite when that is not known."""
+        left = min(self.plain, self.slots)
+        plain_s = now_s + (mean_s * self.plain / left if left else 0.0)
+        ends = [(plain_s, math.inf, self.cores_per_worker, self.memory_per_worker, 0, ())] * left
+        ends += [
+            (
+                max(each.expected_s, now_s),
+                each.ends_s,
+                each.ask.cores,
+                each.ask.memory_bytes or self.memory_per_worker,
+                each.ask.disk_bytes,
+                each.gpus,
+            )
+            for each in (*self.granted.values(), *self.ghosts.values())
+        ]
+        ends.sort(key=lambda end: end[0])
+        workers = max(0, self.workers - left - len(self.granted) - len(self.ghosts) - len(self.unclaimed))
+        cores = self.cores - self.used_cores - left * self.cores_per_worker
+        memory = self.memory_bytes - self.used_memory_bytes - left * self.memory_per_worker
+        disk = self.disk_bytes - self.used_disk_bytes
+        gpus = list(self.free_gpus)
+        expected_s, latest_s = now_s, now_s
+        while True:
+            if (
+                workers
+                and ask.cores <= cores + TOLERANCE
+                and (not self.memory_bytes or (ask.memory_bytes or self.memory_per_worker) <= memory)
+                and (not self.disk_bytes or ask.disk_bytes <= disk)
+                and (not ask.gpus or pick_gpus(gpus, ask.gpus) is not None)
+            ):
+                if ask.walltime_s is not None and expected_s + ask.walltime_s > self.ends_s:
+                    return math.inf, math.inf
+                return expected_s, latest_s
+            if not ends:
+                return math.inf, math.inf
+            end_s, sure_s, its_cores, its_memory, its_disk, its_gpus = ends.pop(0)
+            expected_s, latest_s = max(expected_s, end_s), max(latest_s, sure_s)
+            workers += 1
+            cores += its_cores
+            memory += its_memory
+            disk += its_disk
+            for index, share in its_gpus:
+                gpus[index] = min(1.0, gpus[index] + share)
 
     def take_unsure(self, ask: Ask, now_s: float, mean_s: float) -> Granted:
         """Counts a task that an earlier life of the interchange placed here: how much it has is known, which GPUs and cores is not."""
@@ -289,24 +335,7 @@ class ManagerState:
         )
 
     def _pick_gpus(self, count: float) -> tuple[tuple[int, float], ...] | None:
-        """Whole ones that nobody uses, and for a fraction the fullest that still has it. None when there are not enough."""
-        if self._unsure():
-            return None
-        whole = int(count + TOLERANCE)
-        part = count - whole
-        free = self.free_gpus
-        picked = [(index, 1.0) for index, left in enumerate(free) if left >= 1.0 - TOLERANCE][:whole]
-        if len(picked) < whole:
-            return None
-        if part > TOLERANCE:
-            taken = {index for index, _ in picked}
-            fitting = [
-                (left, index) for index, left in enumerate(free) if index not in taken and left >= part - TOLERANCE
-            ]
-            if not fitting:
-                return None
-            picked.append((min(fitting)[1], part))
-        return tuple(picked)
+        return None if self._unsure() else pick_gpus(self.free_gpus, count)
 
     def _take_cores(self, count: float) -> tuple[int, ...]:
         """Indices for a task of several whole cores, the lowest free ones; none otherwise, and none when it is not known which are free."""
@@ -320,26 +349,7 @@ class ManagerState:
         taken, self._free_cores = self._free_cores[:number], self._free_cores[number:]
         return tuple(taken)
 
-    # ------------------------------------------------------------------ for tests
-    def check(self) -> None:
-        """Whether what is counted is what is there."""
-        everyone = [*self.granted.values(), *self.ghosts.values()]
-        assert self.granted.keys() <= self.held.keys()
-        assert abs(self.used_cores - sum(each.ask.cores for each in everyone)) < 1e-6
-        assert self.used_memory_bytes == sum(each.ask.memory_bytes or self.memory_per_worker for each in everyone)
-        assert self.used_disk_bytes == sum(each.ask.disk_bytes for each in everyone)
-        shares: dict[int, float] = {}
-        cores: list[int] = []
-        for each in everyone:
-            cores += each.cores
-            for index, share in each.gpus:
-                shares[index] = shares.get(index, 0.0) + share
-        for index, left in enumerate(self.free_gpus):
-            assert abs(1.0 - left - shares.get(index, 0.0)) < 1e-6, (self.free_gpus, shares)
-            assert shares.get(index, 0.0) <= 1.0 + 1e-6
-        assert len(cores) == len(set(cores)), "a core was granted twice"
-        assert self.slots >= 0
-
+    # ------------------------------------------------------------------ for users
     def facts(self, now_s: float) -> dict[str, Any]:
         """For users: the fields of upstream's MANAGERS command, and more."""
         return {
@@ -364,3 +374,19 @@ class ManagerState:
             "walltime_left_s": None if self.ends_s == math.inf else max(0.0, self.ends_s - now_s),
             "pid": self.pid,
         }
+
+
+def pick_gpus(free: list[float], count: float) -> tuple[tuple[int, float], ...] | None:
+    """Whole ones that nobody uses, and for a fraction the fullest that still has it. None when there are not enough."""
+    whole = int(count + TOLERANCE)
+    part = count - whole
+    picked = [(index, 1.0) for index, left in enumerate(free) if left >= 1.0 - TOLERANCE][:whole]
+    if len(picked) < whole:
+        return None
+    if part > TOLERANCE:
+        taken = {index for index, _ in picked}
+        fitting = [(left, index) for index, left in enumerate(free) if index not in taken and left >= part - TOLERANCE]
+        if not fitting:
+            return None
+        picked.append((min(fitting)[1], part))
+    return tuple(picked)

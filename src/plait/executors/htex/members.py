@@ -1,0 +1,473 @@
+"""Who is there: managers come, come back, are silent for too long, drain and leave; and what then becomes of their tasks.
+
+Losses
+    A manager that was silent for the threshold is lost: its attempts are reported to the driver, which decides about new ones, and its name is
+    remembered, so that it is told so when it speaks again. Nothing else is looked at, so a loss costs what the manager held and not what is queued.
+    When the interchange itself stood still, everybody's time begins anew: silence is only held against a manager if we were listening.
+
+Coming back
+    A manager that registers again over another connection says what it has and what it has finished. What we believed there and is neither was
+    lost on the wire, so it never began: it is placed again, as the same attempt. What it has and we do not want any more is cancelled.
+    Over the same connection nothing is lost, and what was sent meanwhile may not have reached it yet: nothing is concluded.
+    All the same a manager that holds tasks and delivers nothing for long is asked now and then to register again (`WhoAreYou`),
+    and if we sent it nothing meanwhile, what it says is compared as above.
+
+Recovery
+    After a restart of the interchange the driver offers again what was placed before (`OfferAgain`). It waits in limbo for its manager, for
+    the threshold; what the manager then has runs on, what it does not have is placed anew, and if it does not return, all is lost with it.
+    The two may come in any order: what a manager says it has, and was not offered yet, is not cancelled before the time is over.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import TYPE_CHECKING, Final
+
+from plait.executors.htex import messages as m
+from plait.executors.htex.nodes import ManagerState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from plait.executors.htex.filling import Filler
+    from plait.executors.htex.messages import AttemptId, OfferedTask
+    from plait.executors.htex.state import Conn, State
+
+#: Seconds after which a cancelled task's resources are free even if its manager did not say so.
+GHOST_S: Final = 60.0
+#: Seconds after which at the latest a manager that holds tasks and is quiet is asked whether it does.
+_MAX_AUDIT_S: Final = 3600.0
+#: Names of managers that are gone which are remembered.
+_MAX_NAMES: Final = 100_000
+#: Seconds in which one connection is asked once who it is.
+_ASK_S: Final = 1.0
+_MAX_ASKED: Final = 10_000
+
+
+class Members:
+    """The managers.
+
+    Args:
+        state, filler: the tables, and who is told when something changed.
+        epoch: this life of the interchange.
+        period_s, threshold_s: of heartbeats.
+        expected: managers that earlier lives knew.
+        plait, python: versions of the driver; empty for whatever comes.
+        now_s: the time.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        filler: Filler,
+        *,
+        epoch: str,
+        period_s: float,
+        threshold_s: float,
+        expected: Iterable[str],
+        plait: str,
+        python: str,
+        now_s: float,
+    ) -> None:
+        self._state = state
+        self._filler = filler
+        self._epoch = epoch
+        self._period_s = period_s
+        self._threshold_s = threshold_s
+        self._plait = plait
+        self._python = python
+        self._due: list[tuple[float, int, ManagerState]] = []  # when to look whether one is lost
+        self._ties = 0
+        self._late_s = max(1.0, min(period_s, threshold_s / 4))  # between two ticks: then it was we who stood still
+        self._tick_s = now_s
+        self._resumed_s = -math.inf
+        self._lost: dict[str, str] = {}
+        self._lost_conns: dict[Conn, str] = {}
+        self._asked: dict[Conn, float] = {}
+        self._held_names: set[str] = set()
+        self._draining_blocks: dict[str, str] = {}
+        self._warned: set[str] = set()
+        self._ghosts: list[tuple[float, int, ManagerState, AttemptId]] = []
+        self.limbo: dict[str, dict[int, OfferedTask]] = {}
+        self._missing = dict.fromkeys(expected)
+        self._early: set[AttemptId] = set()  # delivered before they were offered again
+        self._unwanted: set[AttemptId] = set()  # cancelled before their manager was back
+        self._recovers_until_s = now_s + threshold_s if self._missing else -math.inf
+
+    # ------------------------------------------------------------------ coming
+    def register(self, conn: Conn, r: m.Register, now_s: float) -> None:
+        """A manager comes, or comes back."""
+        state = self._state
+        if refusal := self._refusal(r):
+            state.out.append((conn, m.Refused(refusal), b""))
+            state.out.append((None, m.ManagerGone(r.manager, r.block, r.hostname, "refused", refusal), b""))
+            self._warn(f"A manager on {r.hostname} (block {r.block}) was refused: {refusal}")
+            return
+        if r.manager in self._lost:
+            state.out.append((conn, m.DeclaredLost(self._lost[r.manager]), b""))
+            return
+        self._lost_conns.pop(conn, None)
+        self._asked.pop(conn, None)
+        other = state.conns.get(conn)
+        if other is not None and other.name != r.manager:
+            self.lose(other, f"it came back as {r.manager}", "lost", now_s, announced=False, tell=False)
+        manager = state.managers.get(r.manager)
+        same_conn = manager is not None and manager.conn == conn
+        again = manager is not None
+        if manager is None:
+            manager = self._enter(r, conn, now_s)
+        else:
+            self._leave_places(manager)
+            state.conns.pop(manager.conn, None)
+            manager.describe(r, conn, now_s)
+        self._enter_places(manager)
+        state.membership += 1
+        state.conns[conn] = manager
+        state.out.append((conn, m.Welcome(self._epoch, self._period_s, self._threshold_s, now_s), b""))
+        if same_conn:
+            self._reconcile_same(manager, r, now_s)
+        else:
+            up = m.ManagerUp(
+                r.manager, r.block, r.hostname, r.pid, r.workers, r.cores, r.memory_bytes, r.gpus, r.plait, r.python, again or r.manager in self._missing
+            )  # fmt: skip
+            state.out.append((None, up, b""))
+            self._reconcile(manager, r, now_s)
+        self._missing.pop(r.manager, None)
+        if r.draining and manager.draining is None:
+            manager.draining = "it was draining when it registered"
+        if manager.draining is None and manager.block in self._draining_blocks:
+            manager.draining = self._draining_blocks[manager.block]
+        if manager.draining is not None and not r.draining:
+            state.out.append((conn, m.Drain(manager.draining), b""))
+        self._open_or_close(manager)
+        self.drained(manager, now_s)
+
+    def _refusal(self, r: m.Register) -> str:
+        if r.protocol != m.PROTOCOL:
+            return f"it speaks protocol version {r.protocol} (plait {r.plait}), the driver version {m.PROTOCOL} (plait {self._plait})"
+        if self._python and r.python and self._python != r.python:
+            if self._python.split(".")[:2] != r.python.split(".")[:2]:
+                return (
+                    f"it runs Python {r.python}, the driver Python {self._python}: code cannot be passed between them"
+                )
+            self._warn(f"Managers run Python {r.python}, the driver Python {self._python}.")
+        if self._plait and r.plait and self._plait != r.plait:
+            self._warn(f"Managers run plait {r.plait}, the driver plait {self._plait}.")
+        return ""
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned and len(self._warned) < _MAX_NAMES:
+            self._warned.add(text)
+            self._state.out.append((None, m.Warn(text), b""))
+
+    def _enter(self, r: m.Register, conn: Conn, now_s: float) -> ManagerState:
+        state = self._state
+        manager = ManagerState(r, conn, now_s, state.cores_per_worker, state.memory_per_worker)
+        manager.audit_s = self._threshold_s
+        state.managers[r.manager] = manager
+        self._push_due(manager, now_s + self._threshold_s)
+        return manager
+
+    def _enter_places(self, manager: ManagerState) -> None:
+        for place in {manager.name, manager.block, manager.hostname}:
+            self._state.places.setdefault(place, {})[manager.name] = manager
+
+    def _leave_places(self, manager: ManagerState) -> None:
+        places = self._state.places
+        for place in {manager.name, manager.block, manager.hostname}:
+            there = places.get(place)
+            if there is not None and there.pop(manager.name, None) is not None and not there:
+                del places[place]
+
+    def _reconcile(self, manager: ManagerState, r: m.Register, now_s: float) -> None:
+        """Compares what a manager says it has with what we know."""
+        state = self._state
+        manager.known.clear()
+        has, done = dict(r.holds), dict(r.finished)
+        lost = [item for item in manager.held.values() if has.get(item[0]) != item[1] and done.get(item[0]) != item[1]]
+        for item in lost:
+            state.release(manager, item[0])
+        state.requeue(lost, now_s)
+        for attempt in manager.ghosts:
+            self._push_ghost(manager, attempt, now_s)
+        unknown = {
+            task: attempt
+            for task, attempt in has.items()
+            if task not in manager.held or manager.held[task][1] != attempt
+        }
+        offered = self.limbo.pop(manager.name, None)
+        manager.unclaimed.clear()
+        if offered is not None or now_s < self._recovers_until_s:
+            unwanted = [attempt for attempt in unknown.items() if attempt in self._unwanted]
+            for task, _ in unwanted:
+                del unknown[task]
+            self._cancel_there(manager, unwanted)
+            manager.unclaimed.update(unknown)
+            manager.unclaimed.update({task: attempt for task, attempt in done.items() if task not in manager.held})
+            manager.recount()
+            self._claim(manager, list((offered or {}).values()), now_s)
+        else:
+            self._cancel_there(manager, list(unknown.items()))
+        manager.recount()
+
+    def _reconcile_same(self, manager: ManagerState, r: m.Register, now_s: float) -> None:
+        """The same over the same connection, where what was sent lately is still on its way."""
+        state = self._state
+        has, done = dict(r.holds), dict(r.finished)
+        lost = [item for item in manager.held.values() if has.get(item[0]) != item[1] and done.get(item[0]) != item[1]]
+        if manager.asked_s <= manager.spoke_s:  # it was not us who asked, or something was sent since
+            # Of big tasks it drops what is not complete, and the rest of them is not sent.
+            lost = [item for item in lost if item[4] is not None]
+            unwanted = [(item[0], item[1]) for item in lost]
+        else:
+            unwanted = [
+                (task, number)
+                for task, number in has.items()
+                if task not in manager.held and task not in manager.unclaimed
+            ]
+            manager.audit_s = self._threshold_s if lost or unwanted else min(2 * manager.audit_s, _MAX_AUDIT_S)
+        for item in lost:
+            state.release(manager, item[0])
+        self._cancel_there(manager, unwanted)
+        state.requeue(lost, now_s)
+
+    def _cancel_there(self, manager: ManagerState, attempts: list[AttemptId]) -> None:
+        if attempts:
+            self._state.out.append((manager.conn, m.Cancel(attempts), b""))
+
+    def _open_or_close(self, manager: ManagerState) -> None:
+        """Whether it may get something has changed, perhaps."""
+        state = self._state
+        manager.on_hold = manager.name in self._held_names or manager.block in self._held_names
+        state.workers = sum(each.workers for each in state.managers.values() if each.is_open)
+        self._filler.touch(manager)
+
+    # ------------------------------------------------------------------ recovery
+    def offer_again(self, name: str, items: list[OfferedTask], now_s: float) -> None:
+        """An earlier life had placed these on that manager."""
+        items = [item for item in items if (item[0], item[1]) not in self._early]
+        manager = self._state.managers.get(name)
+        if manager is not None:
+            self._claim(manager, items, now_s)
+            self._filler.touch(manager)
+        elif name in self._lost:
+            self._report_lost(name, [(item[0], item[1]) for item in items], self._lost[name])
+        else:
+            self.limbo.setdefault(name, {}).update((item[0], item) for item in items)
+            self._missing.setdefault(name)
+            self._recovers_until_s = max(self._recovers_until_s, now_s + self._threshold_s)
+
+    def _claim(self, manager: ManagerState, items: list[OfferedTask], now_s: float) -> None:
+        """The driver offers again what this manager may have."""
+        state = self._state
+        absent = []
+        for item in items:
+            if manager.unclaimed.get(item[0]) == item[1]:
+                del manager.unclaimed[item[0]]
+                manager.held[item[0]] = item
+                state.placed[item[0]] = manager
+                if item[5] is not None:
+                    manager.granted[item[0]] = manager.take_unsure(item[5], now_s, state.special_mean_s)
+            elif item[0] not in state.placed:
+                absent.append(item)
+        manager.recount()
+        state.requeue(absent, now_s)
+
+    def delivered_early(self, manager: ManagerState, attempt: AttemptId) -> bool:
+        """An outcome that nobody has asked for: whether it is of an earlier life, so that the driver may want it."""
+        if manager.unclaimed.get(attempt[0]) != attempt[1]:
+            return False
+        del manager.unclaimed[attempt[0]]
+        manager.recount()
+        self._early.add(attempt)
+        return True
+
+    def cancel(self, attempt: AttemptId) -> None:
+        """A cancelled attempt is with no manager that we know of, and in no queue."""
+        task, number = attempt
+        for items in self.limbo.values():
+            if task in items and items[task][1] == number:
+                del items[task]
+        if self._recovers_until_s > -math.inf:
+            self._unwanted.add(attempt)
+            for manager in self._state.managers.values():
+                if manager.unclaimed.get(task) == number:
+                    del manager.unclaimed[task]
+                    manager.recount()
+                    self._cancel_there(manager, [attempt])
+                    self._filler.touch(manager)
+
+    def _end_recovery(self, now_s: float) -> None:
+        """Who is not back by now does not come back."""
+        self._recovers_until_s = -math.inf
+        reason = "it did not come back after the interchange was restarted"
+        limbo, self.limbo = self.limbo, {}
+        for name in self._missing:
+            self._remember(name, reason)
+            self._report_lost(name, [(item[0], item[1]) for item in limbo.get(name, {}).values()], reason)
+            self._state.out.append((None, m.ManagerGone(name, "", "", "lost", reason), b""))
+        self._missing.clear()
+        self._early.clear()
+        self._unwanted.clear()
+        for manager in list(self._state.managers.values()):
+            if manager.unclaimed:
+                self._cancel_there(manager, list(manager.unclaimed.items()))
+                manager.unclaimed.clear()
+                manager.recount()
+                self._filler.touch(manager)
+                self.drained(manager, now_s)
+
+    def _report_lost(self, name: str, attempts: list[AttemptId], reason: str) -> None:
+        if attempts:
+            self._state.out.append((None, m.Lost(name, "", "", reason, False, attempts), b""))
+
+    # ------------------------------------------------------------------ going
+    def lose(
+        self, manager: ManagerState, reason: str, how: str, now_s: float, *, announced: bool, tell: bool = True
+    ) -> None:
+        """A manager is no more, and what it held ends with it."""
+        state = self._state
+        del state.managers[manager.name]
+        if state.conns.get(manager.conn) is manager:
+            del state.conns[manager.conn]
+        self._leave_places(manager)
+        state.membership += 1
+        if manager.is_open:
+            state.workers -= manager.workers
+        self._filler.forget(manager)
+        attempts = [(item[0], item[1]) for item in manager.held.values()]
+        for granted in manager.granted.values():
+            state.lanes.charge(granted.ask.label, -granted.charged_s)
+        for task in manager.held:
+            del state.placed[task]
+        if how == "lost":
+            self._remember(manager.name, reason)
+        if how == "lost" and tell:
+            self._lost_conns[manager.conn] = reason
+            if len(self._lost_conns) > _MAX_NAMES:
+                del self._lost_conns[next(iter(self._lost_conns))]
+            self._asked[manager.conn] = now_s
+            state.out.append((manager.conn, m.DeclaredLost(reason), b""))
+        if attempts:
+            lost = m.Lost(manager.name, manager.hostname, manager.block, reason, announced, attempts)
+            state.out.append((None, lost, b""))
+        state.out.append((None, m.ManagerGone(manager.name, manager.block, manager.hostname, how, reason), b""))
+
+    def _remember(self, name: str, reason: str) -> None:
+        self._lost[name] = reason
+        if len(self._lost) > _MAX_NAMES:
+            del self._lost[next(iter(self._lost))]
+
+    def stranger(self, conn: Conn, now_s: float) -> None:
+        """Something was said over a connection that is nobody's."""
+        reason = self._lost_conns.get(conn)
+        # One that was given up hears it once: a second time it might hear it in its next life.
+        if now_s - self._asked.get(conn, -math.inf) < (_ASK_S if reason is None else self._threshold_s):
+            return
+        if len(self._asked) >= _MAX_ASKED:
+            self._asked.clear()
+        self._asked[conn] = now_s
+        self._state.out.append((conn, m.WhoAreYou() if reason is None else m.DeclaredLost(reason), b""))
+
+    # ------------------------------------------------------------------ holding and draining
+    def hold(self, name: str, *, on: bool) -> None:
+        """A block or a manager gets nothing, or gets something again."""
+        if on:
+            self._held_names.add(name)
+        else:
+            self._held_names.discard(name)
+        for manager in list(self._state.places.get(name, {}).values()):
+            self._open_or_close(manager)
+
+    def drain_block(self, block: str, reason: str, now_s: float) -> None:
+        """All its managers, and those that are still to come, are to finish what they have."""
+        self._draining_blocks[block] = reason
+        for manager in [each for each in self._state.places.get(block, {}).values() if each.block == block]:
+            if manager.draining is None:
+                self._state.out.append((manager.conn, m.Drain(reason), b""))
+                self.draining(manager, reason, now_s)
+
+    def draining(self, manager: ManagerState, reason: str, now_s: float) -> None:
+        """It gets nothing more."""
+        if manager.draining is None:
+            manager.draining = reason
+            self._open_or_close(manager)
+        self.drained(manager, now_s)
+
+    def drained(self, manager: ManagerState, now_s: float) -> None:
+        """Ends one that drains and has nothing left, and whose outcomes the driver has."""
+        if manager.draining is not None and not manager.gone and not manager.load and not manager.untaken:
+            self._state.out.append((manager.conn, m.Stop(manager.draining), b""))
+            self.lose(manager, manager.draining, "drained", now_s, announced=True)
+
+    # ------------------------------------------------------------------ cancelled ones that still run
+    def ghost(self, manager: ManagerState, attempt: AttemptId, now_s: float) -> None:
+        """A task that was granted something was cancelled: it is free when the manager says so, or after a while."""
+        self._push_ghost(manager, attempt, now_s + GHOST_S)
+
+    def _push_ghost(self, manager: ManagerState, attempt: AttemptId, end_s: float) -> None:
+        self._ties += 1
+        heapq.heappush(self._ghosts, (end_s, self._ties, manager, attempt))
+
+    def lay(self, manager: ManagerState, attempt: AttemptId, now_s: float) -> bool:
+        """A cancelled task ended; False if there was none such."""
+        granted = manager.ghosts.pop(attempt, None)
+        if granted is None:
+            return False
+        manager.give_back(granted)
+        self._filler.touch(manager)
+        self.drained(manager, now_s)
+        return True
+
+    # ------------------------------------------------------------------ time
+    def tick(self, now_s: float) -> None:
+        """Time has passed."""
+        if now_s - self._tick_s > self._late_s:
+            self._resumed_s = now_s
+        self._tick_s = now_s
+        due = self._due
+        while due and due[0][0] <= now_s:
+            manager = heapq.heappop(due)[2]
+            if manager.gone:
+                continue
+            since_s = max(manager.heard_s, self._resumed_s)
+            if now_s - since_s >= self._threshold_s:
+                announced = manager.draining is not None or now_s >= manager.ends_s
+                self.lose(
+                    manager, f"nothing was heard of it for {now_s - since_s:.1f} s", "lost", now_s, announced=announced
+                )
+            else:
+                self._push_due(manager, since_s + self._threshold_s)
+                if manager.load or manager.ahead:
+                    self._audit(manager, now_s)
+        while self._ghosts and self._ghosts[0][0] <= now_s:
+            _, _, manager, attempt = heapq.heappop(self._ghosts)
+            if not manager.gone:
+                self.lay(manager, attempt, now_s)
+        if self._recovers_until_s <= now_s and self._recovers_until_s > -math.inf:
+            if self._resumed_s + self._threshold_s > now_s:
+                self._recovers_until_s = self._resumed_s + self._threshold_s
+            else:
+                self._end_recovery(now_s)
+
+    def _audit(self, manager: ManagerState, now_s: float) -> None:
+        """Asks one that is quiet what it has."""
+        if now_s - max(manager.spoke_s, manager.moved_s, manager.asked_s) >= manager.audit_s:
+            manager.asked_s = now_s
+            self._state.out.append((manager.conn, m.WhoAreYou(), b""))
+
+    def _push_due(self, manager: ManagerState, due_s: float) -> None:
+        self._ties += 1
+        heapq.heappush(self._due, (due_s, self._ties, manager))
+
+    def next_tick_s(self) -> float:
+        """When something is due, at the latest."""
+        due_s = self._tick_s + self._late_s / 2
+        if self._due:
+            due_s = min(due_s, self._due[0][0])
+        if self._ghosts:
+            due_s = min(due_s, self._ghosts[0][0])
+        if self._recovers_until_s > -math.inf:
+            due_s = min(due_s, self._recovers_until_s)
+        return due_s

@@ -1,0 +1,264 @@
+"""Which of several managers with free workers is next: placement policies, and the order they make.
+
+A policy is an object with a method `rank` that looks at one manager and returns anything that can be compared; the lowest is next.
+It is asked when a manager changes, not when a task is placed, so that the cost of placing does not grow with the number of managers.
+It decides only where there is a choice: while more plain tasks wait than there are workers, all managers are filled, whatever the policy.
+
+```python
+class Newest:                                   # blocks that were started last have most of their walltime left
+    def rank(self, manager):
+        return -manager.ends_s
+```
+
+Such a class runs unchanged in the interchange (`HighThroughputExecutor(manager_selector=Newest())`) and in the simulator.
+A policy that must see all managers at once has a method `order` instead, as `Selected` does; it costs in proportion to their number.
+
+How the shipped ones differ
+    `Spread`       the least busy first, tasks one by one: each has most of its node's memory and bandwidth to itself. The default.
+    `Pack`         the block that is busiest by name order, the fullest manager of it, to the brim: other blocks empty and can be given back.
+    `FewestFree`   the fullest that still has room, in any block: whole nodes stay free for tasks that need them.
+    `Random`       any, with odds alike; seeded.
+    `NearData`     another policy, but tasks wait a little for a free worker near their data.
+    `Selected`     a manager selector written for Parsl.
+
+A hint where a task's data is (`near`) goes before every policy when there is room there at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from plait.executors.htex.nodes import ManagerState
+
+
+class ManagerView(Protocol):
+    """What a policy may look at: see `nodes.ManagerState` for what each is."""
+
+    name: str
+    block: str
+    hostname: str
+    workers: int
+    cores: float
+    memory_bytes: int
+    gpus: list[str]
+    free_gpus: list[float]
+    ends_s: float
+    done: int
+
+    @property
+    def load(self) -> int:
+        """Tasks that it has, running or waiting."""
+
+    @property
+    def free_workers(self) -> int:
+        """Workers without a task."""
+
+
+@runtime_checkable
+class PlacementPolicy(Protocol):
+    """Which manager is next."""
+
+    def rank(self, manager: ManagerView) -> Any:
+        """Anything that can be compared with what it returns for others; the lowest is next."""
+
+
+class Spread:
+    """The least busy first."""
+
+    def rank(self, manager: ManagerView) -> Any:
+        """The share of its workers that is busy."""
+        return manager.load / manager.workers if manager.workers else 1.0
+
+
+class Pack:
+    """Block by block, manager by manager, each to the brim, so that the last blocks empty and can be given back."""
+
+    fills = True
+
+    def rank(self, manager: ManagerView) -> Any:
+        """Busy managers of the first block first."""
+        return block_key(manager.block), -manager.load, manager.name
+
+
+class FewestFree:
+    """The fullest that still has room, so that whole nodes stay free for tasks that need them."""
+
+    fills = True
+
+    def rank(self, manager: ManagerView) -> Any:
+        """Its free workers."""
+        return manager.free_workers, manager.name
+
+
+class Random:
+    """Any of them.
+
+    Args:
+        seed: the same one makes the same choices.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)
+
+    def rank(self, manager: ManagerView) -> Any:  # noqa: ARG002 - whoever it is
+        """A number that says nothing."""
+        return self._random.random()
+
+
+class NearData:
+    """Tasks that name places near their data wait a little for a free worker there; all else is another policy's.
+
+    Args:
+        base: the other policy.
+        wait_s: seconds after which a task goes anywhere.
+    """
+
+    def __init__(self, base: PlacementPolicy | None = None, wait_s: float = 1.0) -> None:
+        self.base: PlacementPolicy = Spread() if base is None else base
+        self.near_wait_s = wait_s
+        self.fills = bool(getattr(self.base, "fills", False))
+
+    def rank(self, manager: ManagerView) -> Any:
+        """The other policy's."""
+        return self.base.rank(manager)
+
+
+class Selected:
+    """A manager selector in the manner of Parsl: an object with ``sort_managers(ready_managers, manager_list)``.
+
+    It gets a dictionary of records by manager's name, and the set of names; it returns the names in the order in which they are to be filled.
+    """
+
+    fills = True
+
+    def __init__(self, selector: Any) -> None:
+        self.selector = selector
+
+    def rank(self, manager: ManagerView) -> Any:  # noqa: ARG002 - `order` sees them all
+        """Not asked."""
+        return 0
+
+    def order(self, managers: Sequence[ManagerState]) -> list[ManagerState]:
+        """As the selector says; those that it leaves out get nothing."""
+        records: Mapping[str, dict[str, Any]] = {manager.name: record(manager) for manager in managers}
+        by_name = {manager.name: manager for manager in managers}
+        return [by_name[name] for name in self.selector.sort_managers(records, set(by_name)) if name in by_name]
+
+
+def record(manager: ManagerState) -> dict[str, Any]:
+    """A manager as selectors written for Parsl know it."""
+    return {
+        "block_id": manager.block,
+        "hostname": manager.hostname,
+        "worker_count": manager.workers,
+        "max_capacity": manager.workers + manager.prefetch,
+        "tasks": list(manager.held),
+        "active": not manager.on_hold,
+        "draining": manager.draining is not None,
+        "last_heartbeat": manager.heard_s,
+        "idle_since": None if manager.load else manager.idle_since_s,
+        "parsl_version": manager.plait,
+        "python_version": manager.python,
+    }
+
+
+def as_policy(selector: Any) -> PlacementPolicy:
+    """A policy from what users pass: one, None for the default, or a selector written for Parsl.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if selector is None:
+        return Spread()
+    if callable(getattr(selector, "rank", None)):
+        return selector  # type: ignore[no-any-return]
+    if callable(getattr(selector, "sort_managers", None)):
+        return Selected(selector)
+    raise TypeError(
+        f"{selector!r} is no placement policy: expected a method rank(manager), or sort_managers(ready_managers, manager_list)"
+    )
+
+
+def block_key(block: str) -> tuple[int, str]:
+    """Blocks are numbered: "10" comes after "9"."""
+    return (int(block), "") if block.isdecimal() else (sys_maxsize, block)
+
+
+sys_maxsize: Final = 2**62
+
+
+class Ranking:
+    """Managers with free workers, in the policy's order.
+
+    A heap of ranks as they were; an entry is void when its manager has changed since, which its version tells.
+    """
+
+    __slots__ = ("_heap", "_order", "_sorted", "_ties", "managers", "rank")
+
+    def __init__(self, policy: PlacementPolicy) -> None:
+        self.rank = policy.rank
+        self._order = getattr(policy, "order", None)
+        self.managers: dict[str, ManagerState] = {}  # those that are ranked, by name
+        self._heap: list[tuple[Any, int, int, ManagerState]] = []
+        self._sorted: list[ManagerState] | None = None
+        self._ties = 0
+
+    def __len__(self) -> int:
+        return len(self.managers)
+
+    def update(self, manager: ManagerState) -> None:
+        """It has changed: it is ranked anew, or not at all when it has no free worker or may get nothing."""
+        manager.version += 1
+        if manager.load < manager.workers and manager.is_open and not manager.reserved:
+            self.managers[manager.name] = manager
+            if self._order is None:
+                self._push(manager)
+            else:
+                self._sorted = None
+        else:
+            self.managers.pop(manager.name, None)
+
+    def _push(self, manager: ManagerState) -> None:
+        self._ties += 1
+        heap = self._heap
+        heapq.heappush(heap, (self.rank(manager), self._ties, manager.version, manager))
+        if len(heap) > 4 * len(self.managers) + 64:
+            self._heap = [entry for entry in heap if entry[2] == entry[3].version and entry[3].name in self.managers]
+            heapq.heapify(self._heap)
+
+    def take(self) -> ManagerState | None:
+        """The next one. It is not ranked any more until `update` is called for it."""
+        if self._order is not None:
+            return self._take_sorted(self._order)
+        heap = self._heap
+        while heap:
+            _, _, version, manager = heapq.heappop(heap)
+            if version == manager.version and self.managers.pop(manager.name, None) is not None:
+                return manager
+        return None
+
+    def _take_sorted(self, order: Callable[[list[ManagerState]], list[ManagerState]]) -> ManagerState | None:
+        if self._sorted is None:
+            self._sorted = list(reversed(order(list(self.managers.values()))))
+        while self._sorted:
+            manager = self._sorted.pop()
+            if self.managers.pop(manager.name, None) is not None:
+                return manager
+        return None
+
+    def __iter__(self) -> Iterator[ManagerState]:
+        return iter(self.managers.values())
+
+    def best(self, managers: list[ManagerState]) -> ManagerState | None:
+        """The next one of these few."""
+        if len(managers) < 2:
+            return managers[0] if managers else None
+        if self._order is not None:
+            ordered: list[ManagerState] = self._order(managers)
+            return ordered[0] if ordered else None
+        return min(managers, key=self.rank)
