@@ -77,7 +77,5 @@ SAY_EVERY_S: Final = 10.0
 #: what is urgent waits for 40 ms behind it where only 100 MB/s go through.
 CHUNK_BYTES: Final = 512 * 1024
 WINDOW_BYTES: Final = 4 * 1024 * 1024
-#: Bytes after which the end that receives acknowledges.
-ACK_BYTES: Final = 1024 * 1024
 #: Seconds after which a transfer that does not move goes back to what was acknowledged.
 RESEND_S: Final = 20.0

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from plait.errors import BadMessage
 from plait.executors.htex.messages import AttemptId, Chunk, ChunkTaken
-from plait.limits import ACK_BYTES, CHUNK_BYTES, RESEND_S, WINDOW_BYTES
+from plait.limits import CHUNK_BYTES, RESEND_S, WINDOW_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,15 +222,14 @@ class Incoming:
             again, self._asked_again = self._asked_again, True
             return None if again else ChunkTaken(self.task, self.attempt, self._note())
         if offset < self.got or not data:  # it came twice: perhaps because our answer was lost
-            if offset + len(data) == self._acknowledged:
+            if data and offset + len(data) == self._acknowledged:
                 return ChunkTaken(self.task, self.attempt, self._acknowledged)
             return None
         self.write(offset, data)
         self.got += len(data)
         self._asked_again = False
-        if self.paused or (self._acknowledged and self.got - self._acknowledged < ACK_BYTES and not self.is_complete):
-            return None
-        return ChunkTaken(self.task, self.attempt, self._note())
+        # Each chunk is answered: transfers share a window, and ones that waited for more before they answer would close it for each other.
+        return None if self.paused else ChunkTaken(self.task, self.attempt, self._note())
 
     def resume(self) -> ChunkTaken | None:
         """Ends a pause; returns what to answer."""
