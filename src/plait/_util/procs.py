@@ -141,6 +141,17 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def dies_of(pid: int, number: int) -> bool:
+    """Whether the process neither catches nor ignores nor blocks the signal. False where that cannot be known."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = dict(line.split(b":", 1) for line in file if line.startswith(b"Sig"))
+        sets = [int(lines[name], 16) for name in (b"SigBlk", b"SigIgn", b"SigCgt")]
+    except (OSError, KeyError, ValueError):
+        return False
+    return not any(mask >> (number - 1) & 1 for mask in sets)
+
+
 def signal_all(pids: Iterable[int], number: int) -> None:
     """Sends a signal to each process that is still there and may be signalled. Never to this one."""
     me = os.getpid()
@@ -170,26 +181,37 @@ def end_tree(
     Returns:
         The processes that not even SIGKILL ended within `KILL_S`; usually none.
     """
-    tree = _Tree(root, include_root, frozenset(spare))
-    if grace_s > 0 and not tree.wait(grace_s, tree.terminate, reap):
-        return []
-    return sorted(tree.wait(KILL_S, tree.kill, reap))
+    return _Tree((root,), include_root, frozenset(spare)).end(grace_s, reap)
+
+
+def end_trees(roots: Collection[int], grace_s: float = GRACE_S, *, reap: bool = False) -> list[int]:
+    """As `end_tree` for several processes, whose times to leave run at once."""
+    return _Tree(roots, include_root=True, spare=frozenset()).end(grace_s, reap) if roots else []
 
 
 class _Tree:
     """The processes to be ended: those known so far, and how to find more."""
 
-    def __init__(self, root: int, include_root: bool, spare: frozenset[int]) -> None:
-        self._root = root
+    def __init__(self, roots: Collection[int], include_root: bool, spare: frozenset[int]) -> None:
+        self._roots = frozenset(roots)
         self._include_root = include_root
         self._me = os.getpid()
         self._spare = spare | {self._me}
         self._known: dict[int, float] = {}  # number -> start time, of the living and the dead
         self._signalled: set[int] = set()
-        self._led = {root} if include_root else set()  # groups and sessions that belong to the tree, by their leader
-        process = look(root)
-        if include_root and process is not None and root not in self._spare:
-            self._known[root] = process.start
+        self._led = (
+            set(self._roots) if include_root else set()
+        )  # groups and sessions that belong to the tree, by their leader
+        for root in self._roots - self._spare if include_root else ():
+            process = look(root)
+            if process is not None:
+                self._known[root] = process.start
+
+    def end(self, grace_s: float, reap: bool) -> list[int]:
+        """Ends all; the processes that were not to be ended."""
+        if grace_s > 0 and not self.wait(grace_s, self.terminate, reap):
+            return []
+        return sorted(self.wait(KILL_S, self.kill, reap))
 
     def wait(self, timeout_s: float, act: Callable[[dict[int, Process]], None], reap: bool) -> set[int]:
         """Acts on what is alive until nothing is, for at most ``timeout_s``; returns what is left."""
@@ -207,8 +229,12 @@ class _Tree:
             pause = min(pause * 2, POLL_S[1])
 
     def terminate(self, alive: dict[int, Process]) -> None:
-        """SIGTERM, once to each; a stopped process is let go on, or it could not answer."""
-        fresh = [pid for pid in alive if pid not in self._signalled]
+        """SIGTERM, once to each; a stopped process is let go on, or it could not answer.
+
+        Again to those that would die of it and have not: a shell that was just starting a command caught the signal in its copy, which then became
+        the command.
+        """
+        fresh = [pid for pid in alive if pid not in self._signalled or dies_of(pid, signal.SIGTERM)]
         self._signalled.update(fresh)
         signal_all(fresh, signal.SIGTERM)
         signal_all([pid for pid in fresh if alive[pid].state in "Tt"], signal.SIGCONT)
@@ -234,10 +260,10 @@ class _Tree:
         return {p.pid: p for p in members if p.is_alive}
 
     def _belongs(self, process: Process) -> bool:
-        if process.pid in self._spare or (process.pid == self._root and not self._include_root):
+        if process.pid in self._spare or (process.pid in self._roots and not self._include_root):
             return False
         return (
-            process.parent == self._root
+            process.parent in self._roots
             or process.parent in self._known
             or process.group in self._led
             or process.session in self._led

@@ -20,6 +20,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import text_of
+from plait.model.jobs import JobStatus
 from plait.scaling.block import Cancel, Drain, Gone, Request, jobs_of
 from plait.scaling.check import check
 from plait.scaling.core import BlockCore
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from plait.model.events import EventTuple
-    from plait.model.jobs import JobStatus
     from plait.providers.base import ExecutionProvider
     from plait.scaling.error_handlers import BlockErrorHandler
     from plait.scaling.policy import ScalingPolicy
@@ -136,7 +136,7 @@ class BlockKeeper:
         """Ends all blocks, queued ones included, within the time. May be called more than once."""
         with self._lock:
             self._stopping = True
-            self._deadline_s = time.monotonic() + timeout_s
+            self._deadline_s = time.monotonic() + 0.9 * timeout_s  # the rest is for the thread to end
             self._wake()
             thread = self._thread
         if thread is None:
@@ -359,8 +359,8 @@ class BlockKeeper:
             self._poll_early = False
         try:
             statuses = self.provider.status(self._as_given(jobs))
-            if len(statuses) != len(jobs):
-                raise ValueError(f"{len(statuses)} answers for {len(jobs)} jobs")  # noqa: TRY301 - it is handled like other failures
+            if len(statuses) != len(jobs) or not all(isinstance(status, JobStatus) for status in statuses):
+                raise TypeError(f"expected {len(jobs)} statuses, not {statuses!r}")  # noqa: TRY301 - handled like other failures
         except Exception as error:  # noqa: BLE001 - plug-ins and the world: not knowing is not the end of a job
             self._poll_failures += 1
             if self._poll_failures == _QUIET_FAILURES:

@@ -15,14 +15,12 @@ import itertools
 import os
 import re
 import shlex
-import signal
 import subprocess
 import tempfile
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from plait._util.procs import end_tree, look, snapshot
+from plait._util.procs import end_tree, end_trees, look, snapshot
 from plait.errors import BadLauncher, ConfigurationError, ScriptPathError, SubmitException, signal_name
 from plait.launchers.base import Launcher
 from plait.launchers.simple import SingleNodeLauncher
@@ -167,24 +165,20 @@ class LocalProvider(ExecutionProvider):
 
     def cancel(self, job_ids: Sequence[str]) -> list[bool]:
         """Ends jobs with SIGTERM and, after some time, SIGKILL; they are gone when this returns."""
-        deadline_s = time.monotonic() + min(GRACE_S, self.cmd_timeout)
         jobs = [job for job_id in job_ids if (job := self.resources.get(job_id)) is not None and not job.has_ended]
         alive = [job for job in jobs if not _is_over(job.process.pid)]
-        for job in alive:  # all of them first, so that their times to leave run at once
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(job.process.pid, signal.SIGTERM)
+        end_trees([job.process.pid for job in alive], min(GRACE_S, self.cmd_timeout))
         for job in jobs:
-            self._end(job, cancelled=job in alive, grace_s=max(0.0, deadline_s - time.monotonic()))
+            self._end(job, cancelled=job in alive)
         return [job_id in self.resources for job_id in job_ids]
 
-    def _end(self, job: _Job, *, cancelled: bool, grace_s: float = GRACE_S) -> None:
+    def _end(self, job: _Job, *, cancelled: bool) -> None:
         """Ends what is left of the job's session, and takes its exit status.
 
         Its leader is not waited for before that: while it is a zombie its number, which is that of the session, is not given to others.
         """
-        pid = job.process.pid
-        if cancelled or _has_others(pid):
-            end_tree(pid, grace_s)
+        if _has_others(job.process.pid):
+            end_tree(job.process.pid)
         code = self._exit_code(job)
         state, message = JobState.COMPLETED, None
         if cancelled:

@@ -245,6 +245,57 @@ def test_nobody_is_no_trouble():
     assert time.monotonic() - begin < 1, "it does not wait for anything"
 
 
+def test_several_trees_end_at_once():
+    """Each of them ignores SIGTERM; together they take one grace period."""
+    code = "import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid(), flush=True); signal.pause()"
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(python(code)) for _ in range(3)]
+        pids = [read_pids(process, 1)[0] for process in processes]
+        begin = time.monotonic()
+        assert procs.end_trees(pids, 0.3, reap=True) == []
+        assert 0.3 <= time.monotonic() - begin < 0.9
+        assert not [pid for pid in pids if procs.is_alive(pid)]
+    assert procs.end_trees([]) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "dies"),
+    [
+        ("", True),
+        ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", False),
+        ("signal.signal(signal.SIGTERM, print)", False),
+        ("signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])", False),
+    ],
+)
+def test_who_dies_of_a_signal(code, dies):
+    require_linux("/proc/<pid>/status")
+    with python(f"import os, signal\n{code}\nprint(os.getpid(), flush=True); signal.pause()") as process:
+        (pid,) = read_pids(process, 1)
+        assert procs.dies_of(pid, signal.SIGTERM) == dies
+        process.kill()
+    assert not procs.dies_of(pid, signal.SIGTERM)
+
+
+def test_a_sigterm_that_got_lost_is_sent_again(monkeypatch):
+    """A shell catches it in the copy of itself that then becomes the command; the command has never had it."""
+    require_linux("/proc/<pid>/status")
+    sent = []
+    really = procs.signal_all
+
+    def lose_the_first(pids, number):
+        pids = list(pids)
+        sent.append((number, pids))
+        if number != signal.SIGTERM or len([s for s in sent if s[0] == number and s[1]]) > 1:
+            really(pids, number)
+
+    monkeypatch.setattr(procs, "signal_all", lose_the_first)
+    with python(f"import os; print(os.getpid(), flush=True); {PAUSE}") as process:
+        (pid,) = read_pids(process, 1)
+        begin = time.monotonic()
+        assert procs.end_tree(pid, 5.0, reap=True) == []
+        assert time.monotonic() - begin < 1.0
+
+
 def test_a_process_can_die_with_its_parent():
     require_linux("PR_SET_PDEATHSIG")
     inner = (
