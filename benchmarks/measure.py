@@ -103,7 +103,17 @@ def tree_usage() -> TreeUsage:
 
 def own_rss_bytes() -> int:
     """Return the resident memory of this process."""
-    return int(Path("/proc/self/statm").read_bytes().split()[1]) * _PAGE_BYTES
+    return process_rss_bytes("self")
+
+
+def process_rss_bytes(pid: int | str) -> int:
+    """Return the resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE_BYTES
+
+
+def process_cpu_s(pid: int) -> float:
+    """Return the CPU that a process has used so far, all its threads."""
+    return time.clock_gettime((~pid << 3) | _CPU_CLOCK_OF_PROCESS)
 
 
 def machine_busy_s() -> tuple[float, float]:

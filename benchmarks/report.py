@@ -34,6 +34,11 @@ _HEADINGS = {
     "exit_s": "exit s",
     "efficiency": "efficiency",
     "up_s": "all up s",
+    "wall_rate": "together tasks/s",
+    "many_rate": "2,000 managers tasks/s",
+    "slower_with_many": "slower by",
+    "queued_bytes": "queued B",
+    "heartbeat_cores": "4,000 heartbeats cores",
     "cpu_us": "CPU µs/task",
     "driver_cpu_us": "of it driver",
     "submit_us": "submit µs",
@@ -153,7 +158,7 @@ def verdicts(table: Sequence[Row]) -> list[Verdict]:
 def baseline_of(row: Row) -> str | None:
     """Return the baseline that the row is shown against: threads against threads, else the first."""
     baselines = WORKLOADS[row.workload].baselines
-    wanted = "tpe" if row.peer == "plait-threads" and "tpe" in baselines else baselines[0]
+    wanted = "tpe" if row.peer == "plait-threads" and "tpe" in baselines else (*baselines, None)[0]
     return wanted if wanted in row.ratios else None
 
 

@@ -54,7 +54,7 @@ class Plan:
 
     def peers_of(self, workload: Workload) -> list[str]:
         """Return the peers to run, the baselines first."""
-        chosen = self.peers or workload.peers or tuple(ADAPTERS)
+        chosen = (workload.baselines and self.peers) or workload.peers or tuple(ADAPTERS)
         fitting = [name for name in chosen if workload.takes_batches or not ADAPTERS[name].for_batches]
         return sorted(fitting, key=list(ADAPTERS).index)
 

@@ -71,4 +71,8 @@ TARGETS: tuple[Target, ...] = (
     _at_most("cold-start", "first_result_s", 1.0, "s", peer="plait-htex"),
     _at_most("cold-start", "exit_s", 1.0, "s", peer="plait-htex"),
     _at_most("workers-up", "up_s", 1.0, "s", peer="plait-htex"),
+    Target("exchange", "plait-htex", "rate", 40_000, unit="tasks per CPU second"),
+    _at_most("exchange", "slower_with_many", 1.2, "x with 2 managers", peer="plait-htex"),
+    _at_most("exchange", "queued_bytes", 1_024, "bytes per task", peer="plait-htex"),
+    _at_most("exchange", "heartbeat_cores", 0.1, "of a core", peer="plait-htex"),
 )

@@ -236,6 +236,40 @@ def workers_up(adapter: Adapter, count: int, workers: int) -> Metrics:
     return {"up_s": statistics.median(times)}
 
 
+def exchange(adapter: Adapter, count: int, workers: int) -> Metrics:
+    """Run plait's interchange process alone: what it routes on one core, with 2 managers and with 2,000; queued tasks; heartbeats of 4,000 managers.
+
+    `rate` is tasks per CPU second of the interchange: its feeders need the machine's other cores. `wall_rate` is what came out in all.
+    """
+    from benchmarks.exchange import Exchange
+
+    del adapter
+    many = 2_000 if count >= 100_000 else 100
+    with Exchange(0) as alone:
+        queued = alone.queue(count)
+    with Exchange(2, workers) as few, Exchange(many, workers) as crowd:
+        rounds = []
+        for number in range(4):  # the first warms up: functions are sent, and how long tasks take is learnt
+            first = number * count
+            rounds.append((few.route(count // 2, first), crowd.route(count // 2, first)))
+    with Exchange(2 * many, period_s=30.0) as idle:
+        idle.idle(5)  # what connecting left to do
+        heartbeats = idle.idle(10)
+    with_few, with_many = min((r[0] for r in rounds[1:]), key=_cpu), min((r[1] for r in rounds[1:]), key=_cpu)
+    return {
+        **with_few,
+        "many_rate": with_many["rate"],
+        "many_wall_rate": with_many["wall_rate"],
+        "slower_with_many": statistics.median(b["cpu_us"] / a["cpu_us"] for a, b in rounds[1:]),
+        **queued,
+        "heartbeat_cores": heartbeats["cores"],
+    }
+
+
+def _cpu(metrics: Metrics) -> float:
+    return metrics["cpu_us"]
+
+
 def shell(adapter: Adapter, count: int, workers: int) -> Metrics:
     """Run the shell command `true` `count` times."""
     _warm_up(adapter, workers)
@@ -403,6 +437,19 @@ WORKLOADS: dict[str, Workload] = {
             less_is_better=True,
             counts_tasks=False,
             starts_library=False,
+        ),
+        Workload(
+            "exchange",
+            "the interchange process alone",
+            exchange,
+            300_000,
+            20_000,
+            "rate",
+            ("wall_rate", "many_rate", "slower_with_many", "queued_bytes", "heartbeat_cores"),
+            baselines=(),
+            peers=("plait-htex",),
+            starts_library=False,
+            timeout_s=600,
         ),
         Workload("shell", "bash apps `true`", shell, 1_000, 200, "rate"),
     )
