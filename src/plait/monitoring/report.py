@@ -33,7 +33,7 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 .wide{overflow-x:auto}
 th,td{padding:5px 10px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th{font-weight:600;color:var(--soft);font-size:13px}th:first-child,td:first-child{text-align:left;padding-left:0}
-td.bad{color:var(--bad);font-weight:600}tr.sum td{font-weight:600}
+td.bad,b.bad{color:var(--bad);font-weight:600}tr.sum td{font-weight:600}
 .key{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:8px}
 svg{display:block;width:100%;height:auto}svg text.axis{font-size:11px;fill:var(--soft)}svg .grid{stroke:var(--line)}svg .ground{fill:var(--ground)}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;margin:0 0 10px;color:var(--soft);font-size:13px}
@@ -85,6 +85,7 @@ def render(run: Run) -> str:
             _legend(looks, failed=any(s.failed for s in stats.values()))
             + timeline(lanes(spans_of(run, looks)), length_s),
         ),
+        _section("Blocks", run.blocks.render(zero_s, run.now_s())),
         _section("Tasks that ended, over time", throughput(ends_s, length_s)),
         _section("Failures", _failures(run)),
         _section("Unfinished", _unfinished(run)),

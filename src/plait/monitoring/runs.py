@@ -28,6 +28,7 @@ from plait.model.events import (
     WorkerStarted,
 )
 from plait.model.task import FINAL_STATES, JOINING, LAUNCHED, PENDING, TaskState
+from plait.monitoring.blocks import Blocks
 from plait.monitoring.journal import decoder, edge_frames, journal_files, read_journal
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ class Run:
         ended: how it ended; None if it did not.
         tasks: by number.
         workers: in the order of their starts.
+        blocks: of nodes, and what was decided about their number.
         notes: things that people should know, with their times.
         last_s: time of the last event.
     """
@@ -196,6 +198,7 @@ class Run:
     ended: RunEnded | None = None
     tasks: dict[int, TaskHistory] = field(default_factory=dict)
     workers: list[WorkerHistory] = field(default_factory=list)
+    blocks: Blocks = field(default_factory=Blocks)
     notes: list[Note] = field(default_factory=list)
     last_s: float = 0.0
 
@@ -242,6 +245,7 @@ class Run:
             RunStarted: self._run_started,
             RunEnded: self._run_ended,
             Note: self.notes.append,
+            **self.blocks.steps(),
         }
         for event in events:
             take = steps.get(type(event))

@@ -161,7 +161,8 @@ def _process(run: Run) -> str:
 
 def explain_run(run: Run) -> list[str]:
     """What the run waits for and what went wrong, a sentence each."""
-    return [*_busy(run), *_stuck(run), *_failed(run), *(f"note: {note.text}" for note in run.notes[-_SHOWN:])]
+    notes = (f"note: {note.text}" for note in run.notes[-_SHOWN:])
+    return [*_busy(run), *_stuck(run), *_failed(run), *run.blocks.explain(run.now_s()), *notes]
 
 
 def _busy(run: Run) -> list[str]:
