@@ -61,6 +61,17 @@ def read(source: str) -> bytes:
     return data
 
 
+def environment(data: bytes) -> dict[str, str]:
+    """The variables of workers, by the settings. Of these nothing else is looked at yet.
+
+    Raises:
+        ValueError: they cannot be read.
+    """
+    told = json.loads(data)
+    wanted = told.get("env", {}) if isinstance(told, dict) else {}
+    return {name: value for name, value in {**os.environ, **wanted}.items() if value is not None}
+
+
 def start_pool(
     settings: ManagerSettings, node: Node, workers: int, folder: str, uplink: Uplink, env: dict[str, str], egg: Egg
 ) -> PoolLink:
@@ -202,8 +213,7 @@ def main(arguments: list[str]) -> int:
     gc.disable()  # while modules are loaded there is nothing to be found
     try:
         data = read(sources[0])
-        env = {**os.environ, **json.loads(data).get("env", {})}
-        env = {name: value for name, value in env.items() if value is not None}
+        env = environment(data)
         egg = lay(env)
     except (OSError, ValueError) as error:
         print(f"manager: {error}", file=sys.stderr, flush=True)  # noqa: T201 - for the block's log

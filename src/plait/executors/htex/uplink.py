@@ -40,8 +40,8 @@ KEPT_BYTES: Final = 64 * 1024 * 1024
 _RELIEF_BYTES: Final = KEPT_BYTES // 2
 #: Seconds in which a registration must be answered before the interchange has told how patient it is.
 WELCOME_S: Final = 60.0
-#: Seconds between two looks at the clock.
-_LOOK_S: Final = 1.0
+#: Seconds between two looks at the clock, before and after the interchange has told how patient it is.
+_LOOK_S: Final = (0.1, 1.0)
 
 
 def new_name() -> str:
@@ -101,7 +101,7 @@ class Uplink:
         self._pool = pool
         self._intake.attach(pool, dealer.send)
         self._heard_s = self._asked_s = now_s = time.monotonic()
-        pool.at(now_s + _LOOK_S, lambda: self._look(now_s + _LOOK_S))
+        self._look(now_s)
         if self._settings.drain_after_s is not None:
             pool.at(now_s + self._settings.drain_after_s, self._drain_by_itself)
 
@@ -320,12 +320,12 @@ class Uplink:
             self._heard_s += late_s
             self._asked_s += late_s
         if now_s - self._heard_s > self._threshold_s:
-            self._end(f"nothing was heard of the interchange for {now_s - self._heard_s:.0f} s", 1)
+            self._end(f"nothing was heard of the interchange for {now_s - self._heard_s:.1f} s", 1)
             return
         if not self._is_welcome and now_s - self._asked_s > max(5.0, self._threshold_s / 3):
             self._register()
         self._beat(now_s)
-        wait_s = min(_LOOK_S, self._period_s / 2) if self._period_s else _LOOK_S
+        wait_s = min(_LOOK_S[1], self._period_s / 2) if self._period_s else _LOOK_S[0]
         self._pool.at(now_s + wait_s, lambda: self._look(now_s + wait_s))
 
     # ------------------------------------------------------------------ the end

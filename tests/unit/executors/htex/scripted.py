@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,6 +45,8 @@ class Interchange:
         self.period_s, self.threshold_s = period_s, threshold_s
         self.epoch = "first"
         self.answers = True  # heartbeats, registrations
+        self.ahead_s = 0.0  # by which its clock is ahead of ours
+        self.heard_s = 0.0
         self.acknowledges = True
         self.conn: bytes = b""
         self.registers: list[m.Register] = []
@@ -68,6 +71,9 @@ class Interchange:
     def close(self) -> None:
         self.router.close(0)
 
+    def now_s(self) -> float:
+        return time.monotonic() + self.ahead_s
+
     def settings(self, **changes: Any) -> ManagerSettings:
         public, secret = self.block
         return settings(port=self.port, server_public=self.server[0], public=public, secret=secret, **changes)
@@ -77,6 +83,7 @@ class Interchange:
         """Takes what has come."""
         self.router.flush()
         for conn, block, message, payload in self.router.receive():
+            self.heard_s = self.now_s()
             assert block in {"7", ""}
             self._take(conn, message, payload)
 
@@ -84,7 +91,7 @@ class Interchange:
         if isinstance(message, m.Heartbeat):
             self.beats += 1
             if self.answers:
-                self.router.send(conn, m.Heartbeat(message.sent_s, message.sent_s))
+                self.router.send(conn, m.Heartbeat(message.sent_s, self.now_s()))
         elif isinstance(message, m.Register):
             self.conn = conn
             self.registers.append(message)
@@ -109,7 +116,7 @@ class Interchange:
     def _acknowledge(self, seq: int, *, also: bool = True) -> None:
         self.seqs.append(seq)
         if self.acknowledges and also:
-            self.send(m.Taken(seq))
+            self.router.send(self.conn, m.Taken(seq))  # it may be gone by now
 
     def until(self, condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
         """Serves until that is so."""
@@ -150,7 +157,7 @@ class Interchange:
         assert self.router.send(self.conn, message, payload)
 
     def welcome(self) -> None:
-        self.send(m.Welcome(self.epoch, self.period_s, self.threshold_s, 0.0))
+        self.send(m.Welcome(self.epoch, self.period_s, self.threshold_s, self.now_s()))
 
     def function(self, function: Callable[..., Any]) -> int:
         """Sends a function unless it was sent; its number."""
