@@ -347,8 +347,11 @@ class Router(_End):
                 peer = self._open.pop(fd, None)
                 if peer is not None:
                     peer.fd = -1
-            elif event in {zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL}:
-                self._add("handshake", "something connected that is no manager of this run, or gave up half way")
+                else:
+                    self._add(
+                        "handshake",
+                        "a connection ended that had said nothing: no manager of this run, or one that gave up",
+                    )
 
     def _hang_up(self, fd: int) -> None:
         """Ends a connection. ZeroMQ notices as if the other end had."""

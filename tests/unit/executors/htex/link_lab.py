@@ -29,7 +29,7 @@ class Net:
         self.keys: dict[str, tuple[str, str]] = {}
         self.got: list[tuple[bytes, str, m.Message, bytes]] = []
         self.dealers: list[Dealer] = []
-        self.raw: list[zmq.Context] = []
+        self.raw: list[tuple[zmq.Context, zmq.Socket]] = []
         self.router = self.listen(None)
 
     def listen(self, port: int | None) -> Router:
@@ -99,8 +99,8 @@ class Net:
     def stranger(self, keys: tuple[str, str] | None = None, server: str | None = None, **options: Any) -> zmq.Socket:
         """A plain ZeroMQ socket that speaks to the router: with keys, or without any."""
         context = zmq.Context()
-        self.raw.append(context)
         sock = context.socket(zmq.DEALER)
+        self.raw.append((context, sock))
         sock.linger = 0
         for name, value in options.items():
             setattr(sock, name, value)
@@ -139,11 +139,17 @@ class Net:
         assert dealer.send(m.Heartbeat(number))
         return self.heard(number)[0]
 
+    def hang_up(self) -> None:
+        """Ends the plain sockets."""
+        while self.raw:
+            context, sock = self.raw.pop()
+            sock.close(0)
+            context.destroy(linger=0)
+
     def close(self) -> None:
         for dealer in self.dealers:
             dealer.close(0)
-        for context in self.raw:
-            context.destroy(linger=0)
+        self.hang_up()
         self.router.close(0)
 
 
