@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from plait.kernel.loggers import set_file_logger as set_file_logger
     from plait.kernel.loggers import set_stream_logger as set_stream_logger
     from plait.model.files import File as File
+    from plait.providers.local import LocalProvider as LocalProvider
 
     load = _Loader.load
     dfk = _Loader.dfk
@@ -63,6 +64,7 @@ _HOME = {
     "AUTO_LOGNAME": "kernel.arguments", "DataFlowKernel": "kernel.kernel",
     "set_file_logger": "kernel.loggers", "set_stream_logger": "kernel.loggers",
     "File": "model.files",
+    "LocalProvider": "providers.local",
     "errors": "",
 }  # fmt: skip
 _LOADER = ("load", "dfk", "clear", "wait_for_current_tasks")

@@ -14,6 +14,8 @@ from plait.executors.processes import ProcessPoolExecutor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from plait.scaling.policy import ScalingPolicy
+
 EXIT_MODES: Final = ("cleanup", "skip", "wait")
 STRATEGIES: Final = ("none", "simple", "htex_auto_scale")
 
@@ -36,7 +38,9 @@ class Config:
             None for no bound. Calls from within tasks and callbacks never wait.
         run_dir: folder in which each run makes a numbered folder.
         std_autopath: called with the task's record and ``"stdout"`` or ``"stderr"``; returns where `plait.AUTO_LOGNAME` points to.
-        strategy: how executors that obtain blocks scale; none of those here do.
+        strategy: how many blocks the executors that obtain some have: ``"simple"`` as many as the tasks want, and none but the floor when
+            there has been no task for a while; ``"htex_auto_scale"`` also gives idle blocks back while there are tasks; ``"none"`` as many as at
+            the start. Or a `plait.scaling.policy.ScalingPolicy`.
         strategy_period: seconds between two decisions of it.
         max_idletime: seconds after which an idle block may be given back.
         monitoring: must be None.
@@ -64,7 +68,7 @@ class Config:
         max_pending: int | None = None,
         run_dir: str = "runinfo",
         std_autopath: Callable[[Any, str], Any] | None = None,
-        strategy: str | None = "simple",
+        strategy: str | ScalingPolicy | None = "simple",
         strategy_period: float = 5,
         max_idletime: float = 120.0,
         monitoring: None = None,
@@ -85,7 +89,7 @@ class Config:
         self.max_pending = max_pending
         self.run_dir = os.fspath(run_dir)
         self.std_autopath = std_autopath
-        self.strategy = "none" if strategy is None else strategy
+        self.strategy: str | ScalingPolicy = "none" if strategy is None else strategy
         self.strategy_period = strategy_period
         self.max_idletime = max_idletime
         self.monitoring = monitoring
@@ -105,7 +109,12 @@ class Config:
             f"labels that differ ({', '.join(twice)} is there more than once)",
         )
         _expect(self.exit_mode in EXIT_MODES, "exit_mode", self.exit_mode, f"one of {', '.join(EXIT_MODES)}")
-        _expect(self.strategy in STRATEGIES, "strategy", self.strategy, f"one of {', '.join(STRATEGIES)}")
+        _expect(
+            self.strategy in STRATEGIES if isinstance(self.strategy, str) else _is_policy(self.strategy),
+            "strategy",
+            self.strategy,
+            f"one of {', '.join(STRATEGIES)}, or a policy, which has decide(view)",
+        )
         _expect(_is_number(self.retries) and self.retries >= 0, "retries", self.retries, "a number, 0 or more")
         _expect(
             _is_whole(self.max_losses) and self.max_losses >= 0,
@@ -190,6 +199,10 @@ def _executors(executors: Iterable[Executor] | None) -> tuple[Executor, ...]:
 def _expect(condition: bool, name: str, value: object, expected: str) -> None:
     if not condition:
         raise ConfigurationError(f"Config({name}={value!r}): expected {expected}")
+
+
+def _is_policy(value: object) -> bool:
+    return not isinstance(value, type) and callable(getattr(value, "decide", None))
 
 
 def _is_number(value: object) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import plait
 from plait.config import EXIT_MODES, Config
 from plait.errors import ConfigurationError
+from plait.scaling.policy import Simple
 
 
 def test_the_default_is_one_pool_of_processes_on_all_cores():
@@ -36,6 +37,8 @@ def test_exit_modes(mode):
     [
         ("exit_mode", "leave", "one of cleanup, skip, wait"),
         ("strategy", "fast", "one of none, simple"),
+        ("strategy", 3, "one of none, simple, htex_auto_scale, or a policy, which has decide(view)"),
+        ("strategy", Simple, "one of none, simple, htex_auto_scale, or a policy"),
         ("retries", -1, "a number, 0 or more"),
         ("retries", "2", "a number, 0 or more"),
         ("retries", True, "a number, 0 or more"),
@@ -89,3 +92,8 @@ def test_repr_shows_every_field():
     text = repr(Config([plait.ThreadPoolExecutor("t")]))
     assert text.startswith("Config(\n    executors=(ThreadPoolExecutor(label='t'),),\n")
     assert "    retries=0,\n" in text
+
+
+def test_a_strategy_may_be_a_policy():
+    policy = Simple()
+    assert Config(strategy=policy).strategy is policy
