@@ -249,7 +249,7 @@ def exchange(adapter: Adapter, count: int, workers: int) -> Metrics:
         queued = alone.queue(count)
     with Exchange(2, workers) as few, Exchange(many, workers) as crowd:
         rounds = []
-        for number in range(4):  # the first warms up: functions are sent, and how long tasks take is learnt
+        for number in range(3):  # the first warms up: functions are sent, and how long tasks take is learnt
             first = number * count
             rounds.append((few.route(count // 2, first), crowd.route(count // 2, first)))
     with Exchange(2 * many, period_s=30.0) as idle:
@@ -442,7 +442,7 @@ WORKLOADS: dict[str, Workload] = {
             "exchange",
             "the interchange process alone",
             exchange,
-            300_000,
+            1_000_000,
             20_000,
             "rate",
             ("wall_rate", "many_rate", "slower_with_many", "queued_bytes", "heartbeat_cores"),
@@ -450,6 +450,7 @@ WORKLOADS: dict[str, Workload] = {
             peers=("plait-htex",),
             starts_library=False,
             timeout_s=600,
+            most_repeats=2,
         ),
         Workload("shell", "bash apps `true`", shell, 1_000, 200, "rate"),
     )
