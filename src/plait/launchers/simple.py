@@ -61,7 +61,9 @@ class SingleNodeLauncher(Launcher):
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:  # noqa: ARG002 - the port's
         """Lines of bash that end with the status of the whole."""
         copies = tasks_per_node * nodes_per_block
-        say = f'echo "$(date +%FT%T) starting {copies} on $(uname -n)"\n' if self.debug else ""
+        say = f'echo "starting {copies} on $HOSTNAME"\n' if self.debug else ""
+        if copies == 1:
+            return f"{say}{command}\n"
         wrong = "failed > 0" if self.fail_on_any else f"failed == {copies}"
         return f"""{say}plait_command() {{
 {command}

@@ -394,7 +394,8 @@ class BlockCore:
     # ------------------------------------------------------------------ looking
     def statuses(self) -> dict[str, JobStatus]:
         """All blocks: the ended ones in the order in which they ended, then the others."""
-        return {**self.ended, **{block.id: block.status for block in self.live.values()}}
+        alive = {block.id: replace(block.status, came_up=block.up_s is not None) for block in self.live.values()}
+        return {**self.ended, **alive}
 
     def explain(self, now_s: float) -> str:
         """Where the blocks stand, as sentences without the last full stop."""

@@ -505,7 +505,7 @@ def test_statuses_are_in_the_order_of_the_ends_then_the_living():
     statuses = lab.core.statuses()
     assert list(statuses) == ["2", "0", "1"]
     assert statuses["0"].came_up
-    assert statuses["1"] == RUNNING
+    assert statuses["1"] == JobStatus(JobState.RUNNING, came_up=True)
 
 
 def test_it_says_where_the_blocks_stand():
