@@ -392,6 +392,7 @@ class Members:
         """It gets nothing more."""
         if manager.draining is None:
             manager.draining = reason
+            manager.drain_s = now_s
             self._open_or_close(manager)
         self.drained(manager, now_s)
 
@@ -433,7 +434,9 @@ class Members:
                 continue
             since_s = max(manager.heard_s, self._resumed_s)
             if now_s - since_s >= self._threshold_s:
-                announced = manager.draining is not None or now_s >= manager.ends_s
+                # One that was dead already when it was told to drain, because its job had ended, has announced nothing.
+                announced = manager.draining is not None and manager.heard_s >= manager.drain_s
+                announced |= now_s >= manager.ends_s
                 self.lose(
                     manager, f"nothing was heard of it for {now_s - since_s:.1f} s", "lost", now_s, announced=announced
                 )

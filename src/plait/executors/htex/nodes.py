@@ -75,6 +75,7 @@ class ManagerState:
         moved_s: when it last registered, or a part of a big value came or was acknowledged.
         asked_s, audit_s: when it was last asked what it has, and after how long it is asked again.
         draining: why it gets nothing new; None if it does.
+        drain_s: since when.
         on_hold: whether it is held back.
         stuck: it gave tasks back, so it gets no more than it has workers until it delivers.
         slots: plain tasks that have a worker and its share.
@@ -84,7 +85,7 @@ class ManagerState:
     """
 
     __slots__ = (
-        "_free_cores", "ahead", "asked_s", "audit_s", "block", "conn", "cores", "cores_per_worker", "disk_bytes", "done", "draining", "ends_s", "free_gpus", "ghosts", "gone",
+        "_free_cores", "ahead", "asked_s", "audit_s", "block", "conn", "cores", "cores_per_worker", "disk_bytes", "done", "drain_s", "draining", "ends_s", "free_gpus", "ghosts", "gone",
         "gpus", "granted", "heard_s", "held", "hostname", "idle_since_s", "known", "last_seq", "memory_bytes", "memory_per_worker", "moved_s", "name", "on_hold", "pid", "plait",
         "prefetch", "python", "recalled_s", "reserved", "room", "slots", "spoke_s", "stuck", "taken_ahead", "taken_seq", "tight", "unclaimed", "untaken",
         "used_cores", "used_disk_bytes", "used_memory_bytes", "version", "workers",
@@ -109,6 +110,7 @@ class ManagerState:
         self.known: set[int] = set()
         self.done = 0
         self.draining: str | None = None
+        self.drain_s = -math.inf
         self.on_hold = False
         self.stuck = False
         self.reserved = False
