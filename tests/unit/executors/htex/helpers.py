@@ -11,12 +11,15 @@ from pathlib import Path
 import plait
 from plait.clock import SystemClock
 from plait.executors.base import ExecutorContext
-from plait.executors.htex.driver import DriverLink, Hooks
+from plait.executors.htex.driver import DriverLink
+from plait.executors.htex.hearing import Hooks
 from plait.executors.htex.settings import InterchangeSettings
 from plait.executors.pool.prepare import prepare
+from plait.model.jobs import JobState, JobStatus
 from plait.model.resources import Resources
 from plait.model.task import LAUNCHED, AppSpec, Task
 from plait.providers import LocalProvider
+from plait.providers.base import ExecutionProvider
 from plait.testing import tasks as bodies
 from tests.support import wait_until
 
@@ -112,3 +115,39 @@ def lives(what, count):
 def log():
     """The lines that the scripted interchange wrote."""
     return Path("fake.log").read_text().splitlines() if os.path.exists("fake.log") else []
+
+
+def submit(made, count, first=0):
+    made_tasks = [make_task(number, number) for number in range(first, first + count)]
+    for task in made_tasks:
+        made.submit(task)
+    return made_tasks
+
+
+def events(recorder, kind):
+    return [event for event in recorder.events if event[0] == kind]
+
+
+class Remote(ExecutionProvider):
+    """Blocks that are only written down."""
+
+    label = "remote"
+    status_polling_interval = 0.01
+
+    def __init__(self, *, state=JobState.RUNNING, **options):
+        self.commands = []
+        self.cancelled = []
+        self.state = state
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    def submit(self, command, tasks_per_node, job_name="x"):
+        self.commands.append(command)
+        return str(len(self.commands))
+
+    def status(self, job_ids):
+        return [JobStatus(JobState.CANCELLED if job in self.cancelled else self.state, "as written") for job in job_ids]
+
+    def cancel(self, job_ids):
+        self.cancelled += job_ids
+        return [True] * len(job_ids)

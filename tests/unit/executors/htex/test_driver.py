@@ -5,45 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import sys
 import threading
 
-import msgspec
 import numpy as np
 
 from plait.errors import (
-    ConfigurationError,
     ExecutorError,
-    InterchangeLost,
-    InvalidResourceSpecification,
-    ManagerLost,
     SerializationError,
 )
-from plait.executors.base import ERROR, LOST, OK
-from plait.executors.htex import driver as module
-from plait.model.events import (
-    ATTEMPT_STARTED,
-    ATTEMPTS_STARTED,
-    INTERCHANGE_LOST,
-    MANAGER_STARTED,
-    NOTE,
-    WORKER_STARTED,
-)
+from plait.executors.base import ERROR, OK
+from plait.executors.htex import messages as m
 from plait.model.task import CANCELLED, AppSpec
 from plait.testing import tasks as bodies
 from tests.support import wait_until
-from tests.unit.executors.htex.helpers import FAKE, SETTINGS, link, lives, log, make_task
-
-
-def submit(made, count, first=0):
-    made_tasks = [make_task(number, number) for number in range(first, first + count)]
-    for task in made_tasks:
-        made.submit(task)
-    return made_tasks
-
-
-def events(recorder, kind):
-    return [event for event in recorder.events if event[0] == kind]
+from tests.unit.executors.htex.helpers import link, log, make_task, submit
 
 
 # ------------------------------------------------------------------ tasks
@@ -115,34 +90,6 @@ def test_cancelling_before_and_after_the_offer():
     assert recorder.outcomes == []
 
 
-def test_losses_name_the_manager():
-    with link("lose") as (made, recorder, _):
-        submit(made, 3)
-        recorder.wait(3)
-    for _, _, kind, error, *_ in recorder.outcomes:
-        assert (kind, type(error), error.announced) == (LOST, ManagerLost, False)
-        assert "m1 on host fakehost: silent for 3 s" in str(error)
-
-
-def test_what_no_node_can_ever_give():
-    with link("impossible") as (made, recorder, _):
-        submit(made, 2)
-        recorder.wait(2)
-    assert all(type(outcome[3]) is InvalidResourceSpecification for outcome in recorder.outcomes)
-
-
-def test_events_tell_where_attempts_went():
-    with link() as (made, recorder, _):
-        submit(made, 2)
-        made.submit(make_task(2, 2, attempt=3))
-        recorder.wait(3)
-    started = [number for event in events(recorder, ATTEMPTS_STARTED) for number in event[4]]
-    assert sorted(started) == [0, 1]
-    assert [event[2:] for event in events(recorder, ATTEMPT_STARTED)] == [(2, 3, "htex", -1, "m1")]
-    assert [event[2:5] for event in events(recorder, MANAGER_STARTED)] == [("htex", "m1", "0")]
-    assert [event[2:] for event in events(recorder, WORKER_STARTED)] == [("htex", 0, 0)]
-
-
 def test_many_threads_submit():
     with link() as (made, recorder, _):
         threads = [threading.Thread(target=submit, args=(made, 200, 1000 * n)) for n in range(6)]
@@ -155,129 +102,19 @@ def test_many_threads_submit():
 
 
 # ------------------------------------------------------------------ questions and commands
-def test_questions_are_answered_or_given_up():
-    with link() as (made, _, told):
-        told.up.wait(20)
-        assert made.ask("managers", 20) == [{"what": "managers"}]
-    with link("mute") as (made, _, _):
-        assert made.ask("queue", 0.05) is None
-
-
 def test_commands_reach_the_interchange():
     with link() as (made, _, _):
-        made.allow("0", "key")
-        made.allow("0", "")
-        made.command("hold", "m1", True)
-        made.command("drain", "0", "enough")
+        for message in (m.Allow("0", "key"), m.Allow("0", ""), m.Hold("m1", on=True), m.DrainBlock("0", "enough")):
+            made.command("tell", message)
         wait_until(lambda: log()[1:] == ["Allow 0 True", "Allow 0 False", "Hold m1 True", "DrainBlock"])
 
 
-def test_blocks_without_tasks(monkeypatch):
-    with link("silent") as (made, _recorder, told):
-        told.up.wait(20)
-        wait_until(lambda: made.idle_blocks().get("0", 0.0) > 0)
-        submit(made, 1)
-        wait_until(lambda: made.offers.places)
-        assert made.idle_blocks() == {}
-        assert made.slots == 2
-
-
-# ------------------------------------------------------------------ deaths of the interchange
-def test_one_that_dies_is_started_again_and_offered_the_rest():
-    lives("die", 2)
-    with link("die:50") as (made, recorder, told):
-        made.allow("0", "key")
-        submit(made, 300)
-        recorder.wait(300)
-        assert made.deaths == 2
-    assert {task.id: value for task, _, _, value, *_ in recorder.outcomes} == {n: n for n in range(300)}
-    assert len(recorder.outcomes) == 300
-    starts = [line for line in log() if line.startswith("start")]
-    assert starts == ["start", "start m1", "start m1"]
-    assert sum(line.startswith("OfferAgain m1") for line in log()) >= 2
-    assert log().count("Allow 0 True") == 3
-    assert len(events(recorder, INTERCHANGE_LOST)) == 2
-    assert "SIGKILL" in events(recorder, NOTE)[0][2]
-    assert [said[0] for said in told.said].count("listening") == 1
-
-
-def test_what_had_no_place_is_offered_anew():
-    with link("silent", "unplaced") as (made, _, told):
-        told.up.wait(20)
-        submit(made, 3)
-        wait_until(lambda: len(made.offers.held) == 3)
-        made.command("restart")
-        wait_until(lambda: made.deaths == 1 and len(made.offers.held) == 3)
-        wait_until(lambda: log().count("start m1") == 1)
-        assert not any("OfferAgain" in line for line in log())
-
-
-def test_one_that_sends_nonsense_is_replaced():
-    lives("garbage", 1)
-    with link("garbage") as (made, recorder, _):
-        submit(made, 10)
-        recorder.wait(10)
-        assert made.deaths == 1
-    assert "cannot be read" in events(recorder, INTERCHANGE_LOST)[0][3]
-
-
-def test_one_that_dies_again_and_again_is_given_up():
-    with link("exit") as (made, recorder, told):
-        submit(made, 3)
-        recorder.wait(3)
-        wait_until(lambda: told.said)
-        error = recorder.outcomes[0][3]
-        assert type(error) is InterchangeLost
-        assert "3 times in a row: it ended with exit status 3; it said: it does not want to" in str(error)
-        assert made.broken is error
-        assert told.said == [("broken", error)]
-        submit(made, 1, 5)
-        made.wake()
-        recorder.wait(4)
-    assert len(log()) == 3
-
-
-def test_one_that_cannot_work_says_why():
-    with link("broken") as (made, recorder, _):
-        submit(made, 1)
-        recorder.wait(1)
-        assert "the port is taken" in str(recorder.outcomes[0][3])
-    assert log() == ["start"]
-
-
-def test_one_that_never_listens_is_given_up(monkeypatch):
-    monkeypatch.setattr(module, "START_S", 0.05)
-    command = [sys.executable, "-c", "import signal; signal.pause()"]
-    with link(command=command) as (made, recorder, _):
-        submit(made, 1)
-        recorder.wait(1)
-        assert "did not listen within 0.05 s" in str(recorder.outcomes[0][3])
-
-
-def test_one_that_cannot_be_started(monkeypatch):
-    with link(command=["/not/there"]) as (made, recorder, _):
-        submit(made, 1)
-        recorder.wait(1)
-        assert "/not/there" in str(recorder.outcomes[0][3])
-    with link(settings=None) as (made, recorder, _):
-        submit(made, 1)
-        recorder.wait(1)
-        assert type(recorder.outcomes[0][3]) is ExecutorError
-
-
-def test_a_killed_one_is_noticed_at_once():
-    with link("silent") as (made, _recorder, told):
-        told.up.wait(20)
-        os.kill(made._child.pid, signal.SIGKILL)
-        wait_until(lambda: made.deaths == 1, 2.0)
-        wait_until(lambda: "start m1" in log())
-
-
+# ------------------------------------------------------------------ ends
 def test_a_failure_of_the_thread_ends_every_task(caplog):
     with link("silent") as (made, recorder, _):
         submit(made, 3)
         wait_until(lambda: len(made.offers.places) == 3)
-        made._takers = {}
+        made.hearing._takers = {}
         made.command("ask", "managers", (threading.Event(), []))
         recorder.wait(3)
         assert "I/O thread failed: KeyError" in str(recorder.outcomes[0][3])
@@ -309,7 +146,7 @@ def test_shutdown_is_quick_and_may_be_repeated():
 def test_shutdown_does_not_wait_for_one_that_hangs():
     with link("silent") as (made, _, told):
         told.up.wait(20)
-        os.kill(made._child.pid, signal.SIGSTOP)
+        os.kill(made.lives.child.pid, signal.SIGSTOP)
         made.shutdown(1.2)
         assert made._ended_thread.is_set()
 
@@ -337,26 +174,3 @@ def test_a_forked_child_does_not_speak(tmp_path):
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         submit(made, 1)
         wait_until(lambda: made.offers.places)
-
-
-def test_the_settings_of_later_lives_have_the_port_and_the_managers():
-    assert FAKE[0] == sys.executable
-    lives("die", 1)
-    with link("die:1", settings=msgspec.structs.replace(SETTINGS, port=None)) as (made, recorder, _):
-        submit(made, 2)
-        recorder.wait(2)
-        assert made._settings.port == 54321
-
-
-def test_errors_of_configuration_are_told_as_they_are():
-    def fails():
-        raise ConfigurationError("no such thing")
-
-    from tests.unit.executors.htex.helpers import Recorder, Told
-
-    recorder = Recorder()
-    made = module.DriverLink(fails, FAKE, "htex", recorder.context, Told())
-    submit(made, 1)
-    recorder.wait(1)
-    made.shutdown(5.0)
-    assert "no such thing" in str(recorder.outcomes[0][3])

@@ -15,45 +15,18 @@ from plait.errors import (
     BadStateException,
     ConfigurationError,
     ExecutorError,
-    InvalidResourceSpecification,
     ManagerLost,
     SerializationError,
 )
 from plait.executors.htex.executor import HighThroughputExecutor
 from plait.executors.htex.settings import ManagerSettings
-from plait.model.jobs import JobState, JobStatus
+from plait.model.jobs import JobState
 from plait.providers import LocalProvider
-from plait.providers.base import ExecutionProvider
 from plait.testing import tasks
 from tests.support import wait_until
-from tests.unit.executors.htex.helpers import executor, lives, load, log
+from tests.unit.executors.htex.helpers import Remote, executor, lives, load, log
 
 echo = plait.python_app(tasks.echo)
-
-
-class Remote(ExecutionProvider):
-    """Blocks that are only written down."""
-
-    label = "remote"
-    status_polling_interval = 0.01
-
-    def __init__(self, *, state=JobState.RUNNING, **options):
-        self.commands = []
-        self.cancelled = []
-        self.state = state
-        for name, value in options.items():
-            setattr(self, name, value)
-
-    def submit(self, command, tasks_per_node, job_name="x"):
-        self.commands.append(command)
-        return str(len(self.commands))
-
-    def status(self, job_ids):
-        return [JobStatus(JobState.CANCELLED if job in self.cancelled else self.state, "as written") for job in job_ids]
-
-    def cancel(self, job_ids):
-        self.cancelled += job_ids
-        return [True] * len(job_ids)
 
 
 # ------------------------------------------------------------------ parameters
@@ -152,7 +125,7 @@ def test_a_killed_interchange_costs_nothing():
     made = executor("die:20")
     with load(made, max_losses=0):
         assert [f.result(20) for f in [echo(number) for number in range(100)]] == list(range(100))
-        assert made._link.deaths == 2
+        assert made._link.lives.deaths == 2
 
 
 def test_a_function_that_is_too_large(monkeypatch):
@@ -184,85 +157,7 @@ def test_without_a_run_nothing_is_taken():
         made.scale_out(1)
 
 
-# ------------------------------------------------------------------ looking
-def test_looking_at_it():
-    made = executor("silent")
-    with load(made):
-        future = echo(1)
-        wait_until(lambda: made.status().running == 1)
-        assert (made.status().workers, made.status().queued, made.outstanding) == (2, 0, 1)
-        assert list(made.tasks) == [0]
-        assert made.connected_managers() == [{"what": "managers"}]
-        assert made.connected_blocks() == ["0"]
-        assert made.workers_per_node == 2
-        assert "is with manager m1 on fakehost (block 0) of executor 'htex'" in future.explain()
-        assert not made.bad_state_is_set
-        assert made.executor_exception is None
-
-
-def test_looking_at_one_whose_interchange_does_not_answer(monkeypatch):
-    monkeypatch.setattr("plait.executors.htex.executor._ANSWER_S", 0.01)
-    made = executor("silent", "mute")
-    with load(made):
-        wait_until(lambda: made.status().workers)
-        (manager,) = made.connected_managers()
-        assert (manager["manager"], manager["block_id"], manager["worker_count"]) == ("m1", "0", 2)
-
-
-def test_why_a_task_waits():
-    made = executor("silent", "unplaced")
-    with load(made):
-        future = echo(1)
-        wait_until(lambda: made._keeper is not None and made.status().workers)
-        text = future.explain()
-        assert "waits in executor 'htex': 0 tasks are with its 1 nodes (2 workers) and 1 wait" in text
-        made._link.managers.clear()
-        assert "no node is up yet; " in future.explain()
-
-
-def test_how_many_workers_a_node_will_have():
-    def expected(**options):
-        return executor(**options).workers_per_node
-
-    assert expected(max_workers_per_node=3, provider=Remote()) == 3
-    assert expected(provider=Remote()) is None
-    assert expected(provider=Remote(cores_per_node=8), cores_per_worker=2) == 4
-    assert expected(provider=Remote(cores_per_node=8, mem_per_node=10), mem_per_worker=3) == 3
-    assert expected(provider=Remote(cores_per_node=8), available_accelerators=2) == 2
-    assert expected(max_workers_per_node=1) == 1
-
-
-def test_what_no_block_can_ever_give_is_refused_at_the_call():
-    app = echo.options
-    with load(executor(provider=Remote(cores_per_node=4, mem_per_node=8))):
-        with pytest.raises(InvalidResourceSpecification, match="5 cores asked, executor 'htex' has 4"):
-            app(cores=5)(1)
-        with pytest.raises(InvalidResourceSpecification, match=r"9.0 GB of memory asked"):
-            app(memory="9GB")(1)
-    with load(executor(provider=Remote(max_blocks=1))) as kernel:
-        made = kernel.config.executors[0]
-        wait_until(lambda: made.status().workers)
-        with pytest.raises(InvalidResourceSpecification, match=r"3 cores asked.*has 2"):
-            app(cores=3)(1)
-        with pytest.raises(InvalidResourceSpecification, match="1 GPUs asked"):
-            app(gpus=1)(1)
-    with load(executor("silent", provider=Remote(max_blocks=9))):
-        app(cores=5000, gpus=10)(1)  # nobody knows better
-
-
 # ------------------------------------------------------------------ commands and blocks
-def test_commands():
-    made = executor()
-    with load(made):
-        echo(1).result(20)
-        made.hold_manager("m1")
-        made.hold_worker("m1")
-        made.hold_block("0")
-        made.release("m1")
-        made.drain("0")
-        wait_until(lambda: log()[-5:] == ["Hold m1 True", "Hold m1 True", "Hold 0 True", "Hold m1 False", "DrainBlock"])
-
-
 def test_blocks_come_with_the_first_word_of_the_interchange():
     provider = Remote(max_blocks=2)
     made = executor(provider=provider, max_workers_per_node=2, worker_debug=True)

@@ -1,0 +1,238 @@
+"""Looking at a pilot-job executor and telling it things, while it runs: its nodes, its blocks, where a task stands and what can be had."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from plait._util import machine
+from plait.errors import ExecutorError
+from plait.executors.base import Executor, ExecutorStatus
+from plait.executors.capacity import Capacity
+from plait.executors.htex.messages import DrainBlock, Hold
+from plait.executors.htex.where import stays_here
+from plait.model.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from plait.executors.blocks import BlockKeeper, Load
+    from plait.executors.htex.driver import DriverLink
+    from plait.model.jobs import JobStatus
+    from plait.model.resources import Resources
+    from plait.model.task import Task
+    from plait.providers.base import ExecutionProvider
+
+GIB: Final = 1 << 30
+#: Seconds that the interchange has to answer a question.
+_ANSWER_S: Final = 1.0
+
+
+class Inspection(Executor):
+    """What can be asked of a `HighThroughputExecutor`, and what it can be told."""
+
+    provider: ExecutionProvider
+    cores_per_worker: float
+    mem_per_worker: float | None
+    max_workers_per_node: int | None
+    available_accelerators: list[str]
+    _link: DriverLink | None
+    _keeper: BlockKeeper | None
+    _error: Exception | None
+    _seen_blocks: list[str]
+
+    def _running(self) -> DriverLink:
+        link = self._link
+        if link is None:
+            raise ExecutorError(self, "it does not run: it was not started, or is shut down")
+        if link.broken is not None:
+            raise link.broken
+        return link
+
+    # ------------------------------------------------------------------ looking
+    def status(self) -> ExecutorStatus:
+        """How much it has to do."""
+        link = self._link
+        if link is None:
+            return ExecutorStatus(0, 0, 0)
+        return ExecutorStatus(link.hearing.slots, len(link.offers.places), link.offers.queued)
+
+    @property
+    def outstanding(self) -> int:
+        """Tasks that were given to it and have not ended."""
+        link = self._link
+        if link is None:
+            return 0
+        return len(link.offers.queue) + len(link.offers.special) + len(link.offers.held)
+
+    @property
+    def tasks(self) -> dict[int, Task]:
+        """Tasks that were given to it and have not ended, by number."""
+        link = self._link
+        if link is None:
+            return {}
+        waiting = [*link.offers.queue, *(entry[3] for entry in link.offers.special)]
+        return {**{task.id: task for task in waiting}, **link.offers.held}
+
+    @property
+    def workers_per_node(self) -> int | None:
+        """Workers of a node: of one that is connected, else what the hints say; None when nobody knows."""
+        managers = list(self._link.hearing.managers.values()) if self._link is not None else []
+        if managers:
+            return max(manager.workers for manager in managers)
+        return self._expected_workers()
+
+    def _expected_workers(self) -> int | None:
+        limits: list[float] = []
+        cores, memory_bytes = self._node_hints()
+        if self.max_workers_per_node is not None:
+            limits.append(self.max_workers_per_node)
+        if cores is not None:
+            limits.append(max(1, cores // self.cores_per_worker))
+        if memory_bytes and self.mem_per_worker:
+            limits.append(max(1, memory_bytes // (self.mem_per_worker * GIB)))
+        if self.available_accelerators:
+            limits.append(len(self.available_accelerators))
+        return int(min(limits)) if limits else None
+
+    def _node_hints(self) -> tuple[float | None, int | None]:
+        """Cores and bytes of memory of a node, as far as they are known before one is there."""
+        cores, gigabytes = getattr(self.provider, "cores_per_node", None), getattr(self.provider, "mem_per_node", None)
+        memory_bytes = int(gigabytes * GIB) if gigabytes else None
+        if stays_here(self.provider):
+            return cores or machine.available_cores(), memory_bytes or machine.available_memory_bytes()
+        return cores, memory_bytes
+
+    def _load(self) -> Load:
+        from plait.executors.blocks import Load
+
+        link = self._link
+        if link is None:
+            return Load(0, self._expected_workers())
+        return Load(self.outstanding, self.workers_per_node, link.hearing.idle_blocks())
+
+    def connected_managers(self) -> list[dict[str, Any]]:
+        """The managers that are connected, each as a dictionary: ``manager``, ``block_id``, ``worker_count``, ``tasks``, and more."""
+        link = self._link
+        if link is None:
+            return []
+        answer = link.ask("managers", _ANSWER_S)
+        if isinstance(answer, list):
+            return answer
+        return [
+            {"manager": up.manager, "block_id": up.block, "worker_count": up.workers, "hostname": up.hostname,
+             "tasks": link.offers.counts.get(up.manager, 0), "python_version": up.python, "parsl_version": up.plait, "active": True}
+            for up in list(link.hearing.managers.values())
+        ]  # fmt: skip
+
+    def connected_blocks(self) -> list[str]:
+        """The blocks of which a manager was ever connected."""
+        return list(self._seen_blocks)
+
+    def block_status(self) -> dict[str, JobStatus]:
+        """How each block is."""
+        return self._keeper.status() if self._keeper is not None else {}
+
+    @property
+    def bad_state_is_set(self) -> bool:
+        """Whether it was given up."""
+        return self._error is not None
+
+    @property
+    def executor_exception(self) -> Exception | None:
+        """Why it was given up, if so."""
+        return self._error
+
+    # ------------------------------------------------------------------ commands
+    def hold_manager(self, manager: str) -> None:
+        """Gives a manager no more tasks; what it has goes on."""
+        self._running().command("tell", Hold(manager, on=True))
+
+    hold_worker = hold_manager
+
+    def hold_block(self, block: str) -> None:
+        """Has the managers of a block get no more tasks."""
+        self._running().command("tell", Hold(block, on=True))
+
+    def release(self, name: str) -> None:
+        """Takes back a `hold_manager` or a `hold_block`."""
+        self._running().command("tell", Hold(name, on=False))
+
+    def drain(self, block: str, reason: str = "it was told to") -> None:
+        """Has the managers of a block do what they run, give back the rest, and end."""
+        self._running().command("tell", DrainBlock(block, reason))
+
+    def scale_out(self, blocks: int = 1) -> list[str]:
+        """Requests blocks, as far as the provider's ``max_blocks`` allows; their names."""
+        return self._blocks().scale_out(blocks)
+
+    def scale_in(self, blocks: int | Iterable[str], max_idletime: float | None = None) -> list[str]:
+        """Gives back blocks: so many, or those of these names; with ``max_idletime`` only such as have been idle for so many seconds."""
+        return self._blocks().scale_in(blocks, max_idletime)
+
+    def set_bad_state_and_fail_all(self, error: Exception) -> None:
+        """Gives the executor up: every task that it has fails with this error."""
+        self._running()
+        if self._keeper is not None:
+            self._keeper.set_bad_state_and_fail_all(error)
+        else:
+            self._blocks_failed(error)
+
+    def _blocks(self) -> BlockKeeper:
+        link = self._running()
+        if self._keeper is None:
+            raise ExecutorError(self, "its interchange is not up yet, so no block can be requested or given back")
+        del link
+        return self._keeper
+
+    # ------------------------------------------------------------------ what can be had, and where a task stands
+    def check(self, resources: Resources) -> None:
+        """Refuses what no block can ever give, with the numbers; where the nodes are not known yet, nothing is refused."""
+        link = self._link
+        managers = list(link.hearing.managers.values()) if link is not None else []
+        cores, memory_bytes = self._node_hints()
+        known_all = stays_here(self.provider) or (bool(managers) and self._all_blocks_up(len(managers)))
+        if managers and (cores is not None or known_all):
+            cores = max([cores or 0.0, *(up.cores for up in managers)])
+        if managers and (memory_bytes is not None or known_all):
+            memory_bytes = max([memory_bytes or 0, *(up.memory_bytes for up in managers)])
+        gpus = max([len(self.available_accelerators), *(len(up.gpus) for up in managers)])
+        gpus_known = known_all or bool(self.available_accelerators)
+        limits = Capacity(
+            float("inf") if cores is None else cores,
+            memory_bytes or 0,
+            gpus if gpus_known else float("inf"),
+        )
+        limits.check(resources, self.label)
+
+    def _all_blocks_up(self, managers: int) -> bool:
+        return managers >= self.provider.max_blocks * self.provider.nodes_per_block
+
+    def explain(self, task: Task) -> str:
+        """Where a launched task stands."""
+        link = self._link
+        if link is None:
+            return super().explain(task)
+        if link.broken is not None:
+            return f"cannot run: {link.broken}"
+        place = link.offers.places.get(task.id)
+        manager = link.hearing.managers.get(place) if place is not None else None
+        if manager is not None:
+            since = (
+                f", {format_duration(time.monotonic() - task.launch_s)} after it was launched" if task.launch_s else ""
+            )
+            return f"is with manager {manager.manager} on {manager.hostname} (block {manager.block}) of executor {self.label!r}{since}"
+        if place is not None:
+            return f"was given to manager {place} of executor {self.label!r}, which has not come back yet"
+        return f"waits in executor {self.label!r}: {self._why_it_waits(link)}"
+
+    def _why_it_waits(self, link: DriverLink) -> str:
+        blocks = self._keeper.explain() if self._keeper is not None else "its interchange is being started"
+        if not link.hearing.managers:
+            return f"no node is up yet; {blocks}"
+        status = self.status()
+        text = f"{status.running} tasks are with its {len(link.hearing.managers)} nodes ({status.workers} workers) and {status.queued} wait"
+        answer = link.ask("queue", _ANSWER_S)
+        if isinstance(answer, dict) and answer.get("why"):
+            text += f"; {answer['why']}"
+        return f"{text}; {blocks}"
