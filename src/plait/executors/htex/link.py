@@ -25,7 +25,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import errno
-import ipaddress
 import os
 import random
 import select
@@ -40,6 +39,7 @@ import zmq
 import zmq.utils.z85
 
 from plait.errors import BadMessage, ConfigurationError, ExecutorError
+from plait.executors.htex.addresses import is_loopback
 from plait.executors.htex.messages import FROM_MANAGER, TO_MANAGER, Chunk, Message, Register
 from plait.executors.htex.mischief import Mischief, Plan
 from plait.executors.htex.problems import Problems
@@ -92,14 +92,6 @@ def new_keys() -> tuple[str, str]:
     """A pair of CURVE keys, (public, secret), as Z85 text."""
     public, secret = zmq.curve_keypair()
     return public.decode("ascii"), secret.decode("ascii")
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only processes of this host can reach an address."""
-    try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def endpoint(address: str, port: int) -> str:

@@ -13,7 +13,6 @@ from plait.executors.htex.link import (
     Dealer,
     Router,
     endpoint,
-    is_loopback,
     new_keys,
     raise_open_files_limit,
 )
@@ -129,15 +128,6 @@ def test_one_call_takes_a_bounded_number_of_bytes(lab: Net, monkeypatch):
 
 
 # ------------------------------------------------------------------ where it listens
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("10.0.0.1", False), ("0.0.0.0", False), ("::", False),
-     ("*", False), ("fe80::1%eth0", False), ("node7", False)],
-)  # fmt: skip
-def test_loopback(address, expected):
-    assert is_loopback(address) is expected
-
-
 @pytest.mark.parametrize("address", ["0.0.0.0", "*", "10.1.2.3", "::", "login1"])
 def test_without_keys_it_listens_on_loopback_only(address):
     with pytest.raises(ConfigurationError, match="anyone who reaches that address"):
@@ -206,7 +196,7 @@ def test_endpoints():
 
 # ------------------------------------------------------------------ dialling
 def test_the_first_address_that_answers_is_kept(curve: Net):
-    dealer = curve.dealer(addresses=("192.0.2.1", "127.0.0.9", HOST))
+    dealer = curve.dealer(addresses=("127.0.0.8", "127.0.0.9", HOST))
     assert dealer.address == HOST
     curve.greet(dealer, 1.0)
 
