@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import BadStateException, ConfigurationError, ExecutorError, SerializationError, text_of
 from plait.executors.htex import options
+from plait.executors.htex.addresses import is_loopback
 from plait.executors.htex.child import find_command
 from plait.executors.htex.driver import DriverLink
 from plait.executors.htex.hearing import Hooks
@@ -28,7 +29,7 @@ from plait.executors.htex.inspection import GIB, Inspection
 from plait.executors.htex.launch import DEFAULT_COMMAND, BlockLaunch, check_template
 from plait.executors.htex.messages import Allow, DrainBlock
 from plait.executors.htex.settings import InterchangeSettings, ManagerSettings
-from plait.executors.htex.where import choose_address, is_loopback, stays_here
+from plait.executors.htex.where import choose_addresses, stays_here
 from plait.executors.htex.wire import MAX_PAYLOAD_BYTES
 from plait.executors.pool.prepare import prepare
 from plait.limits import BIG_BYTES
@@ -166,7 +167,7 @@ class HighThroughputExecutor(Inspection):
         self.worker_port_range = options.port_range("worker_port_range", worker_port_range or (54000, 55000))
         self.address_probe_timeout = options.positive("address_probe_timeout", address_probe_timeout, none="for 30 s")
         self.encrypted = options.yes_or_no("encrypted", encrypted)
-        self._address = choose_address(self.provider, address)
+        self._addresses = choose_addresses(self.provider, address)
         # life
         self.heartbeat_period, self.heartbeat_threshold = options.heartbeats(heartbeat_period, heartbeat_threshold)
         self.drain_period = options.positive("drain_period", drain_period, none="for never")
@@ -198,9 +199,9 @@ class HighThroughputExecutor(Inspection):
         self._seen_blocks: list[str] = []
 
     def _check(self) -> None:
-        if not self.encrypted and not is_loopback(self._address):
+        if not (self.encrypted or all(map(is_loopback, self._addresses))):
             raise ConfigurationError(
-                f"HighThroughputExecutor(encrypted=False): it would listen on {self._address}, which other machines reach; "
+                f"HighThroughputExecutor(encrypted=False): it would listen on {', '.join(self._addresses)}, which other machines reach; "
                 "without encryption only a loopback address will do (address='127.0.0.1'), else leave encrypted=True"
             )
         handler = self.block_error_handler
@@ -260,7 +261,7 @@ class HighThroughputExecutor(Inspection):
         return InterchangeSettings(
             label=self.label,
             run_id=self.run_id or "",
-            bind=[self._address],
+            bind=self._addresses,
             port=self.worker_port,
             port_range=self.worker_port_range,
             server_public=public,

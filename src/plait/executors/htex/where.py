@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import ConfigurationError
+from plait.executors.htex.addresses import host_addresses
 
 if TYPE_CHECKING:
     from plait.providers.base import ExecutionProvider
@@ -14,17 +15,20 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 
-def choose_address(provider: ExecutionProvider, address: str | None) -> str:
-    """The one address to listen on: what the user says; loopback for blocks on this machine; else that of the route to others.
+def choose_addresses(provider: ExecutionProvider, address: str | None) -> list[str]:
+    """The addresses to listen on: what the user says; loopback for blocks on this machine; else those by which other machines may come.
+
+    A login node often has several networks, and which of them the compute nodes reach is not to be seen from here: managers dial all,
+    and keep what answers. It is never "any address".
 
     Raises:
         ConfigurationError: the user's address means nothing here.
     """
     if address is not None:
-        return resolve(address)
+        return [resolve(address)]
     if stays_here(provider):
-        return LOOPBACK
-    return by_route() or by_hostname() or LOOPBACK
+        return [LOOPBACK]
+    return host_addresses(by_route() or by_hostname()) or [LOOPBACK]
 
 
 def stays_here(provider: ExecutionProvider) -> bool:
@@ -35,14 +39,6 @@ def stays_here(provider: ExecutionProvider) -> bool:
     launcher: Any = getattr(provider, "launcher", None)
     here = (SimpleLauncher, SingleNodeLauncher, WrappedLauncher)
     return isinstance(provider, LocalProvider) and (launcher is None or isinstance(launcher, here))
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address can be reached from this machine only."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def resolve(address: str) -> str:
