@@ -21,8 +21,9 @@ from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
 from plait.compat.parsl.utils import RepresentationMixin
 from plait.errors import ConfigurationError
 from plait.executors.base import OK, ExecutorContext
+from plait.executors.htex.addresses import is_loopback
 from plait.executors.htex.executor import HighThroughputExecutor as _HighThroughputExecutor
-from plait.executors.htex.where import choose_address, is_loopback
+from plait.executors.htex.where import choose_addresses
 from plait.model.resources import parse_resources
 from plait.model.task import LAUNCHED, AppSpec, Task
 from plait.serialize import dumps
@@ -395,10 +396,10 @@ def _read_removed(removed: Mapping[str, Any], max_workers_per_node: float | None
 
 def _encryption(encrypted: bool, provider: Any, address: str | None) -> bool:
     """plait sends nothing in the clear beyond this machine, whatever it is told."""
-    if encrypted is not False or is_loopback(listens := choose_address(provider, address)):
+    if encrypted is not False or all(map(is_loopback, addresses := choose_addresses(provider, address))):
         return encrypted
     _warn(
-        f"HighThroughputExecutor(encrypted=False): the links are encrypted nevertheless, because others can reach {listens}",
+        f"HighThroughputExecutor(encrypted=False): the links are encrypted nevertheless, because others can reach {', '.join(addresses)}",
         UserWarning,
     )
     return True
