@@ -209,6 +209,15 @@ class BlockKeeper:
 
     def give_up(self, why: str) -> None:
         """No more blocks are requested."""
+    def scale_as(self, strategy: str | ScalingPolicy | None, max_idletime_s: float, period_s: float) -> None:
+        """Decides by this from now on."""
+        with self._lock:
+            self._core.policy = policy_of(strategy)
+            self._core.max_idletime_s, self._core.period_s = max_idletime_s, period_s
+            self._period_s = period_s
+            self._core.hurry(time.monotonic())
+            self._wake()
+
         with self._lock:
             self._core.give_up(why)
 

@@ -130,6 +130,16 @@ def test_a_block_that_is_not_drained_in_time_is_cancelled(owner):
     assert "not drained in time" in it.keeper.status()["0"].message
 
 
+def test_another_strategy_may_take_over(owner):
+    it = owner(FakeProvider(init_blocks=0, max_blocks=3), strategy="none", period_s=1000.0)
+    it.tasks = 9
+    it.keeper.wake()
+    it.keeper.scale_as("simple", 0.1, 0.05)
+    wait_until(lambda: len(it.provider.jobs) == 3)
+    it.tasks = 0
+    wait_until(lambda: it.provider.unfinished() == [])
+
+
 def test_a_policy_of_ones_own(owner):
     class Two:
         def decide(self, view):

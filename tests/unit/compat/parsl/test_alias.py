@@ -25,7 +25,9 @@ def test_a_submodule_is_an_attribute_of_its_package():
 
 
 def test_absent_modules_say_why():
-    with pytest.raises(ModuleNotFoundError, match=r"parsl\.providers\.slurm yet: it belongs to batch systems") as caught:
+    with pytest.raises(
+        ModuleNotFoundError, match=r"parsl\.providers\.slurm yet: it belongs to batch systems"
+    ) as caught:
         importlib.import_module("parsl.providers.slurm")
     assert caught.value.name == "parsl.providers.slurm"
 
@@ -36,7 +38,10 @@ def test_absent_names_of_packages_say_why():
         "from parsl import MonitoringHub",
         "from plait.compat.parsl.executors import MPIExecutor",
     ):
-        with pytest.raises(ImportError, match=r"(MPIExecutor yet: it belongs to MPI tasks|MonitoringHub yet: it belongs to the monitoring)"):
+        with pytest.raises(
+            ImportError,
+            match=r"(MPIExecutor yet: it belongs to MPI tasks|MonitoringHub yet: it belongs to the monitoring)",
+        ):
             exec(line)
 
 

@@ -39,7 +39,7 @@ class JobStatusPoller:
         """Takes executors, which must have been started."""
         self._strategy.add_executors(executors)
         for executor in executors:
-            if isinstance(executor, ParslExecutor) and hasattr(executor, "begin_blocks") and executor.run_id is None:
+            if isinstance(executor, ParslExecutor) and executor.run_id is None:
                 self._own.append(executor)
                 executor.begin_blocks(self._context())
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from plait.compat.parsl.executors.high_throughput.manager_selector import ManagerSelector
     from plait.executors.base import Outcome
+    from plait.executors.blocks import BlockKeeper
     from plait.executors.htex.settings import InterchangeSettings
     from plait.model.jobs import JobStatus
     from plait.providers.base import ExecutionProvider
@@ -50,6 +51,8 @@ _NEEDLESS: Final = {
 }
 #: Parameters that upstream had once; released programs still pass them.
 _REMOVED: Final = frozenset({"hub_address", "hub_port", "managed", "start_method", "suppress_failure", "worker_mode"})
+#: Seconds between two looks whether the interchange is up or never will be.
+_LOOK_S: Final = 0.1
 #: Number of the first task that comes without a kernel: far from those of kernels.
 _FIRST_OWN: Final = 1 << 40
 
@@ -159,6 +162,7 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
         self._own: dict[Task, Future[Any]] = {}  # tasks that came without a kernel
         self._own_count = 0
         self._own_lock = threading.Lock()
+        self._listens = threading.Event()
 
     # ------------------------------------------------------------------ parameters that mean something else here
     @property
@@ -188,6 +192,7 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
         """Begins to work; without a kernel when it is called without one."""
         if context is None:
             context = ExecutorContext(_deliver_to_nobody, None, self._log_folder, SystemClock(), "none")
+        self._listens.clear()
         super().start(replace(context, deliver=functools.partial(self._deliver, context.deliver)))
 
     def shutdown(self, timeout: float = 10.0) -> None:
@@ -354,6 +359,22 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
     def scale_in_facade(self, n: int, max_idletime: float | None = None) -> list[str]:
         """Gives back blocks; their names."""
         return self.scale_in(n, max_idletime)
+
+    def begin_blocks(self, context: ExecutorContext) -> None:
+        """Scales as this says from now on; for one that was started without a kernel."""
+        self._blocks().scale_as(context.strategy, context.max_idletime_s, context.strategy_period_s)
+
+    def end_blocks(self, timeout_s: float) -> None:
+        """It ends its blocks itself."""
+
+    def _listening(self, addresses: list[str], port: int) -> None:
+        super()._listening(addresses, port)
+        self._listens.set()
+
+    def _blocks(self) -> BlockKeeper:
+        while not self._listens.wait(_LOOK_S):  # upstream's `start` returns when that is so
+            self._running()
+        return super()._blocks()
 
     def poll_facade(self) -> None:
         """Has the blocks looked at soon; they are looked at without it."""

@@ -16,6 +16,7 @@ from plait.compat.parsl.executors.high_throughput.errors import WorkerLost
 from plait.compat.parsl.executors.high_throughput.executor import run_payload
 from plait.compat.parsl.executors.high_throughput.manager_selector import ManagerSelector, RandomManagerSelector
 from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
+from plait.compat.parsl.jobs.job_status_poller import JobStatusPoller
 from plait.compat.parsl.launchers import SimpleLauncher
 from plait.compat.parsl.providers import LocalProvider
 from plait.compat.parsl.serialize import pack_apply_message
@@ -23,6 +24,7 @@ from plait.errors import ConfigurationError, InvalidResourceSpecification
 from plait.executors.htex.executor import HighThroughputExecutor as Native
 from plait.executors.htex.launch import DEFAULT_COMMAND
 from plait.model.jobs import JobState
+from tests.support import wait_until
 
 #: Every parameter of upstream's with its default.
 DEFAULTS = {
@@ -205,6 +207,23 @@ def test_without_a_kernel(tmp_path):
         with pytest.raises(InvalidResourceSpecification, match="100000 cores asked"):
             executor.submit(int, {"cores": 100_000}, "3")
     assert os.path.isdir(tmp_path / "htex")
+
+
+def test_without_a_kernel_blocks_are_obtained_by_hand_or_by_a_poller():
+    executor = HighThroughputExecutor(
+        label="htex",
+        max_workers_per_node=1,
+        provider=LocalProvider(init_blocks=0, max_blocks=2, launcher=SimpleLauncher()),
+    )
+    with executor:
+        executor.start()
+        assert executor.scale_out_facade(1) == ["0"]  # at once, as upstream's start() waits
+        assert executor.submit(int, {}, "3").result(30) == 3
+        poller = JobStatusPoller(strategy="simple", max_idletime=0.1, strategy_period=0.05)
+        poller.add_executors([executor])
+        wait_until(lambda: executor.status()["0"].state == JobState.SCALED_IN, 30)
+        assert executor.submit(int, {}, "4").result(30) == 4
+        poller.close()
 
 
 def test_what_has_not_ended_is_cancelled_with_it():
