@@ -85,7 +85,7 @@ class Interchange:
         self.core = core
         self.log = log
         self.clock = clock
-        self.relay = Relay(router.send, router.backlog_bytes, driver.send, settings.max_result_bytes)
+        self.relay = Relay(router.send, router.backlog_bytes, driver.send, self._tell_core, settings.max_result_bytes)
         self.end = ""  # why it ends, if it does
         self._conns: dict[str, Conn] = {}  # managers that were welcomed
         self._names: dict[Conn, str] = {}
@@ -140,6 +140,7 @@ class Interchange:
 
     def _tick(self, now_s: float) -> None:
         self.core.tick(now_s)
+        self.relay.tick(now_s)
         self._next_tick_s = now_s + (TICK_S if self.core.placed else IDLE_TICK_S)
         problems = self.router.problems
         if problems:
@@ -167,9 +168,8 @@ class Interchange:
             else:
                 if isinstance(message, m.Taken):
                     relay.driver_took(message.seq)
-                elif isinstance(message, m.Cancel) and len(relay):
-                    for conn, told in relay.cancelled(message.items):
-                        core.from_manager(conn, told, b"", now_s)
+                elif isinstance(message, m.Cancel):
+                    relay.cancelled(message.items)
                 core.from_driver(message, payload, now_s)
 
     def _allow(self, message: m.Allow) -> None:
@@ -218,19 +218,19 @@ class Interchange:
                 self.core.from_manager(conn, message, payload, now_s)  # it says what that connection should do
             return
         self.core.heard(conn, now_s)
-        told: m.Message | None = None
         try:
             if isinstance(message, m.Chunk):
-                told = self.relay.chunk(conn, message, payload)
+                self.relay.chunk(conn, message, payload, now_s)
             elif isinstance(message, m.ChunkTaken):
                 self.relay.chunk_taken(conn, message, now_s)
             else:
                 self.relay.over([(message.item[0], message.item[1])])
-                told = self.relay.announced(conn, message)
+                self.relay.announced(conn, message)
         except BadMessage as error:
             self.log.warning("manager %s: %s", self._names.get(conn, "?"), error)
-        if told is not None:
-            self.core.from_manager(conn, told, b"", now_s)
+
+    def _tell_core(self, conn: Conn, message: m.Message) -> None:
+        self.core.from_manager(conn, message, b"", self.clock())
 
     def _ask_deferred(self) -> None:
         """The driver reads again: outcomes that were left with their managers may come."""

@@ -24,7 +24,9 @@ DONE: Final = 0  #: payload: the pickled result
 RAISED: Final = 1  #: payload: the dumped error
 WORKER_LOST: Final = 3  #: payload: msgpack (worker, hostname, how)
 TIMED_OUT: Final = 4  #: payload: msgpack text, the sentence of `AppTimeout`
-REFUSED_BY_POOL: Final = 5  #: payload: msgpack text; the manager cannot run anything, and leaves: another may run it, at no cost
+REFUSED_BY_POOL: Final = (
+    5  #: payload: msgpack text; the manager cannot run anything, and leaves: another may run it, at no cost
+)
 RESULT_TOO_LARGE: Final = 6  #: payload: msgpack (bytes that it has, bytes that it may have)
 
 
@@ -97,7 +99,7 @@ class Chunk(Message, frozen=True):
 
 
 class ChunkTaken(Message, frozen=True):
-    """All bytes before this one have arrived and been put away; -1 when the rest is not wanted."""
+    """All bytes before this one have arrived and been put away; 0 when a result may begin to come; -1 when the rest is not wanted."""
 
     task: int
     attempt: int
@@ -126,6 +128,7 @@ class Register(Message, frozen=True):
         draining: it will take no more.
         holds: attempts that it has, running or waiting.
         finished: attempts whose outcomes it has not been told were taken; they follow again.
+        nth: how often it has registered in this life, so that an earlier one that arrives late is known for what it is; 0 when not counted.
     """
 
     manager: str
@@ -146,6 +149,7 @@ class Register(Message, frozen=True):
     draining: bool
     holds: list[AttemptId]
     finished: list[AttemptId]
+    nth: int = 0
 
 
 class Outcomes(Message, frozen=True):
@@ -208,9 +212,14 @@ class WhoAreYou(Message, frozen=True):
 
 
 class DeclaredLost(Message, frozen=True):
-    """The manager was silent for too long. What it holds is given up: end it, and register under a new name."""
+    """A manager was silent for too long. What it holds is given up: end it, and register under a new name.
+
+    Attributes:
+        manager: the name that was given up: one that has another by now has obeyed already. Empty for whoever hears it.
+    """
 
     reason: str
+    manager: str = ""
 
 
 class Function(Message, frozen=True):
@@ -298,10 +307,15 @@ class Hold(Message, frozen=True):
 
 
 class DrainBlock(Message, frozen=True):
-    """Every manager of the block is to drain."""
+    """Every manager of the block is to drain.
+
+    Attributes:
+        over: the block's job has ended, so one that says nothing now is not waited for until the threshold.
+    """
 
     block: str
     reason: str
+    over: bool = False
 
 
 class Query(Message, frozen=True):

@@ -5,9 +5,8 @@ driver ──Data + file──▶ read by pieces ──Chunk──▶ manager   
 driver ◀──file + BigDelivered── anonymous file ◀──Chunk── manager
 ```
 
-What bounds the memory: the windows, and few files of the driver open at once (others are pulled later). Results that come in are put into
-anonymous files, up to `RESULTS_BYTES` of them until the driver has taken them; what comes then is not acknowledged before there is room again, so
-that its manager stops after a window.
+What bounds the memory: the windows, and few files of the driver open at once (others are pulled later). Results are let in, in the order in which they
+were announced, up to `RESULTS_BYTES` of them until the driver has taken them; their managers send nothing before.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from plait.executors.htex.messages import RESULT_TOO_LARGE, BigOutcome, ChunkTak
 from plait.executors.htex.transfers import Incoming, Outgoing, Sender
 from plait.executors.pool.page import anonymous_file
 from plait.executors.pool.wire import offsets
+from plait.limits import RESEND_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,6 +36,8 @@ OPEN_FILES: Final = 64
 FILES_OF_ONE: Final = 4
 #: Bytes of results that are being gathered, or that the driver has not taken yet; a single result may be larger.
 RESULTS_BYTES: Final = 256 * 1024 * 1024
+#: Files of them, likewise: a system bounds those that are on their way through sockets.
+RESULTS_FILES: Final = 64
 #: Bytes that may wait for room on a connection before it gets no more chunks.
 BACKLOG_BYTES: Final = 1024 * 1024
 #: Buffers of one value: far more than a real one has.
@@ -69,12 +71,13 @@ class _Task:
 class _Result:
     """A result that is being gathered, in a file."""
 
-    __slots__ = ("conn", "fd", "message", "parts")
+    __slots__ = ("conn", "fd", "message", "moved_s", "parts")
 
     def __init__(self, conn: Conn, message: BigOutcome, total: int) -> None:
         self.conn = conn
         self.message = message
-        self.fd = anonymous_file(0)
+        self.fd = -1  # until there is room
+        self.moved_s = 0.0
         self.parts = Incoming(message.item[0], message.item[1], total, self._write)
 
     def _write(self, offset: int, data: bytes) -> None:
@@ -96,6 +99,7 @@ class Relay:
         send: sends a message to a manager.
         backlog_bytes: bytes that wait for room on the way to a manager.
         ask_driver: sends a message to the driver.
+        tell: tells the core of a result, as from its manager.
         max_result_bytes: larger results are refused; 0 for no limit.
     """
 
@@ -104,6 +108,7 @@ class Relay:
         send: Callable[[Conn, Message, bytes], object],
         backlog_bytes: Callable[[Conn], int],
         ask_driver: Callable[[Message], object],
+        tell: Callable[[Conn, Message], object],
         max_result_bytes: int = 0,
     ) -> None:
         self._send = send
@@ -112,6 +117,7 @@ class Relay:
         ] = {}  # of each manager: numbers of messages whose results have come, and may come again
         self._backlog_bytes = backlog_bytes
         self._ask_driver = ask_driver
+        self._tell = tell
         self._max_result_bytes = max_result_bytes
         self._tasks: dict[AttemptId, _Task] = {}
         self._wanted: dict[Conn, deque[AttemptId]] = {}  # still to be pulled
@@ -119,9 +125,10 @@ class Relay:
         self._pulls = 0
         self._senders: dict[Conn, Sender] = {}
         self._results: dict[AttemptId, _Result] = {}
-        self._waiting: deque[_Result] = deque()  # of `_results`: for room
+        self._waiting: dict[AttemptId, _Result] = {}  # of `_results`: for room, in order
         self._complete: dict[AttemptId, _Result] = {}
         self._untaken: deque[tuple[int, int]] = deque()  # (number of the message to the driver, bytes)
+        self._files = 0
         self._results_bytes = 0
 
     def __len__(self) -> int:
@@ -226,8 +233,8 @@ class Relay:
                 self._pulled[task.conn] = left
 
     # ------------------------------------------------------------------ results: chunks of managers into files
-    def announced(self, conn: Conn, message: BigOutcome) -> BigOutcome | Outcomes | None:
-        """A manager wants to send a big result. Returns what the core is to be told now: nothing before it is complete, or that it is too large.
+    def announced(self, conn: Conn, message: BigOutcome) -> None:
+        """A manager wants to send a big result. The core is told when it is complete, or that it is too large.
 
         Raises:
             BadMessage: its sizes are nonsense.
@@ -240,63 +247,74 @@ class Relay:
             )
         running = self._results.get(key)
         if running is not None and running.conn == conn and running.message.seq == message.seq:
-            return None  # the announcement came twice
+            return  # the announcement came twice
         if message.seq in self._had.get(conn, ()):
             self._send(conn, ChunkTaken(*key, -1), b"")
-            return message
+            self._tell(conn, message)  # which knows that it had it
+            return
         self._end_result(key)
         if 0 < self._max_result_bytes < sum(sizes):
-            return self._refuse(conn, message)
-        try:
-            result = _Result(conn, message, offsets(sizes)[-1])
-        except OSError:  # too many files are open
-            return self._refuse(conn, message)
-        if result.parts.is_complete:
-            return self._completed(key, result)
-        self._results[key] = result
-        result.parts.paused = True
-        self._waiting.append(result)
+            self._refuse(conn, message)
+            return
+        self._results[key] = self._waiting[key] = _Result(conn, message, offsets(sizes)[-1])
         self._admit()
-        return None
 
-    def _refuse(self, conn: Conn, message: BigOutcome) -> Outcomes:
+    def _refuse(self, conn: Conn, message: BigOutcome) -> None:
         task, attempt, _, _, began_s, ended_s, worker = message.item
         self._send(conn, ChunkTaken(task, attempt, -1), b"")
         payload = _encode((sum(message.sizes), self._max_result_bytes or RESULTS_BYTES))
-        return Outcomes(message.seq, [(task, attempt, RESULT_TOO_LARGE, payload, began_s, ended_s, worker)])
+        self._tell(conn, Outcomes(message.seq, [(task, attempt, RESULT_TOO_LARGE, payload, began_s, ended_s, worker)]))
 
-    def chunk(self, conn: Conn, message: Chunk, data: bytes) -> BigOutcome | Outcomes | None:
-        """A part of a result came. Returns what the core is to be told, once all of it is there.
+    def _admit(self) -> None:
+        """Lets come what there is room for."""
+        waiting = self._waiting
+        while waiting:
+            key = next(iter(waiting))
+            result = waiting[key]
+            total = result.parts.total
+            if self._files and (self._files >= RESULTS_FILES or self._results_bytes + total > RESULTS_BYTES):
+                return
+            del waiting[key]
+            try:
+                result.fd = anonymous_file(0)
+            except OSError:  # too many files are open
+                del self._results[key]
+                self._refuse(result.conn, result.message)
+                continue
+            self._files += 1
+            self._results_bytes += total
+            if result.parts.is_complete:
+                self._is_complete(key, result)
+            else:
+                self._send(result.conn, ChunkTaken(*key, 0), b"")
 
-        One that nobody waits for is ignored: its manager has been told already.
+    def chunk(self, conn: Conn, message: Chunk, data: bytes, now_s: float) -> None:
+        """A part of a result came. One that nobody waits for is ignored: its manager has been told already.
 
         Raises:
             BadMessage: it is not a part of that result.
         """
         key = message.task, message.attempt
         result = self._results.get(key)
-        if result is None or result.conn != conn:
-            return None
+        if result is None or result.conn != conn or result.fd < 0:
+            return
         try:
             answer = result.parts.chunk(message.offset, data)
         except OSError:  # there is no more room for it here
             self._end_result(key)
-            return self._refuse(conn, result.message)
+            self._refuse(conn, result.message)
+            return
+        result.moved_s = now_s
         if answer is not None:
             self._send(conn, answer, b"")
-        if not result.parts.is_complete:
-            return None
-        del self._results[key]
-        if result.parts.paused:  # smaller than a window
-            self._waiting.remove(result)
-            self._results_bytes += result.parts.total
-            self._resume(result)
-        return self._completed(key, result)
+        if result.parts.is_complete:
+            self._is_complete(key, result)
 
-    def _completed(self, key: AttemptId, result: _Result) -> BigOutcome:
+    def _is_complete(self, key: AttemptId, result: _Result) -> None:
+        del self._results[key]
         self._complete[key] = result
         self._had.setdefault(result.conn, set()).add(result.message.seq)
-        return result.message
+        self._tell(result.conn, result.message)
 
     def file(self, key: AttemptId, number: int) -> list[int]:
         """The file of a complete result, which the driver is told of by the message of this number; belongs to the caller."""
@@ -312,7 +330,7 @@ class Relay:
             return
         for result in self._complete.values():
             result.close()
-            self._results_bytes -= result.parts.total
+            self._free(result.parts.total)
         self._complete.clear()
         self._admit()
 
@@ -320,7 +338,7 @@ class Relay:
         """The driver has everything up to this message."""
         untaken = self._untaken
         while untaken and untaken[0][0] <= number:
-            self._results_bytes -= untaken.popleft()[1]
+            self._free(untaken.popleft()[1])
         self._admit()
 
     def manager_told(self, conn: Conn, number: int) -> None:
@@ -329,29 +347,29 @@ class Relay:
         if had:
             self._had[conn] = {each for each in had if each > number}
 
-    def _admit(self) -> None:
-        """Has those go on for which there is room."""
-        waiting = self._waiting
-        while waiting and (not self._results_bytes or self._results_bytes + waiting[0].parts.total <= RESULTS_BYTES):
-            result = waiting.popleft()
-            self._results_bytes += result.parts.total
-            self._resume(result)
+    def tick(self, now_s: float) -> None:
+        """Reminds managers of results that do not come on: an answer of ours may have been lost."""
+        for key, result in self._results.items():
+            if result.fd < 0:
+                continue
+            if not result.moved_s:
+                result.moved_s = now_s
+            elif now_s - result.moved_s > RESEND_S:
+                result.moved_s = now_s
+                self._send(result.conn, ChunkTaken(*key, result.parts.got), b"")
 
-    def _resume(self, result: _Result) -> None:
-        answer = result.parts.resume()
-        if answer is not None:
-            self._send(result.conn, answer, b"")
+    def _free(self, size: int) -> None:
+        self._files -= 1
+        self._results_bytes -= size
 
     def _end_result(self, key: AttemptId) -> _Result | None:
         result = self._results.pop(key, None)
         if result is None:
             return None
-        result.close()
-        if result.parts.paused:
-            self._waiting.remove(result)
-        else:
-            self._results_bytes -= result.parts.total
-        self._admit()
+        if self._waiting.pop(key, None) is None:
+            result.close()
+            self._free(result.parts.total)
+            self._admit()
         return result
 
     # ------------------------------------------------------------------ attempts and managers that are over
@@ -362,18 +380,16 @@ class Relay:
                 self._end_task(key)
             self._pull_more()
 
-    def cancelled(self, items: Iterable[AttemptId]) -> list[tuple[Conn, Outcomes]]:
-        """Nobody wants anything of these. Returns what the core is to be told, from whom, in place of results that will not be complete."""
-        told: list[tuple[Conn, Outcomes]] = []
+    def cancelled(self, items: Iterable[AttemptId]) -> None:
+        """Nobody wants anything of these. In place of results that will not be complete the core is told that their messages have come."""
         for key in items if self._tasks or self._results else ():
             self._end_task(key)
             result = self._end_result(key)
             if result is not None:
                 self._send(result.conn, ChunkTaken(*key, -1), b"")
                 self._had.setdefault(result.conn, set()).add(result.message.seq)
-                told.append((result.conn, Outcomes(result.message.seq, [])))
+                self._tell(result.conn, Outcomes(result.message.seq, []))
         self._pull_more()
-        return told
 
     def manager_back(self, old: Conn, new: Conn, holds: Iterable[AttemptId]) -> None:
         """A manager has registered again. What it was sending it begins anew; what it still waits for goes on from where it was."""

@@ -9,7 +9,8 @@ Sender                                         Receiver
 ```
 
 All transfers of a link share one window and take turns, so a small value does not wait behind a large one, and what is urgent waits
-behind one window at most. Of each value one chunk is sent before the other end has said that it takes it: many at once fill nobody's memory.
+behind one window at most. Of a task's value one chunk is sent before the other end has said that it takes it; of a result's, nothing (``asks``): the interchange
+lets as many come as it has room for, and what has to wait must not fill the window of what may go on.
 A connection keeps order and loses nothing while it lasts; if a chunk is missing all the same, the receiver
 repeats its last acknowledgement, and the sender goes back to there.
 """
@@ -41,7 +42,7 @@ class Outgoing:
         unwanted: the other end does not want the rest.
     """
 
-    __slots__ = ("attempt", "has_turn", "moved_s", "read", "sent", "taken", "task", "total", "unwanted")
+    __slots__ = ("attempt", "has_turn", "moved_s", "read", "sent", "taken", "task", "total", "unwanted", "waits")
 
     def __init__(self, task: int, attempt: int, total: int, read: Callable[[int, int], bytes]) -> None:
         self.task = task
@@ -52,6 +53,7 @@ class Outgoing:
         self.taken = 0
         self.unwanted = False
         self.has_turn = False  # the rest is the sender's
+        self.waits = False
         self.moved_s = 0.0
 
     @property
@@ -87,13 +89,21 @@ class Sender:
     def __len__(self) -> int:
         return len(self._transfers)
 
-    def add(self, transfer: Outgoing, now_s: float = 0.0) -> None:
-        """Something to send; the message that announces it goes first. Without any bytes it is done already."""
+    def add(self, transfer: Outgoing, now_s: float = 0.0, *, asks: bool = False) -> None:
+        """Something to send; the message that announces it goes first. Without any bytes it is done already.
+
+        Args:
+            transfer: what.
+            now_s: the time.
+            asks: nothing is sent before the other end has said that it will take it (`ChunkTaken` up to byte 0).
+        """
         if transfer.is_done or transfer.id in self._transfers:
             return
         transfer.moved_s = now_s
+        transfer.waits = asks
         self._transfers[transfer.id] = transfer
-        self._queue(transfer)
+        if not asks:
+            self._queue(transfer)
 
     def pump(self, now_s: float = 0.0, limit: int = 64) -> list[tuple[Chunk, bytes]]:
         """Chunks to send now, no more than the window allows. What ``read`` raises is passed on; `remove` that transfer then."""
@@ -123,6 +133,7 @@ class Sender:
         transfer = self._transfers.get((message.task, message.attempt))
         if transfer is None or message.upto > transfer.sent or message.upto < -1:
             return None  # over already, or nonsense
+        transfer.waits = False
         if message.upto < 0:
             transfer.unwanted = True
             return self.remove(transfer.id)
@@ -171,7 +182,7 @@ class Sender:
 
     def _go_back_if_stuck(self, now_s: float) -> None:
         for transfer in self._transfers.values():
-            if now_s - transfer.moved_s > self._resend_s:
+            if now_s - transfer.moved_s > self._resend_s and not transfer.waits:
                 self._go_back(transfer, now_s)
 
 

@@ -81,6 +81,7 @@ class Uplink:
         self._ghosts: list[Attempt] = []  # cancelled, with resources that the interchange counts until they ended
         self._epoch = ""
         self._is_welcome = False
+        self._registrations = 0
         self._asked_s = 0.0  # when it registered last
         self._heard_s = 0.0
         self._period_s = 0.0
@@ -119,24 +120,20 @@ class Uplink:
         if pool.broken is not None:
             self._leave(f"its workers cannot run: {pool.broken.reason}", 1)
             return
-        if readable and dealer.reconnected():
+        if readable and not dealer.has_input() and dealer.reconnected():
             self._register()
-        while True:
-            if dealer.has_input():
-                self._heard_s = time.monotonic()
-                while received := dealer.receive():
-                    for message, payload in received:
-                        self._obey[type(message)](message, payload)
-            if len(self._sender) and self._is_welcome:
-                self._send_chunks()
-            if dealer.backlog_bytes():
-                dealer.flush()
-            if not dealer.has_input():  # what we sent may have taken the sign that something came
-                break
         if self._draining and pool.core.queued:  # a worker was to begin it, and did not
             pool.give_back(sys.maxsize, self._returned)
         if self._ghosts:
             self._lay_ghosts()
+        while True:
+            if len(self._sender) or dealer.backlog_bytes():
+                self._send_more()
+            if not dealer.has_input():  # asked last: what we send may take away the sign that something came
+                break
+            self._heard_s = time.monotonic()
+            for message, payload in dealer.receive():
+                self._obey[type(message)](message, payload)
 
     def deliver(self, outcomes: list[Any]) -> None:
         """Tells how attempts ended; see `Outlet`."""
@@ -155,6 +152,7 @@ class Uplink:
     # ------------------------------------------------------------------ registering
     def _register(self) -> None:
         """Says who we are and what we have; what is on its way over an earlier connection is lost."""
+        self._registrations += 1
         self._is_welcome = False
         self._asked_s = time.monotonic()
         self._sender.clear()
@@ -181,6 +179,7 @@ class Uplink:
                 draining=bool(self._draining),
                 holds=[(held.id, held.attempt) for held in self.outbox.held.values()],
                 finished=self.outbox.finished(),
+                nth=self._registrations,
             )
         )
 
@@ -200,10 +199,13 @@ class Uplink:
             self._send_outcomes(each, big)
 
     def _who_are_you(self, *_: Any) -> None:
-        if self._is_welcome:  # else it is the answer to something from before our registration, which is on its way
+        # Unless we know of a new connection, it is the answer to something from before our registration, which is on its way.
+        if self._dealer.reconnected() or self._is_welcome:
             self._register()
 
     def _declared_lost(self, message: m.DeclaredLost, _: bytes) -> None:
+        if message.manager and message.manager != self.name:  # it has been obeyed
+            return
         old, self.name = self.name, new_name()
         self._log.warning("given up as %s: %s; it begins again as %s", old, message.reason, self.name)
         self.outbox.forget()
@@ -278,7 +280,7 @@ class Uplink:
         self._dealer.send(message)
         if big is not None:
             item: OutcomeItem = big.item
-            self._sender.add(Outgoing(item[0], item[1], big.total, big.read), time.monotonic())
+            self._sender.add(Outgoing(item[0], item[1], big.total, big.read), time.monotonic(), asks=True)
 
     def _say_again(self, *_: Any) -> None:
         if self._is_welcome:
@@ -286,9 +288,14 @@ class Uplink:
                 if big is None:
                     self._send_outcomes(message, None)
 
-    def _send_chunks(self) -> None:
-        for chunk, data in self._sender.pump(time.monotonic()):
-            self._dealer.send(chunk, data)
+    def _send_more(self) -> None:
+        """What had to wait for room."""
+        dealer = self._dealer
+        if len(self._sender) and self._is_welcome:
+            for chunk, data in self._sender.pump(time.monotonic()):
+                dealer.send(chunk, data)
+        if dealer.backlog_bytes():
+            dealer.flush()
 
     def _chunk_taken(self, message: m.ChunkTaken, _: bytes) -> None:
         self._sender.taken(message, time.monotonic())

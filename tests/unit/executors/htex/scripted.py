@@ -104,6 +104,7 @@ class Interchange:
             self.items.append(message.item)
             self.got.append(message)
             self.big[message.item[0]] = bytearray()
+            self.send(m.ChunkTaken(message.item[0], message.item[1], 0))
             self._acknowledge(message.seq, also=False)
         elif isinstance(message, m.Chunk):
             area = self.big[message.task]

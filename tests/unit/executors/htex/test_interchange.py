@@ -167,7 +167,10 @@ def test_a_tasks_segments_are_pulled_and_follow_in_chunks(lab):
 def send_result(manager, task, data, sizes=None, seq=None):
     manager.seq += 1
     item = (task, 1, m.DONE, b"", 1.0, 2.0, 0)
+    answers = len(manager.all(m.ChunkTaken))
     manager.send(m.BigOutcome(manager.seq, item, sizes or [len(data)]))
+    if manager.wait(m.ChunkTaken, answers + 1).upto < 0:
+        return
     for start in range(0, len(data), 500_000):
         manager.send(m.Chunk(task, 1, start), data[start : start + 500_000])
 

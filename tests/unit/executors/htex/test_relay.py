@@ -8,9 +8,10 @@ import pytest
 from plait.errors import BadMessage
 from plait.executors.htex import relay as relay_module
 from plait.executors.htex.messages import DONE, RESULT_TOO_LARGE, BigOutcome, Chunk, ChunkTaken, Outcomes, Pull
-from plait.executors.htex.relay import FILES_OF_ONE, OPEN_FILES, Relay
+from plait.executors.htex.relay import FILES_OF_ONE, OPEN_FILES, RESULTS_FILES, Relay
+from plait.executors.htex.transfers import Outgoing, Sender
 from plait.executors.pool.page import anonymous_file
-from plait.limits import CHUNK_BYTES, WINDOW_BYTES
+from plait.limits import CHUNK_BYTES, RESEND_S, WINDOW_BYTES
 
 A, B = b"A", b"B"
 
@@ -21,11 +22,13 @@ class Bench:
     def __init__(self, max_result_bytes=0):
         self.sent = []
         self.asked = []
+        self.told = []
         self.backlog = {}
         self.relay = Relay(
             lambda conn, message, payload: self.sent.append((conn, message, payload)),
             lambda conn: self.backlog.get(conn, 0),
             self.asked.append,
+            lambda conn, message: self.told.append((conn, message)),
             max_result_bytes,
         )
         self.fds = []
@@ -132,7 +135,8 @@ def test_a_manager_that_does_not_want_the_rest(bench):
 
 def test_a_cancelled_task_needs_no_file(bench):
     bench.relay.placed(A, [task(1), task(2)])
-    assert bench.relay.cancelled([(1, 1)]) == []
+    bench.relay.cancelled([(1, 1)])
+    assert bench.told == []
     assert not bench.is_open(bench.serve((1, 1)))
     assert bench.is_open(bench.serve((2, 1)))
 
@@ -227,11 +231,18 @@ def read_and_close(fds):
         os.close(fd)
 
 
+def chunk(bench, conn, number, offset, data):
+    bench.relay.chunk(conn, Chunk(number, 1, offset), data, 0.0)
+
+
 def test_a_result_is_complete_when_its_last_chunk_has_come(bench):
     message = big(1)
-    assert bench.relay.announced(A, message) is None
-    assert bench.relay.chunk(A, Chunk(1, 1, 0), b"a" * 100) is None
-    assert bench.relay.chunk(A, Chunk(1, 1, 100), b"b" * 28) is message
+    bench.relay.announced(A, message)
+    assert bench.to(A, ChunkTaken) == [ChunkTaken(1, 1, 0)]
+    chunk(bench, A, 1, 0, b"a" * 100)
+    assert bench.told == []
+    chunk(bench, A, 1, 100, b"b" * 28)
+    assert bench.told == [(A, message)]
     assert bench.to(A, ChunkTaken)[-1] == ChunkTaken(1, 1, 128)
     assert read_and_close(bench.relay.file((1, 1), 5)) == b"a" * 100 + b"b" * 28
     assert bench.relay.results_bytes == 128
@@ -243,13 +254,14 @@ def test_a_result_is_complete_when_its_last_chunk_has_come(bench):
 
 def test_a_result_of_empty_segments_is_complete_at_once(bench):
     message = big(1, (0,))
-    assert bench.relay.announced(A, message) is message
+    bench.relay.announced(A, message)
+    assert bench.told == [(A, message)]
     assert read_and_close(bench.relay.file((1, 1), 1)) == b""
 
 
 def test_a_result_that_the_core_does_not_want_is_dropped(bench):
     bench.relay.announced(A, big(1))
-    bench.relay.chunk(A, Chunk(1, 1, 0), bytes(128))
+    chunk(bench, A, 1, 0, bytes(128))
     bench.relay.forget_unused()
     assert bench.relay.file((1, 1), 1) == []
     assert bench.relay.results_bytes == 0
@@ -257,17 +269,19 @@ def test_a_result_that_the_core_does_not_want_is_dropped(bench):
 
 def test_chunks_come_twice_and_from_elsewhere(bench):
     bench.relay.announced(A, big(1))
-    bench.relay.chunk(A, Chunk(1, 1, 0), bytes(64))
-    assert bench.relay.chunk(A, Chunk(1, 1, 0), bytes(64)) is None
-    assert bench.relay.chunk(B, Chunk(1, 1, 64), bytes(64)) is None
-    assert bench.relay.chunk(A, Chunk(7, 1, 0), bytes(64)) is None
-    assert bench.relay.chunk(A, Chunk(1, 1, 64), bytes(64)) is not None
+    chunk(bench, A, 1, 0, bytes(64))
+    chunk(bench, A, 1, 0, bytes(64))
+    chunk(bench, B, 1, 64, bytes(64))
+    chunk(bench, A, 7, 0, bytes(64))
+    assert bench.told == []
+    chunk(bench, A, 1, 64, bytes(64))
+    assert len(bench.told) == 1
 
 
 def test_a_chunk_beyond_the_end_is_an_error(bench):
     bench.relay.announced(A, big(1))
     with pytest.raises(BadMessage):
-        bench.relay.chunk(A, Chunk(1, 1, 100), bytes(64))
+        chunk(bench, A, 1, 100, bytes(64))
 
 
 @pytest.mark.parametrize("sizes", [[], [-1], [100, -64], [1 << 60], [1] * 1_000_001])
@@ -278,89 +292,133 @@ def test_sizes_that_are_nonsense(bench, sizes):
 
 def test_a_result_above_the_limit_is_refused():
     bench = Bench(max_result_bytes=100)
-    told = bench.relay.announced(A, big(1, seq=9))
-    assert told.seq == 9
-    assert told.items == [(1, 1, RESULT_TOO_LARGE, msgspec.msgpack.encode((128, 100)), 1.0, 2.0, 0)]
+    bench.relay.announced(A, big(1, seq=9))
+    item = (1, 1, RESULT_TOO_LARGE, msgspec.msgpack.encode((128, 100)), 1.0, 2.0, 0)
+    assert bench.told == [(A, Outcomes(9, [item]))]
     assert bench.to(A, ChunkTaken) == [ChunkTaken(1, 1, -1)]
     assert len(bench.relay) == 0
 
 
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
 def test_when_memory_runs_out_the_result_is_refused(bench, monkeypatch):
     bench.relay.announced(A, big(1))
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr(os, "pwrite", full)
-    told = bench.relay.chunk(A, Chunk(1, 1, 0), bytes(64))
-    assert told.items[0][2] == RESULT_TOO_LARGE
+    chunk(bench, A, 1, 0, bytes(64))
+    assert bench.told[0][1].items[0][2] == RESULT_TOO_LARGE
     assert bench.relay.results_bytes == 0
+
+
+def test_when_files_run_out_the_result_is_refused(bench, monkeypatch):
+    monkeypatch.setattr(relay_module, "anonymous_file", full)
+    bench.relay.announced(A, big(1))
+    assert bench.told[0][1].items[0][2] == RESULT_TOO_LARGE
+    assert len(bench.relay) == 0
 
 
 def test_a_cancelled_result_is_not_waited_for(bench):
     bench.relay.announced(A, big(1, seq=3))
     bench.relay.announced(A, big(2, seq=4))
-    assert bench.relay.cancelled([(1, 1)]) == [(A, Outcomes(3, []))]
-    assert bench.to(A, ChunkTaken) == [ChunkTaken(1, 1, -1)]
+    bench.relay.cancelled([(1, 1)])
+    assert bench.told == [(A, Outcomes(3, []))]
+    assert bench.to(A, ChunkTaken)[-1] == ChunkTaken(1, 1, -1)
     assert len(bench.relay) == 1
 
 
 def test_results_wait_when_the_driver_does_not_take_them(bench, monkeypatch):
     monkeypatch.setattr(relay_module, "RESULTS_BYTES", 300)
-    for number in (1, 2, 3):
-        bench.relay.announced(A, big(number))
-    for number in (1, 2, 3):
-        bench.relay.chunk(A, Chunk(number, 1, 0), bytes(64))
+    for number in (1, 2, 3, 4):
+        bench.relay.announced(A, big(number, seq=number))
+    assert bench.to(A, ChunkTaken) == [ChunkTaken(1, 1, 0), ChunkTaken(2, 1, 0)]
     assert bench.relay.results_bytes == 256
+    chunk(bench, A, 3, 0, bytes(128))  # unasked
     for number in (1, 2):
-        assert bench.relay.chunk(A, Chunk(number, 1, 64), bytes(64)) is not None
+        chunk(bench, A, number, 0, bytes(128))
         os.close(*bench.relay.file((number, 1), number))
     assert {message.task for message in bench.to(A, ChunkTaken)} == {1, 2}
+    bench.relay.cancelled([(3, 1)])
     bench.relay.driver_took(1)
-    assert bench.to(A, ChunkTaken)[-1] == ChunkTaken(3, 1, 64)
+    assert bench.to(A, ChunkTaken)[-1] == ChunkTaken(4, 1, 0)
 
 
 def test_one_result_larger_than_the_room_goes_alone(bench, monkeypatch):
     monkeypatch.setattr(relay_module, "RESULTS_BYTES", 100)
     bench.relay.announced(A, big(1))
-    bench.relay.announced(A, big(2))
-    assert bench.relay.results_bytes == 128
-    assert bench.relay.chunk(A, Chunk(1, 1, 0), bytes(128)) is not None
+    bench.relay.announced(A, big(2, seq=2))
+    chunk(bench, A, 1, 0, bytes(128))
     os.close(*bench.relay.file((1, 1), 1))
-    bench.relay.chunk(A, Chunk(2, 1, 0), bytes(64))
-    assert bench.to(A, ChunkTaken) == [ChunkTaken(1, 1, 128)]
+    assert bench.to(A, ChunkTaken) == [ChunkTaken(1, 1, 0), ChunkTaken(1, 1, 128)]
     bench.relay.driver_took(1)
-    assert bench.to(A, ChunkTaken)[-1] == ChunkTaken(2, 1, 64)
+    assert bench.to(A, ChunkTaken)[-1] == ChunkTaken(2, 1, 0)
+
+
+def test_few_files_of_results_are_open_at_once(bench):
+    for number in range(100):
+        bench.relay.announced(A, big(number, seq=number + 1))
+    assert len(bench.to(A, ChunkTaken)) == RESULTS_FILES
+    bench.relay.manager_gone(A)
+    assert bench.relay.results_bytes == 0
+
+
+def test_results_of_one_manager_that_wait_do_not_close_its_window(bench, monkeypatch):
+    """Many at once, more than there is room for, with the sender that managers have."""
+    monkeypatch.setattr(relay_module, "RESULTS_BYTES", 3_000)
+    sender, size, done = Sender(window_bytes=512, chunk_bytes=64), 1024, 0
+    for number in range(1, 31):
+        bench.relay.announced(A, big(number, (size,), number))
+        sender.add(Outgoing(number, 1, size, lambda offset, count: bytes(count)), asks=True)
+    for _ in range(10_000):
+        for message in bench.to(A, ChunkTaken):
+            sender.taken(message)
+        bench.sent.clear()
+        for message, data in sender.pump():
+            bench.relay.chunk(A, message, data, 0.0)
+        for _, message in bench.told[done:]:
+            done += 1
+            os.close(*bench.relay.file((message.item[0], 1), done))
+            bench.relay.driver_took(done)
+        if done == 30:
+            break
+    assert done == 30
+
+
+def test_a_manager_that_did_not_hear_our_answer_is_reminded(bench):
+    bench.relay.announced(A, big(1))
+    bench.relay.tick(1.0)
+    bench.relay.tick(2.0)
+    assert bench.to(A, ChunkTaken) == [ChunkTaken(1, 1, 0)]
+    bench.relay.tick(2.0 + RESEND_S)
+    assert bench.to(A, ChunkTaken) == [ChunkTaken(1, 1, 0)] * 2
 
 
 def test_a_result_that_is_announced_again_begins_anew(bench):
     bench.relay.announced(A, big(1))
-    bench.relay.chunk(A, Chunk(1, 1, 0), b"a" * 64)
-    message = big(1)
+    chunk(bench, A, 1, 0, b"a" * 64)
     bench.relay.manager_back(A, B, [])
-    bench.relay.announced(B, message)
-    assert bench.relay.chunk(A, Chunk(1, 1, 64), b"a" * 64) is None
-    assert bench.relay.chunk(B, Chunk(1, 1, 0), b"b" * 128) is message
+    bench.relay.announced(B, big(1))
+    chunk(bench, A, 1, 64, b"a" * 64)
+    chunk(bench, B, 1, 0, b"b" * 128)
     assert read_and_close(bench.relay.file((1, 1), 1)) == b"b" * 128
     assert bench.relay.results_bytes == 128
 
 
 def test_an_announcement_that_comes_twice_changes_nothing(bench):
-    message = big(1)
-    bench.relay.announced(A, message)
-    bench.relay.chunk(A, Chunk(1, 1, 0), bytes(64))
-    assert bench.relay.announced(A, big(1)) is None
-    assert bench.relay.chunk(A, Chunk(1, 1, 64), bytes(64)) is message
+    bench.relay.announced(A, big(1))
+    chunk(bench, A, 1, 0, bytes(64))
+    bench.relay.announced(A, big(1))
+    chunk(bench, A, 1, 64, bytes(64))
+    assert len(bench.told) == 1
 
 
 def test_a_result_that_was_complete_is_not_sent_again(bench):
-    message = big(1)
-    bench.relay.announced(A, message)
-    bench.relay.chunk(A, Chunk(1, 1, 0), bytes(128))
+    bench.relay.announced(A, big(1))
+    chunk(bench, A, 1, 0, bytes(128))
     os.close(*bench.relay.file((1, 1), 1))
     bench.relay.manager_back(A, B, [])
-    again = big(1)
-    assert bench.relay.announced(B, again) is again  # the core knows that it had it
+    bench.relay.announced(B, big(1))
+    assert bench.told[1:] == [(B, big(1))]  # the core knows that it had it
     assert bench.to(B, ChunkTaken) == [ChunkTaken(1, 1, -1)]
     assert len(bench.relay) == 0
     bench.relay.manager_told(B, 1)

@@ -339,3 +339,21 @@ def test_whatever_answers_come_the_window_holds(answers):
         sender.taken(ChunkTaken(1, 1, upto))
         assert 0 <= sender.in_flight <= WINDOW_BYTES
         assert 0 <= value.taken <= value.sent <= value.total
+
+
+def test_a_value_that_asks_waits_for_the_other_end():
+    sender = Sender(resend_s=1.0)
+    sender.add(Outgoing(1, 1, 10, lambda _, size: bytes(size)), asks=True)
+    assert sender.pump() == []
+    assert sender.pump(100.0) == []  # however long
+    assert sender.in_flight == 0
+    assert sender.taken(ChunkTaken(1, 1, 0)) is None
+    assert sender.pump() == [(Chunk(1, 1, 0), bytes(10))]
+
+
+def test_a_value_that_asks_may_be_refused():
+    sender = Sender()
+    sender.add(Outgoing(1, 1, 10, lambda _, size: bytes(size)), asks=True)
+    done = sender.taken(ChunkTaken(1, 1, -1))
+    assert done is not None
+    assert done.unwanted
