@@ -149,4 +149,63 @@ def _app() -> "Typer":
 
         raise typer.Exit(bench(Order(config, resources, time, argsize, iterate), as_json=as_json))
 
+    @app.command()
+    def simulate(
+        workload: Annotated[
+            str,
+            typer.Argument(
+                help="`last`, a number, a run's folder or journal; or a description (.toml, .json).", show_default=False
+            ),
+        ],
+        nodes: Annotated[int, typer.Option(help="Nodes, in all blocks together.", min=1)] = 1,
+        workers: Annotated[int, typer.Option(help="Workers on each node.", min=1)] = 1,
+        policy: Annotated[
+            str,
+            typer.Option(
+                metavar="NAME",
+                help="Placement: spread, pack, fewest-free, random, near-data, `module:Class` or `file.py:Class`.",
+            ),
+        ] = "spread",
+        strategy: Annotated[str, typer.Option(help="Scaling: none, simple or htex_auto_scale.")] = "simple",
+        nodes_per_block: Annotated[
+            int | None, typer.Option(help="Nodes that are obtained together; all by default.", min=1)
+        ] = None,
+        init_blocks: Annotated[
+            int | None, typer.Option(help="Blocks to begin with; as many as there may be by default.", min=0)
+        ] = None,
+        memory: Annotated[str | None, typer.Option(metavar="BYTES", help="Memory of a node: 256GB.")] = None,
+        gpus: Annotated[int, typer.Option(help="GPUs of a node.", min=0)] = 0,
+        latency: Annotated[str, typer.Option(metavar="TIME", help="Of a message to a node.")] = "100us",
+        bandwidth: Annotated[str, typer.Option(metavar="BYTES", help="Of a link, in a second.")] = "1.25GB",
+        queue_wait: Annotated[
+            str,
+            typer.Option(metavar="TIME", help="Of a block in the batch queue: 10m, exponential:10m, uniform:1m,1h …"),
+        ] = "0",
+        start: Annotated[
+            str, typer.Option(metavar="TIME", help="From a job's begin until its managers connect; likewise.")
+        ] = "1s",
+        walltime: Annotated[str | None, typer.Option(metavar="TIME", help="Of a block.")] = None,
+        fail_rate: Annotated[float, typer.Option(metavar="N", help="Failures of one node in an hour.", min=0)] = 0.0,
+        seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+        copies: Annotated[int, typer.Option(help="A recorded run so many times, side by side.", min=1)] = 1,
+        recorded_times: Annotated[
+            bool, typer.Option("--recorded-times", help="Submit as in the recorded run, not all at the start.")
+        ] = False,
+        ask: Annotated[
+            list[str] | None,
+            typer.Option(metavar="APP:KEY=N,…", help="What tasks of a recorded app ask for: train:cores=4,gpus=1."),
+        ] = None,
+        chart: Annotated[str | None, typer.Option(metavar="FILE", help="Write charts: .html or .svg.")] = None,
+        run_dir: Annotated[str, typer.Option(help=run_dir_help)] = "runinfo",
+        as_json: Annotated[bool, typer.Option("--json", help=json_help)] = False,
+    ) -> None:
+        """How a recorded or described run would go on another machine or under another policy."""
+        from plait.cli.simulate import Order, simulate
+
+        order = Order(
+            workload, run_dir, nodes, workers, policy, strategy, nodes_per_block, init_blocks, memory, gpus, latency,
+            bandwidth, queue_wait, start, walltime, fail_rate, seed, copies, recorded_times, tuple(ask or ()), chart,
+        )  # fmt: skip
+        raise typer.Exit(simulate(order, as_json=as_json))
+
     return app
