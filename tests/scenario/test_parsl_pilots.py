@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
+import subprocess
 from concurrent.futures import wait
 
 import psutil
@@ -25,10 +26,12 @@ from parsl.executors.errors import BadStateException, InvalidResourceSpecificati
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost  # isort: skip
 from parsl.executors.high_throughput.manager_selector import BlockIdManagerSelector  # isort: skip
 from parsl.jobs.errors import TooManyJobFailuresError  # isort: skip
-from parsl.jobs.states import JobState  # isort: skip
+from parsl.jobs.states import JobState, JobStatus  # isort: skip
 from parsl.launchers import SimpleLauncher, SingleNodeLauncher, WrappedLauncher  # isort: skip
+from parsl.launchers.base import Launcher  # isort: skip
 from parsl.logconfigs.json import JSONLogging  # isort: skip
 from parsl.providers import LocalProvider  # isort: skip
+from parsl.providers.base import ExecutionProvider  # isort: skip
 from parsl.serialize import pack_apply_message  # isort: skip
 from parsl.serialize.errors import DeserializationError, SerializationError  # isort: skip
 
@@ -62,6 +65,9 @@ scaling  | missing               | a block that ends without a manager is MISSIN
 scaling  | bad_state             | a handler gives the executor up; its tasks fail with BadStateException
 scaling  | end_of_run            | no process is left
 launchers| all                   | those that are there start managers
+launchers| of_ones_own           | a launcher of three parameters, as programs that were written long ago have it
+providers| of_ones_own           | a provider derived from the base class, whose jobs have numbers for names
+executors| twice                 | one configuration serves one run after another
 """
 ROWS = [tuple(cell.strip() for cell in line.split("|")) for line in TABLE.strip().splitlines()]
 
@@ -185,12 +191,14 @@ def htex_accelerators(tmp_path):
 
 
 def htex_priority(tmp_path):
-    _, config = pilots(max_workers_per_node=1)
+    executor, config = pilots(max_workers_per_node=1)
     with parsl.load(config):
         gate = until(str(tmp_path / "gate"))
         wait_until((tmp_path / "gate.begun").exists, 30)
         log = str(tmp_path / "log")
         futures = [write(log, str(n), parsl_resource_specification={"priority": n}) for n in (3, 1, 2)]
+        for _ in range(2):  # the second question is behind the tasks on the way to the interchange
+            executor.connected_managers()
         (tmp_path / "gate").touch()
         wait([gate, *futures], 30)
     assert (tmp_path / "log").read_text() == "123"
@@ -497,3 +505,78 @@ def launchers_all(_):
                 "MINE": "yes" if nodes == 1 and hasattr(launcher, "prepend") else None
             }
             wait_until(lambda executor=executor, nodes=nodes: len(executor.connected_managers()) == nodes, 30)
+
+
+class Old(Launcher):
+    """Written before launchers were told of a folder."""
+
+    def __call__(self, command, tasks_per_node, nodes_per_block):
+        return f"export LAUNCHED={tasks_per_node}-{nodes_per_block}; {command}"
+
+
+def launchers_of_ones_own(_):
+    _, config = pilots(LocalProvider(launcher=Old()), address="127.0.0.1")
+    with parsl.load(config):
+        assert look("LAUNCHED").result(30)[1] == {"LAUNCHED": "1-1"}
+
+
+# ------------------------------------------------------------------ providers
+class Numbered(ExecutionProvider):
+    """Runs blocks as processes, as a user's provider for a batch system that plait does not know does."""
+
+    def __init__(self, walltime="01:00:00"):
+        self.walltime = walltime
+        self.nodes_per_block = 1
+        self.init_blocks = self.max_blocks = 1
+        self.min_blocks = 0
+        self.parallelism = 1
+        self.resources = {}
+
+    @property
+    def label(self):
+        return "numbered"
+
+    @property
+    def status_polling_interval(self):
+        return 0.1
+
+    def submit(self, command, tasks_per_node, job_name="parsl.auto"):
+        assert os.path.isdir(self.script_dir)
+        process = subprocess.Popen(["bash", "-c", command], start_new_session=True, stdout=subprocess.DEVNULL)
+        self.resources[process.pid] = process
+        return process.pid
+
+    def status(self, job_ids):
+        codes = [self.resources[number].poll() for number in job_ids]
+        return [
+            JobStatus(JobState.RUNNING if code is None else JobState.COMPLETED if code == 0 else JobState.FAILED)
+            for code in codes
+        ]
+
+    def cancel(self, job_ids):
+        for number in job_ids:
+            if self.resources[number].poll() is None:
+                os.killpg(number, signal.SIGTERM)
+                self.resources[number].wait(30)
+        return [True for _ in job_ids]
+
+
+def providers_of_ones_own(_):
+    executor, config = pilots(Numbered())
+    with parsl.load(config):
+        assert [future.result(30)[0] for future in [look() for _ in range(4)]]
+        (manager,) = executor.connected_managers()
+        assert 3000 < manager["walltime_left_s"] <= 3600
+        (number,) = executor.provider.resources
+        assert executor.blocks_to_job_id == {"0": str(number)}
+    assert executor.provider.resources[number].poll() is not None
+
+
+# ------------------------------------------------------------------ executors
+def executors_twice(_):
+    executor, config = pilots()
+    for _ in range(2):
+        with parsl.load(config) as kernel:
+            assert look().result(30)[0] > 0
+            assert kernel.executors["htex"] is executor
+            assert executor.outstanding() == 0
