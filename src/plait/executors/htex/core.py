@@ -119,7 +119,7 @@ class InterchangeCore(State):
                 told.setdefault(manager, []).append(attempt)
             elif not self.lanes.cancel(attempt):
                 self.queue.cancel(attempt)
-                self._members.cancel(attempt)
+                self._members.cancel(attempt, now_s)
         for manager, attempts in told.items():
             self.out.append((manager.conn, m.Cancel(attempts), b""))
             self._changed(manager, now_s)
@@ -131,7 +131,7 @@ class InterchangeCore(State):
         self._members.hold(message.name, on=message.on)
 
     def _drain_block(self, message: m.DrainBlock, _: bytes, now_s: float) -> None:
-        self._members.drain_block(message.block, message.reason, now_s)
+        self._members.drain_block(message.block, message.reason, now_s, over=message.over)
 
     def _query(self, message: m.Query, _: bytes, now_s: float) -> None:
         self.out.append((None, m.Answer(message.number), answer(self, self._filler, message.what, now_s)))

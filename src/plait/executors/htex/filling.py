@@ -430,7 +430,7 @@ class Filler:
         for manager in able:
             if manager.is_open and manager.could_ever(lane.ask, now_s):
                 expected_s, latest_s = manager.when_fits(lane.ask, now_s, mean_s)
-                if best is None or expected_s < best[0]:
+                if expected_s < (math.inf if best is None else best[0]):
                     best = expected_s, latest_s, manager
         if best is None:
             return

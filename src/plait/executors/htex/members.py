@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from plait.executors.htex import messages as m
 from plait.executors.htex.nodes import ManagerState
+from plait.limits import GRACE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,12 +37,16 @@ if TYPE_CHECKING:
 
 #: Seconds after which a cancelled task's resources are free even if its manager did not say so.
 GHOST_S: Final = 60.0
+#: Seconds in which a manager kills what was cancelled.
+KILL_S: Final = GRACE_S + 1.0
 #: Seconds after which at the latest a manager that holds tasks and is quiet is asked whether it does.
 _MAX_AUDIT_S: Final = 3600.0
 #: Names of managers that are gone which are remembered.
 _MAX_NAMES: Final = 100_000
 #: Seconds in which one connection is asked once who it is.
 _ASK_S: Final = 1.0
+#: Seconds in which a manager whose block is said to be over must show that it lives.
+DOUBT_S: Final = 3.0
 _MAX_ASKED: Final = 10_000
 
 
@@ -87,6 +92,7 @@ class Members:
         self._asked: dict[Conn, float] = {}
         self._held_names: set[str] = set()
         self._draining_blocks: dict[str, str] = {}
+        self._doubts: dict[str, float] = {}  # managers whose block is said to be over, and when they were asked
         self._warned: set[str] = set()
         self._ghosts: list[tuple[float, int, ManagerState, AttemptId]] = []
         self.limbo: dict[str, dict[int, OfferedTask]] = {}
@@ -105,14 +111,16 @@ class Members:
             self._warn(f"A manager on {r.hostname} (block {r.block}) was refused: {refusal}")
             return
         if r.manager in self._lost:
-            state.out.append((conn, m.DeclaredLost(self._lost[r.manager]), b""))
+            state.out.append((conn, m.DeclaredLost(self._lost[r.manager], r.manager), b""))
+            return
+        manager = state.managers.get(r.manager)
+        if manager is not None and r.nth < manager.nth:  # of an earlier connection: read late
             return
         self._lost_conns.pop(conn, None)
         self._asked.pop(conn, None)
         other = state.conns.get(conn)
         if other is not None and other.name != r.manager:
             self.lose(other, f"it came back as {r.manager}", "lost", now_s, announced=False, tell=False)
-        manager = state.managers.get(r.manager)
         same_conn = manager is not None and manager.conn == conn
         again = manager is not None
         if manager is None:
@@ -189,8 +197,8 @@ class Members:
         for item in lost:
             state.release(manager, item[0])
         state.requeue(lost, now_s)
-        for attempt in manager.ghosts:
-            self._push_ghost(manager, attempt, now_s)
+        for attempt in manager.ghosts:  # that they ended may have been said over the earlier connection
+            self._push_ghost(manager, attempt, now_s + KILL_S)
         unknown = {
             task: attempt
             for task, attempt in has.items()
@@ -202,13 +210,16 @@ class Members:
             unwanted = [attempt for attempt in unknown.items() if attempt in self._unwanted]
             for task, _ in unwanted:
                 del unknown[task]
-            self._cancel_there(manager, unwanted)
+            self._cancel_unknown(manager, unwanted, now_s)
             manager.unclaimed.update(unknown)
             manager.unclaimed.update({task: attempt for task, attempt in done.items() if task not in manager.held})
             manager.recount()
             self._claim(manager, list((offered or {}).values()), now_s)
         else:
-            self._cancel_there(manager, list(unknown.items()))
+            self._cancel_unknown(
+                manager, [attempt for attempt in unknown.items() if attempt not in manager.ghosts], now_s
+            )
+            self._cancel_there(manager, list(manager.ghosts))
         manager.recount()
 
     def _reconcile_same(self, manager: ManagerState, r: m.Register, now_s: float) -> None:
@@ -235,6 +246,13 @@ class Members:
     def _cancel_there(self, manager: ManagerState, attempts: list[AttemptId]) -> None:
         if attempts:
             self._state.out.append((manager.conn, m.Cancel(attempts), b""))
+
+    def _cancel_unknown(self, manager: ManagerState, attempts: list[AttemptId], now_s: float) -> None:
+        """It has attempts that nobody wants, and what they were granted is not known: that is free once they are killed."""
+        if attempts:
+            self._cancel_there(manager, attempts)
+            manager.settles_s = now_s + KILL_S
+            self._push_ghost(manager, attempts[0], manager.settles_s)
 
     def _open_or_close(self, manager: ManagerState) -> None:
         """Whether it may get something has changed, perhaps."""
@@ -283,7 +301,7 @@ class Members:
         self._early.add(attempt)
         return True
 
-    def cancel(self, attempt: AttemptId) -> None:
+    def cancel(self, attempt: AttemptId, now_s: float) -> None:
         """A cancelled attempt is with no manager that we know of, and in no queue."""
         task, number = attempt
         for items in self.limbo.values():
@@ -295,7 +313,7 @@ class Members:
                 if manager.unclaimed.get(task) == number:
                     del manager.unclaimed[task]
                     manager.recount()
-                    self._cancel_there(manager, [attempt])
+                    self._cancel_unknown(manager, [attempt], now_s)
                     self._filler.touch(manager)
 
     def _end_recovery(self, now_s: float) -> None:
@@ -312,7 +330,7 @@ class Members:
         self._unwanted.clear()
         for manager in list(self._state.managers.values()):
             if manager.unclaimed:
-                self._cancel_there(manager, list(manager.unclaimed.items()))
+                self._cancel_unknown(manager, list(manager.unclaimed.items()), now_s)
                 manager.unclaimed.clear()
                 manager.recount()
                 self._filler.touch(manager)
@@ -344,11 +362,11 @@ class Members:
         if how == "lost":
             self._remember(manager.name, reason)
         if how == "lost" and tell:
-            self._lost_conns[manager.conn] = reason
+            self._lost_conns[manager.conn] = manager.name
             if len(self._lost_conns) > _MAX_NAMES:
                 del self._lost_conns[next(iter(self._lost_conns))]
             self._asked[manager.conn] = now_s
-            state.out.append((manager.conn, m.DeclaredLost(reason), b""))
+            state.out.append((manager.conn, m.DeclaredLost(reason, manager.name), b""))
         if attempts:
             lost = m.Lost(manager.name, manager.hostname, manager.block, reason, announced, attempts)
             state.out.append((None, lost, b""))
@@ -361,14 +379,14 @@ class Members:
 
     def stranger(self, conn: Conn, now_s: float) -> None:
         """Something was said over a connection that is nobody's."""
-        reason = self._lost_conns.get(conn)
-        # One that was given up hears it once: a second time it might hear it in its next life.
-        if now_s - self._asked.get(conn, -math.inf) < (_ASK_S if reason is None else self._threshold_s):
+        name = self._lost_conns.get(conn)
+        if now_s - self._asked.get(conn, -math.inf) < (_ASK_S if name is None else self._threshold_s):
             return
         if len(self._asked) >= _MAX_ASKED:
             self._asked.clear()
         self._asked[conn] = now_s
-        self._state.out.append((conn, m.WhoAreYou() if reason is None else m.DeclaredLost(reason), b""))
+        who: m.Message = m.WhoAreYou() if name is None else m.DeclaredLost(self._lost.get(name, "it was lost"), name)
+        self._state.out.append((conn, who, b""))
 
     # ------------------------------------------------------------------ holding and draining
     def hold(self, name: str, *, on: bool) -> None:
@@ -380,13 +398,19 @@ class Members:
         for manager in list(self._state.places.get(name, {}).values()):
             self._open_or_close(manager)
 
-    def drain_block(self, block: str, reason: str, now_s: float) -> None:
-        """All its managers, and those that are still to come, are to finish what they have."""
+    def drain_block(self, block: str, reason: str, now_s: float, *, over: bool = False) -> None:
+        """All its managers, and those that are still to come, are to finish what they have.
+
+        When the block is over, says the batch system, they are most likely dead, and so is asked.
+        """
         self._draining_blocks[block] = reason
         for manager in [each for each in self._state.places.get(block, {}).values() if each.block == block]:
             if manager.draining is None:
                 self._state.out.append((manager.conn, m.Drain(reason), b""))
                 self.draining(manager, reason, now_s)
+            if over and not manager.gone:
+                self._doubts[manager.name] = now_s
+                self._state.out.append((manager.conn, m.WhoAreYou(), b""))
 
     def draining(self, manager: ManagerState, reason: str, now_s: float) -> None:
         """It gets nothing more."""
@@ -444,15 +468,28 @@ class Members:
                 self._push_due(manager, since_s + self._threshold_s)
                 if manager.load or manager.ahead:
                     self._audit(manager, now_s)
+        if self._doubts:
+            self._settle_doubts(now_s)
         while self._ghosts and self._ghosts[0][0] <= now_s:
             _, _, manager, attempt = heapq.heappop(self._ghosts)
-            if not manager.gone:
-                self.lay(manager, attempt, now_s)
+            if not manager.gone and not self.lay(manager, attempt, now_s):
+                self._filler.touch(manager)
         if self._recovers_until_s <= now_s and self._recovers_until_s > -math.inf:
             if self._resumed_s + self._threshold_s > now_s:
                 self._recovers_until_s = self._resumed_s + self._threshold_s
             else:
                 self._end_recovery(now_s)
+
+    def _settle_doubts(self, now_s: float) -> None:
+        """One of an ended block that has not answered is dead."""
+        for name, asked_s in list(self._doubts.items()):
+            manager = self._state.managers.get(name)
+            if manager is None or manager.heard_s > asked_s:
+                del self._doubts[name]
+            elif now_s - max(asked_s, self._resumed_s) >= DOUBT_S:
+                del self._doubts[name]
+                reason = f"{manager.draining}, and it did not answer"
+                self.lose(manager, reason, "lost", now_s, announced=now_s >= manager.ends_s)
 
     def _audit(self, manager: ManagerState, now_s: float) -> None:
         """Asks one that is quiet what it has."""
@@ -471,6 +508,8 @@ class Members:
             due_s = min(due_s, self._due[0][0])
         if self._ghosts:
             due_s = min(due_s, self._ghosts[0][0])
+        if self._doubts:
+            due_s = min(due_s, max(min(self._doubts.values()), self._resumed_s) + DOUBT_S)
         if self._recovers_until_s > -math.inf:
             due_s = min(due_s, self._recovers_until_s)
         return due_s

@@ -78,6 +78,7 @@ class ManagerState:
         drain_s: since when.
         on_hold: whether it is held back.
         stuck: it gave tasks back, so it gets no more than it has workers until it delivers.
+        settles_s: until when something may run there of which nothing is known.
         slots: plain tasks that have a worker and its share.
         tight: fewer than there are workers free, so that none may wait there.
         used_cores, used_memory_bytes, used_disk_bytes: what tasks that asked have.
@@ -86,8 +87,8 @@ class ManagerState:
 
     __slots__ = (
         "_free_cores", "ahead", "asked_s", "audit_s", "block", "conn", "cores", "cores_per_worker", "disk_bytes", "done", "drain_s", "draining", "ends_s", "free_gpus", "ghosts", "gone",
-        "gpus", "granted", "heard_s", "held", "hostname", "idle_since_s", "known", "last_seq", "memory_bytes", "memory_per_worker", "moved_s", "name", "on_hold", "pid", "plait",
-        "prefetch", "python", "recalled_s", "reserved", "room", "slots", "spoke_s", "stuck", "taken_ahead", "taken_seq", "tight", "unclaimed", "untaken",
+        "gpus", "granted", "heard_s", "held", "hostname", "idle_since_s", "known", "last_seq", "memory_bytes", "memory_per_worker", "moved_s", "name", "nth", "on_hold", "pid", "plait",
+        "prefetch", "python", "recalled_s", "reserved", "room", "settles_s", "slots", "spoke_s", "stuck", "taken_ahead", "taken_seq", "tight", "unclaimed", "untaken",
         "used_cores", "used_disk_bytes", "used_memory_bytes", "version", "workers",
     )  # fmt: skip
 
@@ -119,6 +120,7 @@ class ManagerState:
         self.version = 0  # of its rank
         self.recalled_s = -math.inf
         self.asked_s = -math.inf
+        self.settles_s = -math.inf
         self.audit_s = math.inf
         self.idle_since_s = self.spoke_s = now_s
         # numbers of its messages with outcomes, see `accounts`
@@ -141,6 +143,7 @@ class ManagerState:
         self.hostname = register.hostname
         self.plait = register.plait
         self.python = register.python
+        self.nth = register.nth
         self.workers = register.workers
         self.prefetch = register.prefetch
         # What plain tasks may use is there in any case: workers may outnumber the cores that were found.
@@ -217,6 +220,8 @@ class ManagerState:
         plain = len(self.held) - len(self.granted)
         return (
             self.load < self.workers
+            and not self.unclaimed
+            and now_s >= self.settles_s
             and self.used_cores + plain * self.cores_per_worker + ask.cores <= self.cores + TOLERANCE
             and (
                 not self.memory_bytes
