@@ -33,6 +33,8 @@ CREDIT_S: Final = 0.008
 FLUSH_S: Final = 0.001
 #: Seconds after which tasks that wait behind a running one are taken back for idle workers.
 RETRACT_S: Final = 0.01
+#: Seconds for which a manager with many busy workers may wait for what they say before it serves them.
+GATHER_S: Final = 0.002
 #: Worker starts that may fail in a row before the pool gives up.
 MAX_FAILED_STARTS: Final = 3
 #: Bytes by which a worker's memory may grow over what it had after its first task before it is replaced (as loky does).

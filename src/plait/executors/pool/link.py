@@ -31,7 +31,7 @@ from plait.executors.pool.core import GONE, READY, PoolCore, Runnable, Sent, is_
 from plait.executors.pool.nursery import Nursery
 from plait.executors.pool.page import REVOKED_FROM, REVOKED_TO, STARTED
 from plait.executors.pool.peer import Peer
-from plait.limits import BIG_BYTES, GRACE_S, MAX_FAILED_STARTS, RETRACT_S, SHUTDOWN_S
+from plait.limits import BIG_BYTES, GATHER_S, GRACE_S, MAX_FAILED_STARTS, RETRACT_S, SHUTDOWN_S
 from plait.model.events import ATTEMPT_STARTED, ATTEMPTS_STARTED, NOTE, WORKER_ENDED, WORKER_STARTED
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 #: Workers that each import for themselves sooner than they would wait for the zygote to do it.
 _FEW = 4
+#: Busy workers from which on it pays to wait for several of them.
+_MANY = 8
 #: Seconds that a store into the shared page certainly needs less than, to be seen by the worker.
 _SETTLE_S = 0.002
 
@@ -106,6 +108,7 @@ class PoolLink:
         self._feed: Feed | None = None
         self._feed_fd = -1
         self._feed_readable = True
+        self._woke_s = 0.0
         self._env_of = env_of
         self._binding_of = binding_of
         self._commands: deque[tuple[str, Any, Any]] = deque()
@@ -302,6 +305,8 @@ class PoolLink:
                 return
         elif self._commands:
             return
+        if self._feed is not None:
+            self._gather()
         self._io.release()
         try:
             ready = self._poll.poll(None if timeout_s is None else max(0.0, timeout_s * 1000))
@@ -338,6 +343,19 @@ class PoolLink:
             if core.queue or core.special:
                 self._fill()
             self._outlet.deliver(outcomes)
+
+    def _gather(self) -> None:
+        """Lets a moment pass, so that the next round serves what many workers said meanwhile: a round costs as much as several tasks.
+
+        A moment is short beside what tasks take, and workers that have one to go on with do not notice.
+        """
+        core = self.core
+        now_s = time.monotonic()
+        wait_s = self._woke_s + min(GATHER_S, core.mean_s / 5) - now_s
+        if wait_s > 0 and len(core.workers) - len(core.idle) >= _MANY:
+            time.sleep(wait_s)
+            now_s += wait_s
+        self._woke_s = now_s
 
     def _obey(self, outcomes: list[Any]) -> None:
         cancels: list[tuple[Runnable, int]] = []

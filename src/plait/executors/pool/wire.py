@@ -30,6 +30,11 @@ HEADER: Final = struct.Struct("<IBBH")
 _MAX_FILES: Final = 64
 _ANCILLARY: Final = socket.CMSG_SPACE(_MAX_FILES * 4)
 _ALIGN: Final = 64
+# Plain numbers: operations on the enums that the module has would cost as much as the system call.
+_SOL_SOCKET: Final = int(socket.SOL_SOCKET)
+_SCM_RIGHTS: Final = int(socket.SCM_RIGHTS)
+_CTRUNC: Final = int(socket.MSG_CTRUNC)
+_CLOEXEC: Final = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
 
 # pool -> worker
 INIT: Final = 1
@@ -69,7 +74,7 @@ def send_files(sock: socket.socket, buffers: Sequence[Any], fds: Sequence[int]) 
     """Sends bytes, the files with the first of them; the number of bytes that went."""
     if not fds:
         return sock.sendmsg(buffers)
-    return sock.sendmsg(buffers, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+    return sock.sendmsg(buffers, [(_SOL_SOCKET, _SCM_RIGHTS, array.array("i", fds))])
 
 
 def receive_files(sock: socket.socket, size: int) -> tuple[bytes, list[int]]:
@@ -78,14 +83,14 @@ def receive_files(sock: socket.socket, size: int) -> tuple[bytes, list[int]]:
     Raises:
         BadMessage: this process may not open so many files.
     """
-    data, ancillary, flags, _ = sock.recvmsg(size, _ANCILLARY, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+    data, ancillary, flags, _ = sock.recvmsg(size, _ANCILLARY, _CLOEXEC)
     fds: list[int] = []
     for level, kind, body in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if level == _SOL_SOCKET and kind == _SCM_RIGHTS:
             numbers = array.array("i")
             numbers.frombytes(body[: len(body) - len(body) % numbers.itemsize])
             fds.extend(numbers)
-    if flags & socket.MSG_CTRUNC:  # those that are missing would be taken from the next frame
+    if flags & _CTRUNC:  # those that are missing would be taken from the next frame
         for fd in fds:
             os.close(fd)
         raise BadMessage("files that came with it were lost: this process has too many files open")
