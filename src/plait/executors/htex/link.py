@@ -72,6 +72,7 @@ _EVENTS: Final = "inproc://events"
 _DOMAIN: Final = b"plait"
 _EVENT: Final = struct.Struct("=HI")
 _NOBLOCK: Final = int(zmq.NOBLOCK)
+_POLLIN: Final = int(zmq.POLLIN)  # an enum would cost as much again as the question
 _MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 #: Bytes by which encryption lengthens a part, generously.
 _OVERHEAD: Final = 1024
@@ -776,7 +777,7 @@ def _next_event(monitor: Any) -> tuple[int, int, bytes]:
 
 
 def _has_input(sock: Any) -> bool:
-    return bool(sock.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+    return bool(sock.getsockopt(zmq.EVENTS) & _POLLIN)
 
 
 def _property(frame: Any, name: str) -> str:
