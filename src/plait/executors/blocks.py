@@ -70,6 +70,7 @@ class BlockKeeper:
         error_handler: True, False or a function (`scaling.error_handlers`).
         drain_timeout_s: seconds that a block that is given back has for its running tasks.
         owner: what error handlers get as the executor; this object when None.
+        over: called instead of ``drain`` when the block's job has ended while managers are connected, which are most likely dead.
     """
 
     def __init__(
@@ -78,13 +79,14 @@ class BlockKeeper:
         emit: Callable[[EventTuple], None] | None = None, script_dir: str | None = None,
         strategy: str | ScalingPolicy | None = "simple", max_idletime_s: float = 120.0, period_s: float = 5.0,
         start_timeout_s: float = 300.0, error_handler: bool | BlockErrorHandler = True, *,
-        drain_timeout_s: float = 60.0, owner: Any = None,
+        drain_timeout_s: float = 60.0, owner: Any = None, over: Callable[[str, str], None] | None = None,
     ) -> None:  # fmt: skip
         self.provider = provider
         self.label = label
         self._launch = launch
         self._gone = gone
         self._drain = drain
+        self._over = drain if over is None else over
         self._load = load
         self._broken = broken
         self._emit = emit
@@ -207,8 +209,6 @@ class BlockKeeper:
             self._wake()
         return names
 
-    def give_up(self, why: str) -> None:
-        """No more blocks are requested."""
     def scale_as(self, strategy: str | ScalingPolicy | None, max_idletime_s: float, period_s: float) -> None:
         """Decides by this from now on."""
         with self._lock:
@@ -218,6 +218,8 @@ class BlockKeeper:
             self._core.hurry(time.monotonic())
             self._wake()
 
+    def give_up(self, why: str) -> None:
+        """No more blocks are requested."""
         with self._lock:
             self._core.give_up(why)
 
@@ -294,7 +296,7 @@ class BlockKeeper:
             elif isinstance(action, Cancel):
                 self._cancel(action.blocks)
             elif isinstance(action, Drain):
-                self._tell(self._drain, action.block, action.reason)
+                self._tell(self._over if action.over else self._drain, action.block, action.reason)
             elif isinstance(action, Gone):
                 self._tell(self._gone, action.block)
 

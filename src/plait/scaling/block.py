@@ -150,10 +150,15 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Drain:
-    """The block's managers, those that connect later too, are to finish what they run and take nothing new."""
+    """The block's managers, those that connect later too, are to finish what they run and take nothing new.
+
+    Attributes:
+        over: its job has ended, so they are most likely dead.
+    """
 
     block: str
     reason: str
+    over: bool = False
 
 
 @dataclass(frozen=True)

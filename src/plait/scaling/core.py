@@ -31,6 +31,7 @@ BACKOFF_S: Final = (1.0, 60.0)
 STABLE_S: Final = 60.0
 #: Seconds after which a job is cancelled again when the provider did not accept it, and when it did and the job goes on.
 RECANCEL_S: Final = (5.0, 60.0)
+JOB_OVER: Final = "the batch system says that its job is over"
 #: Blocks that a sentence names.
 _SHOWN: Final = 3
 #: Ended blocks that are remembered.
@@ -209,7 +210,7 @@ class BlockCore:
         if block is None:
             if name in self.ended:  # its job is over, says the queue
                 self._speaking.setdefault(name, set()).add(manager)
-                self.out.append(Drain(name, "the batch system says that its job is over"))
+                self.out.append(Drain(name, JOB_OVER, over=True))
             return
         block.managers[manager or f"#{len(block.managers)}"] = workers
         block.workers = max(block.workers, block.connected)
@@ -386,7 +387,7 @@ class BlockCore:
         )
         if block.managers:
             self._speaking[block.id] = set(block.managers)
-            self.out.append(Drain(block.id, "the batch system says that its job is over"))
+            self.out.append(Drain(block.id, JOB_OVER, over=True))
         else:
             self.out.append(Gone(block.id))
         self.hurry(now_s)

@@ -378,9 +378,11 @@ def test_the_end_cancels_all_in_one_call_queued_ones_too():
 def test_the_queue_outranks_managers_about_jobs():
     """It says that the job is over, and a manager still talks: the block is replaced, and the manager told to leave."""
     lab = Lab(max_blocks=1).running("0")
-    assert lab.poll(b0=JobStatus(JobState.MISSING)) == [Drain("0", "the batch system says that its job is over")]
+    assert lab.poll(b0=JobStatus(JobState.MISSING)) == [
+        Drain("0", "the batch system says that its job is over", over=True)
+    ]
     assert lab.after(1.1) == [Request("1")]
-    assert lab.up("0", manager="other") == [Drain("0", "the batch system says that its job is over")]
+    assert lab.up("0", manager="other") == [Drain("0", "the batch system says that its job is over", over=True)]
     assert lab.gone("0", "drained") == []
     assert lab.gone("0", "drained", manager="other") == [Gone("0")]
     assert lab.gone("0", "drained") == []

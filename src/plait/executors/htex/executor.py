@@ -368,6 +368,7 @@ class HighThroughputExecutor(Inspection):
             self.block_start_timeout,
             self.block_error_handler,
             owner=self,
+            over=lambda block, reason: link.command("tell", DrainBlock(block, reason, over=True)),
         )
         self._keeper.start()
 
