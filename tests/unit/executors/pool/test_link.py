@@ -10,15 +10,18 @@ import contextlib
 import os
 import sys
 import threading
+import types
 
 import pytest
 
 import plait
 from plait.executors.capacity import Capacity
+from plait.executors.pool import link as link_module
 from plait.executors.pool import wire
 from plait.executors.pool.core import PoolCore
 from plait.executors.pool.egg import lay
 from plait.executors.pool.link import PoolLink
+from plait.limits import GATHER_S
 from plait.model.resources import Resources
 from plait.model.task import CANCELLED, EXEC_DONE, LAUNCHED, AppSpec, Task, TaskDetails
 from plait.serialize import FunctionBlob, dumps, loads
@@ -407,3 +410,24 @@ def test_shut_down_without_ever_having_been_served():
     config = {"path": sys.path, "cwd": "", "output": "", "cpus": [], "preload": [], "initializer": b"", "max_tasks": 0}
     link = PoolLink(PoolCore(Capacity(1)), 1, config, dict(os.environ), "x", Sink(), egg=lay(dict(os.environ)))
     link.shutdown(5)
+
+
+@pytest.mark.parametrize(
+    ("busy", "mean_s", "since_s", "waits_s"),
+    [
+        (8, 1.0, 0.0005, GATHER_S - 0.0005),
+        (8, 0.001, 0.0, 0.0002),
+        (8, 1.0, 1.0, None),
+        (7, 1.0, 0.0, None),
+        (8, 0.0, 0.0, None),
+    ],
+)
+def test_with_many_busy_workers_a_moment_passes_between_rounds(monkeypatch, busy, mean_s, since_s, waits_s):
+    slept = []
+    monkeypatch.setattr(link_module, "time", types.SimpleNamespace(monotonic=lambda: 100.0, sleep=slept.append))
+    link = object.__new__(PoolLink)
+    link.core = types.SimpleNamespace(mean_s=mean_s, workers=range(busy + 2), idle=range(2))
+    link._woke_s = 100.0 - since_s
+    link._gather()
+    assert slept == ([] if waits_s is None else [pytest.approx(waits_s)])
+    assert link._woke_s == pytest.approx(100.0 + (waits_s or 0.0))
