@@ -69,6 +69,7 @@ NAMES = {
     "parsl.serialize": "deserialize pack_apply_message serialize unpack_apply_message",
     "parsl.serialize.base": "SerializerBase",
     "parsl.serialize.concretes": "DillCallableSerializer DillSerializer PickleSerializer",
+    "parsl.serialize.proxystore": "ProxyStoreSerializer",
     "parsl.serialize.errors": "DeserializationError DeserializerPluginError SerializationError",
     "parsl.serialize.facade": "deserialize register_method_for_code register_method_for_data serialize",
     "parsl.usage_tracking.levels": "DISABLED LEVEL_1 LEVEL_2 LEVEL_3",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from plait.compat.parsl._absent import why_absent
+from plait.compat.parsl._lazy import lazy
 from plait.compat.parsl.executors.threads import ThreadPoolExecutor
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def __getattr__(name: str) -> object:
         value = importlib.import_module("plait.compat.parsl.executors.high_throughput.executor").HighThroughputExecutor
         globals()[name] = value
         return value
-    if name in {"base", "errors", "high_throughput", "status_handling"}:  # upstream has imported them
-        return importlib.import_module(f"plait.compat.parsl.executors.{name}")
-    raise AttributeError(why_absent(f"parsl.executors.{name}") or f"module 'parsl.executors' has no attribute {name!r}")
+    return _submodule(name)
+
+
+_submodule = lazy(__name__, "base", "errors", "execute_task", "high_throughput", "status_handling", "threads")

@@ -1,13 +1,9 @@
 """``parsl.launchers.launchers``."""
 
-from __future__ import annotations
-
-from plait.compat.parsl._absent import why_absent
+from plait.compat.parsl._lazy import lazy
 from plait.launchers.base import Launcher
 from plait.launchers.simple import SimpleLauncher, SingleNodeLauncher, WrappedLauncher
 
 __all__ = ["Launcher", "SimpleLauncher", "SingleNodeLauncher", "WrappedLauncher"]
 
-
-def __getattr__(name: str) -> object:
-    raise AttributeError(why_absent(f"parsl.launchers.{name}") or f"module 'parsl.launchers' has no attribute {name!r}")
+__getattr__ = lazy(__name__)

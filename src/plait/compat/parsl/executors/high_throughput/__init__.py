@@ -1,1 +1,5 @@
 """``parsl.executors.high_throughput``."""
+
+from plait.compat.parsl._lazy import lazy
+
+__getattr__ = lazy(__name__, "errors", "executor", "interchange", "manager_selector")
