@@ -1,346 +1,37 @@
 """The interchange: the process between the driver and the managers of a pilot-job executor.
 
 ```
-driver ◀──socket pair──▶ ┌ one thread, one poll ──────────────────────────────┐ ◀──CurveZMQ──▶ managers
-                         │ Stream ──▶ core.py decides ──▶ Router              │
-                         │    └─────▶ relay.py: big values ────┘              │
-                         └────────────────────────────────────────────────────┘
+driver ◀──socket pair──▶ interchange: one thread, one poll (`exchange.py`) ◀──CurveZMQ──▶ managers
+                              └── a thread that writes its log, if it has one
 ```
 
 It is started by exec with the number of the driver's socket as its last argument and its settings on standard input. It waits for nothing but its poll,
 touches no file system, and sees in the end of the socket that the driver is gone; then it tells the managers to end, and ends.
-
-What bounds its memory: the driver offers no more than a window of tasks; a manager holds no more than its credit; nothing is placed while the driver
-does not read (`BACKLOG_BYTES`), and when even more has piled up (`DEFER_BYTES`), outcomes are left with the managers, who keep each until it is
-acknowledged, and are asked for later.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import select
 import signal
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import msgspec
 
-from plait.errors import BadMessage, PlaitError
+from plait.errors import PlaitError
 from plait.executors.htex import messages as m
 from plait.executors.htex.core import InterchangeCore
+from plait.executors.htex.exchange import Exchange
 from plait.executors.htex.link import Router, raise_open_files_limit
 from plait.executors.htex.log import Log
-from plait.executors.htex.relay import Relay
 from plait.executors.htex.settings import InterchangeSettings
 from plait.executors.htex.stream import Stream
-from plait.limits import BIG_BYTES
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from plait.executors.htex.link import Conn
-
-#: Seconds between two looks at what time alone brings about, while tasks are with managers, and otherwise.
-TICK_S: Final = 0.025
-IDLE_TICK_S: Final = 0.25
-#: Bytes that wait for the driver to read them before no more tasks are placed.
-BACKLOG_BYTES: Final = 4 * 1024 * 1024
-#: Bytes that wait for the driver to read them before outcomes are left with their managers.
-DEFER_BYTES: Final = 64 * 1024 * 1024
-#: Messages of managers that are taken in a row.
-MESSAGES: Final = 256
-#: Seconds that saying goodbye may take.
-GOODBYE_S: Final = 1.0
-#: Of these, those after all is sent.
-HANG_UP_S: Final = 0.3
-
-
-class Interchange:
-    """The loop.
-
-    Args:
-        settings: what it was told.
-        driver: the link to the driver.
-        router: the link to the managers.
-        core: what decides.
-        log: where it says what it does.
-        clock: the time.
-    """
-
-    def __init__(
-        self,
-        settings: InterchangeSettings,
-        driver: Stream,
-        router: Router,
-        core: InterchangeCore,
-        log: Log,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.settings = settings
-        self.driver = driver
-        self.router = router
-        self.core = core
-        self.log = log
-        self.clock = clock
-        self.relay = Relay(router.send, router.backlog_bytes, driver.send, self._tell_core, settings.max_result_bytes)
-        self.end = ""  # why it ends, if it does
-        self._conns: dict[str, Conn] = {}  # managers that were welcomed
-        self._names: dict[Conn, str] = {}
-        self._deferred: set[Conn] = set()
-        self._limit = settings.max_result_bytes if settings.max_result_bytes < BIG_BYTES else 0
-        self._next_tick_s = 0.0
-        self._again = False  # something may be there although poll would not say so
-        self._poll = select.poll()
-        self._poll.register(router, select.POLLIN)
-        self._driver_events = select.POLLIN
-        self._poll.register(driver, select.POLLIN)
-
-    # ------------------------------------------------------------------ the loop
-    def run(self) -> None:
-        """Serves until the driver says stop or is gone."""
-        self.driver.send(m.Listening(self.settings.epoch, self.router.addresses, self.router.port))
-        self.log.info("listens on %s, port %d", ", ".join(self.router.addresses), self.router.port)
-        while not self.end:
-            self._wait()
-            self.step()
-        self._say_goodbye()
-
-    def _wait(self) -> None:
-        events = select.POLLIN | select.POLLOUT if self.driver.pending else select.POLLIN
-        if events != self._driver_events:
-            self._driver_events = events
-            self._poll.modify(self.driver, events)
-        wait_s = 0.0 if self._again else self._next_tick_s - self.clock()
-        self._poll.poll(max(0.0, wait_s) * 1000)
-
-    def step(self) -> None:
-        """Takes what has come, decides, and sends; waits for nothing."""
-        now_s = self.clock()
-        driver, router, core = self.driver, self.router, self.core
-        if driver.pending:
-            driver.flush()
-        self._from_driver(now_s)
-        received = self._from_managers(now_s)
-        more = False
-        if driver.pending < BACKLOG_BYTES:
-            more = bool(core.place(now_s))
-            if self._deferred:
-                self._ask_deferred()
-        if now_s >= self._next_tick_s:
-            self._tick(now_s)
-        self._dispatch()
-        if len(self.relay):
-            self.relay.forget_unused()
-            more |= self.relay.pump(now_s)
-        router.flush()
-        self._again = more or received or router.has_input()
-
-    def _tick(self, now_s: float) -> None:
-        self.core.tick(now_s)
-        self.relay.tick(now_s)
-        self._next_tick_s = now_s + (TICK_S if self.core.placed else IDLE_TICK_S)
-        problems = self.router.problems
-        if problems:
-            for sentence in problems:
-                self.log.warning("%s", sentence)
-            problems.clear()
-
-    # ------------------------------------------------------------------ in
-    def _from_driver(self, now_s: float) -> None:
-        frames = self.driver.receive()
-        if frames is None:
-            self.end = "the driver is gone"
-            return
-        core, relay = self.core, self.relay
-        for message, payload, fds in frames:
-            if isinstance(message, m.Data):
-                relay.data((message.task, message.attempt), fds, now_s)
-                continue
-            for fd in fds:  # no other message has files
-                os.close(fd)
-            if isinstance(message, m.Stop):
-                self.end = message.reason
-            elif isinstance(message, m.Allow):
-                self._allow(message)
-            else:
-                if isinstance(message, m.Taken):
-                    relay.driver_took(message.seq)
-                elif isinstance(message, m.Cancel):
-                    relay.cancelled(message.items)
-                core.from_driver(message, payload, now_s)
-
-    def _allow(self, message: m.Allow) -> None:
-        if message.public_key:
-            self.router.allow(message.block, message.public_key)
-        else:
-            self.router.revoke(message.block)
-
-    def _from_managers(self, now_s: float) -> bool:
-        """Takes what managers sent; whether there was anything."""
-        messages = self.router.receive(MESSAGES)
-        if not messages:
-            return False
-        core, relay = self.core, self.relay
-        defer = self.driver.pending > DEFER_BYTES
-        for conn, _, message, payload in messages:
-            if isinstance(message, m.Outcomes):
-                if defer:
-                    self._deferred.add(conn)
-                    core.heard(conn, now_s)
-                else:
-                    self._outcomes(conn, message, now_s)
-            elif isinstance(message, (m.Chunk, m.ChunkTaken, m.BigOutcome)):
-                self._relay(conn, message, payload, now_s)
-            else:
-                if isinstance(message, m.Returned):
-                    relay.over(message.items)
-                elif isinstance(message, m.Register):
-                    self._registers(conn, message)
-                core.from_manager(conn, message, payload, now_s)
-        return True
-
-    def _outcomes(self, conn: Conn, message: m.Outcomes, now_s: float) -> None:
-        if len(self.relay):
-            self.relay.over([(item[0], item[1]) for item in message.items])
-        limit = self._limit
-        if limit and any(item[2] <= m.RAISED and len(item[3]) > limit for item in message.items):
-            items = [limited(item, limit) for item in message.items]
-            message = m.Outcomes(message.seq, items)
-        self.core.from_manager(conn, message, b"", now_s)
-
-    def _relay(self, conn: Conn, message: m.Chunk | m.ChunkTaken | m.BigOutcome, payload: bytes, now_s: float) -> None:
-        """A message about a big value."""
-        if not self.core.connection_is_known(conn):
-            if isinstance(message, m.BigOutcome):
-                self.core.from_manager(conn, message, payload, now_s)  # it says what that connection should do
-            return
-        self.core.heard(conn, now_s)
-        try:
-            if isinstance(message, m.Chunk):
-                self.relay.chunk(conn, message, payload, now_s)
-            elif isinstance(message, m.ChunkTaken):
-                self.relay.chunk_taken(conn, message, now_s)
-            else:
-                self.relay.over([(message.item[0], message.item[1])])
-                self.relay.announced(conn, message)
-        except BadMessage as error:
-            self.log.warning("manager %s: %s", self._names.get(conn, "?"), error)
-
-    def _tell_core(self, conn: Conn, message: m.Message) -> None:
-        self.core.from_manager(conn, message, b"", self.clock())
-
-    def _ask_deferred(self) -> None:
-        """The driver reads again: outcomes that were left with their managers may come."""
-        for conn in self._deferred:
-            self.router.send(conn, m.SayAgain())
-        self._deferred.clear()
-
-    # ------------------------------------------------------------------ out
-    def _dispatch(self) -> None:
-        """Sends what the core wants sent."""
-        out: list[Any] = self.core.out  # to the core, a connection is anything
-        if not out:
-            return
-        driver, router, relay = self.driver, self.router, self.relay
-        for conn, message, payload in out:
-            if conn is None:
-                if isinstance(message, (m.Delivered, m.Placed)):
-                    driver.send(message, payload)
-                else:
-                    self._tell_driver(message, payload)
-                continue
-            router.send(conn, message, payload)
-            if isinstance(message, m.Tasks):
-                relay.placed(conn, message.items)
-            elif isinstance(message, m.Taken):
-                relay.manager_told(conn, message.seq)
-            elif isinstance(message, (m.Stop, m.Refused)):
-                self._forget(conn)
-        out.clear()
-
-    def _tell_driver(self, message: m.Message, payload: bytes) -> None:
-        fds: list[int] = []
-        if isinstance(message, m.BigDelivered):
-            fds = self.relay.file((message.item[0], message.item[1]), message.seq)
-        elif isinstance(message, m.Lost):
-            self.relay.over(message.items)
-        elif isinstance(message, m.ManagerGone):
-            self.log.info(
-                "manager %s (block %s, %s): %s: %s",
-                message.manager,
-                message.block,
-                message.hostname,
-                message.how,
-                message.reason,
-            )
-            conn = self._conns.pop(message.manager, None)
-            if conn is not None and self._names.get(conn) == message.manager:
-                self._forget(conn)
-        elif isinstance(message, m.ManagerUp):
-            again = ", again" if message.again else ""
-            self.log.info(
-                "manager %s (block %s, %s) with %d workers%s",
-                message.manager,
-                message.block,
-                message.hostname,
-                message.workers,
-                again,
-            )
-        elif isinstance(message, m.Warn):
-            self.log.warning("%s", message.text)
-        self.driver.send(message, payload, fds)
-
-    # ------------------------------------------------------------------ who is there
-    def _registers(self, conn: Conn, message: m.Register) -> None:
-        old = self._conns.get(message.manager)
-        earlier = self._names.get(conn)
-        if earlier is not None and earlier != message.manager:
-            self._conns.pop(earlier, None)
-        self._deferred.discard(conn)
-        if old is not None:
-            self.relay.manager_back(old, conn, message.holds)
-            self._names.pop(old, None)
-            self._deferred.discard(old)
-        self._conns[message.manager] = conn
-        self._names[conn] = message.manager
-
-    def _forget(self, conn: Conn) -> None:
-        name = self._names.pop(conn, None)
-        if name is not None and self._conns.get(name) == conn:
-            del self._conns[name]
-        self._deferred.discard(conn)
-        self.relay.manager_gone(conn)
-
-    # ------------------------------------------------------------------ the end
-    def _say_goodbye(self) -> None:
-        """Tells the managers to end, and waits a little for them to hang up: a message that has come, and was not read when the connection ends, is lost."""
-        self.log.info("ends: %s", self.end)
-        deadline_s = self.clock() + GOODBYE_S
-        router = self.router
-        for conn in self._names:
-            router.send(conn, m.Stop(self.end))
-        while self._names and router.connections and self.clock() < deadline_s:
-            router.flush()
-            self.driver.flush()
-            if not router.receive():
-                time.sleep(0.002)
-            if not router.backlog_bytes():
-                deadline_s = min(deadline_s, self.clock() + HANG_UP_S)
-        self.relay.close()
-        router.close(max(0.0, deadline_s - self.clock()))
-
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-def limited(item: m.OutcomeItem, limit: int) -> m.OutcomeItem:
-    """An outcome, or that its result is larger than that."""
-    if item[2] > m.RAISED or len(item[3]) <= limit:
-        return item
-    return (item[0], item[1], m.RESULT_TOO_LARGE, _encode((len(item[3]), limit)), item[4], item[5], item[6])
+#: Seconds that the driver may take to hear why it ends.
+_LAST_WORDS_S: Final = 1.0
 
 
 def make_core(settings: InterchangeSettings, now_s: float) -> InterchangeCore:
@@ -383,7 +74,7 @@ def serve(settings: InterchangeSettings, driver: Stream) -> int:
         gc.set_threshold(
             100_000, 50, 1000
         )  # tasks are tuples of numbers and bytes, which make no cycles; a million of them are not to be looked at often
-        Interchange(settings, driver, router, core, log).run()
+        Exchange(settings, driver, router, core, log).run()
     except PlaitError as error:  # it cannot listen, or the driver speaks nonsense
         reason = str(error)
     except Exception as error:  # noqa: BLE001 - boundary of the process: the driver is told, and sees the rest in standard error
@@ -395,7 +86,7 @@ def serve(settings: InterchangeSettings, driver: Stream) -> int:
         log.warning("cannot go on: %s", reason)
         print(reason, file=sys.stderr)  # noqa: T201 - the driver shows the end of it
         driver.send(m.Broken(reason))
-        deadline_s = time.monotonic() + GOODBYE_S
+        deadline_s = time.monotonic() + _LAST_WORDS_S
         while driver.pending and not driver.ended and time.monotonic() < deadline_s:
             time.sleep(0.002)
             driver.flush()
