@@ -6,11 +6,13 @@ import contextlib
 
 import pytest
 
+import plait
 from plait.errors import TooManyJobFailuresError
 from plait.launchers import SimpleLauncher
 from plait.providers import LocalProvider
-from plait.testing import FakeProvider, Plan
+from plait.testing import FakeProvider, Plan, tasks
 from tests.blocks import Owner
+from tests.fault.pilot import pilot_jobs
 from tests.support import wait_until
 
 
@@ -67,3 +69,14 @@ def test_one_failed_start_of_several_is_made_good():
     with blocks(FakeProvider(init_blocks=2, max_blocks=2, plans=[Plan(run_s=0.0, exit_code=1), Plan()])) as owner:
         owner.play_until(lambda: len(owner.managers) == 2)
         assert owner.broken == []
+
+
+def test_tasks_end_with_what_the_block_said():
+    with pilot_jobs(options={"provider": {"worker_init": "echo no licence >&2; exit 3", "min_blocks": 0}}):
+        futures = [plait.python_app(tasks.echo)(number) for number in range(3)]
+        errors = [future.exception(30) for future in futures]
+        assert {type(error) for error in errors} == {plait.errors.BadStateException}
+        assert "1 block failed, so no more are requested" in str(errors[0])
+        assert "no licence" in str(errors[0])
+        assert "no licence" in futures[0].explain()
+        assert "no licence" in str(plait.python_app(tasks.echo)(9).exception(30))

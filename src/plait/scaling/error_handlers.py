@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_FAILED_BLOCKS: Final = 3
 #: Blocks that the exception describes.
 _SHOWN: Final = 5
+#: Characters of its last line that the exception's first line has.
+_LINE: Final = 200
 
 
 def noop_error_handler(executor: Any, statuses: Mapping[str, JobStatus]) -> None:
@@ -62,9 +64,9 @@ def _failed_in_a_row(statuses: Mapping[str, JobStatus], limit: int) -> Exception
 def too_many_failures(failed: Mapping[str, JobStatus]) -> TooManyJobFailuresError:
     """The exception that lists what is known of failed blocks."""
     count = len(failed)
-    lines = [
-        f"{count} block{'s' if count != 1 else ''} failed{' in a row' if count > 1 else ''}, so no more are requested."
-    ]
+    how = f"{count} block{'s' if count != 1 else ''} failed{' in a row' if count > 1 else ''}, so no more are requested"
+    last = list(failed.values())[-1]
+    lines = [f"{how}. {'The last' if count > 1 else 'It'} {_in_short(last)}"]
     for block, status in list(failed.items())[-_SHOWN:]:
         lines.append(f"Block {block}: {status}")
         for name, path, text in (
@@ -81,6 +83,13 @@ def too_many_failures(failed: Mapping[str, JobStatus]) -> TooManyJobFailuresErro
     if count > _SHOWN:
         lines.insert(1, f"The last {_SHOWN} of them:")
     return TooManyJobFailuresError("\n".join(lines))
+
+
+def _in_short(status: JobStatus) -> str:
+    """For those who see one line only."""
+    said = next((line for line in reversed((status.stderr_summary or "").splitlines()) if line.strip()), "")
+    tail = f"; the end of its stderr: {said.strip()[:_LINE]}" if said else ""
+    return f"ended so: {status}{tail}"
 
 
 def handler_of(choice: bool | BlockErrorHandler) -> BlockErrorHandler:

@@ -144,7 +144,10 @@ class Simple:
 
     def decide(self, view: View) -> Decision:
         """Grows with the tasks, shrinks without them."""
-        return _top_up(view, view.limits.min_blocks) or _grow(view) or self._shrink(view) or Decision(why=_enough(view))
+        more = [each for each in (_top_up(view, view.limits.min_blocks), _grow(view)) if each is not None]
+        if more:
+            return max(more, key=lambda each: each.add)
+        return self._shrink(view) or Decision(why=_enough(view))
 
     def _shrink(self, view: View) -> Decision | None:
         if view.tasks or view.no_tasks_s < view.max_idletime_s:
@@ -227,7 +230,7 @@ def _grow(view: View) -> Decision | None:
     if add <= 0:
         return None
     slots = view.slots
-    have = f"{slots} worker{'s' if slots != 1 else ''} in {blocks_text(active)}" if active else "no block"
+    have = f"{_workers(slots)} in {blocks_text(active)}" if active else "no block"
     return Decision(
         add=add,
         why=f"requests {blocks_text(add)}: {_tasks(view.tasks)} for {have} (at most {blocks_text(view.limits.max_blocks)})",
@@ -242,7 +245,7 @@ def _enough(view: View) -> str:
         return f"keeps {active}: how many workers a block has is not known before its first manager is up"
     enough = view.slots >= view.wanted
     reason = "enough for" if enough else f"max_blocks={view.limits.max_blocks} is reached, for"
-    return f"keeps {active} with {view.slots} workers: {reason} {_tasks(view.tasks)}"
+    return f"keeps {active} with {_workers(view.slots)}: {reason} {_tasks(view.tasks)}"
 
 
 def _longest_idle(blocks: Sequence[BlockView]) -> list[BlockView]:
@@ -259,3 +262,7 @@ def blocks_text(count: int) -> str:
 
 def _tasks(count: int) -> str:
     return f"{count} task{'s' if count != 1 else ''}"
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'s' if count != 1 else ''}"

@@ -100,7 +100,7 @@ def test_the_exception_lists_what_is_known(tmp_path):
     error = too_many_failures({"0": first, "1": second})
     assert isinstance(error, TooManyJobFailuresError)
     assert str(error).splitlines() == [
-        "2 blocks failed in a row, so no more are requested.",
+        "2 blocks failed in a row, so no more are requested. The last ended so: MISSING: it vanished",
         "Block 0: FAILED, exit code 127: its script ended",
         f"  its stdout, {tmp_path}/out, is empty",
         f"  end of its stderr, {tmp_path}/err:",
@@ -109,6 +109,16 @@ def test_the_exception_lists_what_is_known(tmp_path):
         f"  its stderr, {tmp_path}/nothing, cannot be read",
     ]
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_its_first_line_says_most(tmp_path):
+    """`explain` shows no more."""
+    (tmp_path / "err").write_text("Lmod: no such module\nbash: plait: command not found\n\n")
+    status = JobStatus(JobState.FAILED, "its script ended", 127, stderr_path=str(tmp_path / "err"))
+    assert str(too_many_failures({"0": status})).splitlines()[0] == (
+        "1 block failed, so no more are requested. It ended so: FAILED, exit code 127: its script ended; "
+        "the end of its stderr: bash: plait: command not found"
+    )
 
 
 def test_of_many_it_shows_the_last():
