@@ -53,7 +53,7 @@ ROUTER_FRAME_BYTES: Final = 16 * 1024 * 1024
 DEALER_FRAME_BYTES: Final = 64 * 1024 * 1024
 #: Messages in ZeroMQ's queue for one connection; more wait in ours, where what is urgent can overtake.
 LINK_MESSAGES: Final = 256
-DEALER_MESSAGES: Final = 32
+DEALER_MESSAGES: Final = 128
 #: Bytes that may wait for a manager that does not read before it is disconnected.
 LINK_BACKLOG_BYTES: Final = 256 * 1024 * 1024
 #: Bytes after which the interchange looks at other things before it takes more from managers.

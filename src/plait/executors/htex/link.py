@@ -22,7 +22,6 @@ everything else. What a connection held when it broke is lost, and whoever used 
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import errno
 import os
@@ -40,10 +39,11 @@ import zmq.utils.z85
 
 from plait.errors import BadMessage, ConfigurationError, ExecutorError
 from plait.executors.htex.addresses import is_loopback
-from plait.executors.htex.messages import FROM_MANAGER, TO_MANAGER, Chunk, Message, Register
+from plait.executors.htex.backlog import Backlog
+from plait.executors.htex.messages import FROM_MANAGER, TO_MANAGER, Message, Register
 from plait.executors.htex.mischief import Mischief, Plan
 from plait.executors.htex.problems import Problems
-from plait.executors.htex.wire import PREFIX, decode, encode
+from plait.executors.htex.wire import from_parts, to_parts
 from plait.limits import (
     CONNECT_S,
     DEALER_FRAME_BYTES,
@@ -62,7 +62,8 @@ from plait.limits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    import collections
+    from collections.abc import Sequence
 
 #: What the router calls a connection: new for each.
 Conn = bytes
@@ -100,35 +101,17 @@ def endpoint(address: str, port: int) -> str:
     return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
 
 
-class _Peer:
-    """A connection as its end knows it. What does not fit into ZeroMQ's queue waits here, chunks behind everything else."""
+class _Peer(Backlog):
+    """A connection as its end knows it, and what waits for it."""
 
-    __slots__ = ("block", "bulk", "bytes", "control", "fd", "is_shut", "strikes")
+    __slots__ = ("block", "fd", "is_shut", "strikes")
 
     def __init__(self, block: str = "", fd: int = -1) -> None:
+        super().__init__()
         self.block = block
         self.fd = fd  # -1: closed, or not known
         self.strikes = 0
         self.is_shut = False  # it is not heard and gets nothing
-        self.control: collections.deque[tuple[bytes, bytes]] = collections.deque()
-        self.bulk: collections.deque[tuple[bytes, bytes]] = collections.deque()
-        self.bytes = 0
-
-    def put(self, message: Message, parts: tuple[bytes, bytes]) -> None:
-        (self.bulk if type(message) is Chunk else self.control).append(parts)
-        self.bytes += len(parts[0]) + len(parts[1])
-
-    def first(self) -> tuple[bytes, bytes]:
-        return self.control[0] if self.control else self.bulk[0]
-
-    def pop(self) -> None:
-        parts = (self.control or self.bulk).popleft()
-        self.bytes -= len(parts[0]) + len(parts[1])
-
-    def clear(self) -> None:
-        self.control.clear()
-        self.bulk.clear()
-        self.bytes = 0
 
 
 class _End:
@@ -417,7 +400,7 @@ class Router(_End):
             if peer.is_shut:
                 continue
             try:
-                message = _message(frame.bytes, payload, extra, FROM_MANAGER)
+                message = from_parts(frame.bytes, payload, extra, FROM_MANAGER)
                 if type(message) is Register:
                     self._check_block(peer, message)
             except BadMessage as error:
@@ -446,7 +429,7 @@ class Router(_End):
         peer = self._peers.get(conn)
         if peer is None or peer.is_shut:
             return False
-        parts = _parts(message, payload, DEALER_FRAME_BYTES)
+        parts = to_parts(message, payload, DEALER_FRAME_BYTES)
         if conn not in self._waiting:
             sent = self._send(conn, parts)
             if sent is not None:
@@ -528,7 +511,7 @@ class Dealer(_End):
         max_frame_bytes: int = DEALER_FRAME_BYTES,
     ) -> None:
         super().__init__(f"dealer {public}")
-        self._waits = _Peer()
+        self._waits = Backlog()
         self._is_new = True
         keys = (server_public, public, secret)
         try:
@@ -603,7 +586,7 @@ class Dealer(_End):
                 break
             payload, extra = _rest(self._socket) if frame.more else (b"", 0)
             try:
-                found.append((_message(frame.bytes, payload, extra, TO_MANAGER), payload))
+                found.append((from_parts(frame.bytes, payload, extra, TO_MANAGER), payload))
             except BadMessage as error:
                 self._add("bad", f"the interchange sent {error}; it was ignored")
         if self._mischief is not None:
@@ -619,7 +602,7 @@ class Dealer(_End):
         assert self._owned(), "a link is used by one thread"  # noqa: S101 - a check for tests
         if not self._line.is_up:
             return False
-        parts = _parts(message, payload, ROUTER_FRAME_BYTES)
+        parts = to_parts(message, payload, ROUTER_FRAME_BYTES)
         waits = self._waits
         if waits.bytes or not self._send(parts):
             waits.put(message, parts)
@@ -819,16 +802,6 @@ def _refuse_open_addresses(addresses: Sequence[str]) -> None:
         )
 
 
-# ------------------------------------------------------------------ messages
-def _parts(message: Message, payload: bytes, limit: int) -> tuple[bytes, bytes]:
-    head = encode(message, len(payload))
-    if len(head) > limit or len(payload) > limit:
-        raise BadMessage(
-            f"a message {type(message).__name__} of {len(head)} and {len(payload)} bytes is too large; {limit} are allowed"
-        )
-    return head, payload
-
-
 def _rest(sock: Any) -> tuple[bytes, int]:
     """(second part, number of parts after it). All parts are taken, however many: the next one begins another message."""
     payload: bytes = sock.recv(_NOBLOCK)
@@ -837,20 +810,6 @@ def _rest(sock: Any) -> tuple[bytes, int]:
         sock.recv(_NOBLOCK)
         extra += 1
     return payload, extra
-
-
-def _message(data: bytes, payload: bytes, extra: int, expected: Collection[type[Message]]) -> Message:
-    """The message of the parts that came; ``extra``: how many there were beyond two.
-
-    Raises:
-        BadMessage: it is none.
-    """
-    if extra:
-        raise BadMessage(f"a message of {2 + extra} parts")
-    message = decode(data, expected)
-    if PREFIX.unpack_from(data)[5] != len(payload):
-        raise BadMessage(f"a payload of {len(payload)} bytes, which are not those announced")
-    return message
 
 
 def _reason(event: int, value: int) -> str:

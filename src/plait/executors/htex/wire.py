@@ -55,6 +55,34 @@ def decode(data: bytes | memoryview, expected: Collection[type[Message]]) -> Mes
     return read_header(kind, memoryview(data)[PREFIX.size :], expected)
 
 
+def to_parts(message: Message, payload: bytes, limit: int) -> tuple[bytes, bytes]:
+    """A message as the parts in which ZeroMQ sends it.
+
+    Raises:
+        BadMessage: a part is larger than the other end takes.
+    """
+    head = encode(message, len(payload))
+    if len(head) > limit or len(payload) > limit:
+        raise BadMessage(
+            f"a message {type(message).__name__} of {len(head)} and {len(payload)} bytes is too large; {limit} are allowed"
+        )
+    return head, payload
+
+
+def from_parts(data: bytes, payload: bytes, extra: int, expected: Collection[type[Message]]) -> Message:
+    """The message of the parts that came; ``extra``: how many there were beyond two.
+
+    Raises:
+        BadMessage: it is none.
+    """
+    if extra:
+        raise BadMessage(f"a message of {2 + extra} parts")
+    message = decode(data, expected)
+    if PREFIX.unpack_from(data)[5] != len(payload):
+        raise BadMessage(f"a payload of {len(payload)} bytes, which are not those announced")
+    return message
+
+
 def read_prefix(data: bytes | bytearray | memoryview, at: int = 0) -> tuple[int, int, int, int]:
     """(kind, files, bytes of the header, bytes of the payload).
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from plait.errors import BadMessage
 from plait.executors.htex import messages as m
 from plait.executors.htex import wire
-from plait.executors.htex.wire import PREFIX, StreamReader, decode, encode, read_prefix
+from plait.executors.htex.wire import PREFIX, StreamReader, decode, encode, from_parts, read_prefix, to_parts
 from tests.unit.executors.htex.link_lab import register
 from tests.unit.executors.htex.strategies import messages, struct
 
@@ -25,6 +25,22 @@ ALL = frozenset(m.KINDS.values())
 @given(messages)
 def test_any_message_survives(message):
     assert decode(encode(message), ALL) == message
+
+
+@given(messages, st.binary(max_size=200))
+def test_any_message_survives_in_parts(message, payload):
+    head, rest = to_parts(message, payload, 1_000_000)
+    assert rest == payload
+    assert from_parts(head, rest, 0, ALL) == message
+
+
+@pytest.mark.parametrize(
+    ("payload", "extra", "match"), [(b"", 0, "not those announced"), (b"xyz", 0, "not those"), (b"xy", 1, "3 parts")]
+)
+def test_parts_that_do_not_belong_together(payload, extra, match):
+    head, _ = to_parts(m.Function(1), b"xy", 1000)
+    with pytest.raises(BadMessage, match=match):
+        from_parts(head, payload, extra, ALL)
 
 
 @given(st.lists(st.tuples(messages, st.binary(max_size=200)), max_size=8), st.data())
