@@ -5,9 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import threading
-import time
-import warnings
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,25 +13,23 @@ import msgspec
 from plait.clock import SystemClock
 from plait.compat.parsl.executors.base import ParslExecutor
 from plait.compat.parsl.executors.high_throughput.command import interchange_command, launch_command
+from plait.compat.parsl.executors.high_throughput.direct import DirectTasks, deliver_to_nobody, run_payload
 from plait.compat.parsl.executors.high_throughput.manager_selector import RandomManagerSelector, as_policy
+from plait.compat.parsl.executors.high_throughput.parameters import check_needless, encryption, read_removed
 from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
 from plait.compat.parsl.utils import RepresentationMixin
-from plait.errors import ConfigurationError
-from plait.executors.base import OK, ExecutorContext
-from plait.executors.htex.addresses import is_loopback
+from plait.executors.base import ExecutorContext
 from plait.executors.htex.executor import HighThroughputExecutor as _HighThroughputExecutor
-from plait.executors.htex.where import choose_addresses
-from plait.model.resources import parse_resources
-from plait.model.task import LAUNCHED, AppSpec, Task
+from plait.model.task import Task
 from plait.serialize import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from typing_extensions import Self
 
     from plait.compat.parsl.executors.high_throughput.manager_selector import ManagerSelector
-    from plait.executors.base import Outcome
     from plait.executors.blocks import BlockKeeper
     from plait.executors.htex.settings import InterchangeSettings
     from plait.model.jobs import JobStatus
@@ -42,19 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HighThroughputExecutor"]
 
-#: Parameters that nothing depends on, with their defaults.
-_NEEDLESS: Final = {
-    "loopback_address": ("127.0.0.1", "driver and interchange share a socket that has no address"),
-    "interchange_port_range": ((55000, 56000), "the driver listens on no port"),
-    "poll_period": (10, "nothing polls at intervals"),
-    "remote_monitoring_radio": (None, "plait does not have the monitoring database yet"),
-}
-#: Parameters that upstream had once; released programs still pass them.
-_REMOVED: Final = frozenset({"hub_address", "hub_port", "managed", "start_method", "suppress_failure", "worker_mode"})
 #: Seconds between two looks whether the interchange is up or never will be.
 _LOOK_S: Final = 0.1
-#: Number of the first task that comes without a kernel: far from those of kernels.
-_FIRST_OWN: Final = 1 << 40
 
 
 class Count(int):
@@ -122,11 +106,8 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
             "poll_period": poll_period,
             "remote_monitoring_radio": remote_monitoring_radio,
         }
-        max_workers_per_node = _read_removed(removed, max_workers_per_node)
-        for name, value in given.items():
-            default, why = _NEEDLESS[name]
-            if value is not None and value != default:
-                _warn(f"HighThroughputExecutor({name}={value!r}) has no effect: {why}", UserWarning, 3)
+        max_workers_per_node = read_removed(removed, max_workers_per_node)
+        check_needless(given)
         if provider is None:
             from plait.compat.parsl.providers import LocalProvider
 
@@ -155,13 +136,11 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
             worker_logdir_root=worker_logdir_root,
             manager_selector=RandomManagerSelector() if manager_selector is None else manager_selector,
             block_error_handler=block_error_handler,
-            encrypted=_encryption(encrypted, provider, address),
+            encrypted=encryption(encrypted, provider, address),
         )
         vars(self).update(given)
         self._run_dir: str | Callable[[], str] = "."
-        self._own: dict[Task, Future[Any]] = {}  # tasks that came without a kernel
-        self._own_count = 0
-        self._own_lock = threading.Lock()
+        self._direct = DirectTasks(self.cancel)
         self._listens = threading.Event()
 
     # ------------------------------------------------------------------ parameters that mean something else here
@@ -191,15 +170,14 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
     def start(self, context: ExecutorContext | None = None) -> None:
         """Begins to work; without a kernel when it is called without one."""
         if context is None:
-            context = ExecutorContext(_deliver_to_nobody, None, self._log_folder, SystemClock(), "none")
+            context = ExecutorContext(deliver_to_nobody, None, self._log_folder, SystemClock(), "none")
         self._listens.clear()
-        super().start(replace(context, deliver=functools.partial(self._deliver, context.deliver)))
+        super().start(replace(context, deliver=functools.partial(self._direct.deliver, context.deliver)))
 
     def shutdown(self, timeout: float = 10.0) -> None:
         """Ends everything that it started."""
         super().shutdown(timeout)
-        for future in list(self._own.values()):
-            future.cancel()
+        self._direct.give_up()
 
     def __enter__(self) -> Self:
         return self
@@ -241,30 +219,12 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
         """Runs ``func(*args, **kwargs)`` and returns a future; a kernel gives it whole tasks."""
         if isinstance(func, Task):
             return super().submit(func)
-        spec = dict(resource_specification or {})
-        resources, walltime_s = parse_resources(spec)
-        self.check(resources)
-        name = getattr(func, "__name__", type(func).__name__)
-        app = AppSpec(func, name, resources=None if resources.is_default else resources, walltime_s=walltime_s)
-        task = Task(app, args, kwargs, None, time.monotonic(), state=LAUNCHED, attempt=1)
-        if spec:
-            task.more().spec = spec
-        future: Future[Any] = Future()
-        with self._own_lock:
-            self._own_count += 1
-            task.id = _FIRST_OWN + self._own_count
-        self._own[task] = future
-        try:
-            super().submit(task)
-        except BaseException:
-            del self._own[task]
-            raise
-        future.add_done_callback(functools.partial(self._given_up, task))
-        return future
+        return self._direct.begin(self._submit_direct, func, resource_specification or {}, args, kwargs)
 
-    def _given_up(self, task: Task, future: Future[Any]) -> None:
-        if future.cancelled() and self._own.pop(task, None) is not None:
-            self.cancel(task, task.attempt)
+    def _submit_direct(self, task: Task) -> None:
+        if task.app.resources is not None:
+            self.check(task.app.resources)
+        super().submit(task)
 
     def submit_payload(self, context: Mapping[str, Any], buffer: bytes) -> Future[Any]:
         """Does the call that `parsl.serialize.pack_apply_message` made bytes of.
@@ -286,21 +246,6 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
         )
         return future
 
-    def _deliver(self, to_kernel: Callable[[list[Outcome]], None], outcomes: list[Outcome]) -> None:
-        if self._own:
-            own = [outcome for outcome in outcomes if outcome[0] in self._own]
-            outcomes = [outcome for outcome in outcomes if outcome[0] not in self._own] if own else outcomes
-            for task, _, how, value, *_ in own:
-                future = self._own.pop(task, None)
-                if future is None or not future.set_running_or_notify_cancel():
-                    continue  # cancelled meanwhile
-                if how == OK:
-                    future.set_result(value)
-                else:
-                    future.set_exception(value)
-        if outcomes:
-            to_kernel(outcomes)
-
     # ------------------------------------------------------------------ looking
     @property
     def outstanding(self) -> Count:
@@ -310,7 +255,7 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
     @property
     def tasks(self) -> dict[int, Any]:
         """Futures of the tasks that were given to it and have not ended, by number."""
-        return {number: self._own.get(task, task.future) for number, task in super().tasks.items()}
+        return {number: self._direct.future(task) for number, task in super().tasks.items()}
 
     @property
     def workers_per_node(self) -> int:
@@ -384,52 +329,3 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
         """Asks the handler for errors of blocks, which plait does without it."""
         if callable(self.block_error_handler):
             self.block_error_handler(self, status)
-
-
-def run_payload(name: str, buffer: bytes, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """On a worker: hands the bytes of a call to the function of this dotted name."""
-    import importlib
-
-    module, _, attribute = name.rpartition(".")
-    return getattr(importlib.import_module(module), attribute)(buffer, *args, **kwargs)
-
-
-def _read_removed(removed: Mapping[str, Any], max_workers_per_node: float | None) -> float | None:
-    """What parameters of former versions mean now: one warning each."""
-    for name, value in removed.items():
-        if name == "max_workers":
-            _warn(f"HighThroughputExecutor(max_workers={value!r}): write max_workers_per_node={value!r}", FutureWarning)
-            max_workers_per_node = value if max_workers_per_node is None else max_workers_per_node
-        elif name in {"enable_mpi_mode", "mpi_launcher"}:
-            if value and name == "enable_mpi_mode":
-                raise ConfigurationError(
-                    "HighThroughputExecutor(enable_mpi_mode=True): plait does not have the MPIExecutor yet"
-                )
-        elif name in _REMOVED:
-            _warn(
-                f"HighThroughputExecutor({name}={value!r}) has no effect: upstream has removed this parameter; leave it out",
-                FutureWarning,
-            )
-        else:
-            raise TypeError(f"HighThroughputExecutor() got an unexpected keyword argument {name!r}")
-    return max_workers_per_node
-
-
-def _encryption(encrypted: bool, provider: Any, address: str | None) -> bool:
-    """plait sends nothing in the clear beyond this machine, whatever it is told."""
-    if encrypted is not False or all(map(is_loopback, addresses := choose_addresses(provider, address))):
-        return encrypted
-    _warn(
-        f"HighThroughputExecutor(encrypted=False): the links are encrypted nevertheless, because others can reach {', '.join(addresses)}",
-        UserWarning,
-    )
-    return True
-
-
-def _warn(text: str, category: type[Warning], level: int = 4) -> None:
-    """For the caller of the constructor, from a function that it calls."""
-    warnings.warn(text, category, stacklevel=level)
-
-
-def _deliver_to_nobody(outcomes: list[Outcome]) -> None:
-    """Outcomes of tasks that nobody knows any more."""

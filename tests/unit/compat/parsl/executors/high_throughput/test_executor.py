@@ -13,14 +13,13 @@ from plait.compat.parsl.config import Config
 from plait.compat.parsl.executors import HighThroughputExecutor
 from plait.compat.parsl.executors.base import ParslExecutor
 from plait.compat.parsl.executors.high_throughput.errors import WorkerLost
-from plait.compat.parsl.executors.high_throughput.executor import run_payload
 from plait.compat.parsl.executors.high_throughput.manager_selector import ManagerSelector, RandomManagerSelector
 from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
 from plait.compat.parsl.jobs.job_status_poller import JobStatusPoller
 from plait.compat.parsl.launchers import SimpleLauncher
 from plait.compat.parsl.providers import LocalProvider
 from plait.compat.parsl.serialize import pack_apply_message
-from plait.errors import ConfigurationError, InvalidResourceSpecification
+from plait.errors import InvalidResourceSpecification
 from plait.executors.htex.executor import HighThroughputExecutor as Native
 from plait.executors.htex.launch import DEFAULT_COMMAND
 from plait.model.jobs import JobState
@@ -71,42 +70,6 @@ def test_all_of_upstreams_parameters_can_be_given():
     assert repr(executor).startswith(
         "HighThroughputExecutor(\n    label='HighThroughputExecutor',\n    provider=LocalProvider("
     )
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "text"),
-    [
-        ("loopback_address", "::1", "no address"),
-        ("interchange_port_range", (1, 2), "no port"),
-        ("poll_period", 100, "nothing polls"),
-        ("remote_monitoring_radio", object(), "monitoring"),
-    ],
-)
-def test_parameters_that_mean_nothing_any_more(name, value, text):
-    with pytest.warns(UserWarning, match=text) as seen:
-        executor = HighThroughputExecutor(**{name: value})
-    assert len(seen) == 1
-    assert seen[0].filename == __file__
-    assert getattr(executor, name) == value
-
-
-def test_parameters_that_upstream_has_removed():
-    with pytest.warns(FutureWarning, match="write max_workers_per_node=3") as seen:
-        assert HighThroughputExecutor(max_workers=3).max_workers_per_node == 3
-    assert seen[0].filename == __file__
-    for name in ("start_method", "hub_port", "managed"):
-        with pytest.warns(FutureWarning, match=rf"{name}='x'\) has no effect"):
-            HighThroughputExecutor(**{name: "x"})
-    with pytest.raises(TypeError, match="unexpected keyword argument 'zork'"):
-        HighThroughputExecutor(zork=1)
-    with pytest.raises(ConfigurationError, match="MPIExecutor yet"):
-        HighThroughputExecutor(enable_mpi_mode=True)
-
-
-def test_nothing_goes_unencrypted_beyond_this_machine():
-    assert HighThroughputExecutor(encrypted=False).encrypted is False
-    with pytest.warns(UserWarning, match="encrypted nevertheless"):
-        assert HighThroughputExecutor(encrypted=False, address="192.0.2.7").encrypted is True
 
 
 def test_commands_are_translated_whenever_they_are_set():
@@ -233,12 +196,6 @@ def test_what_has_not_ended_is_cancelled_with_it():
     executor.shutdown()
     assert future.done()
     assert future.cancelled() or future.exception() is not None
-
-
-def test_bytes_of_calls_can_be_given_to_other_functions():
-    call = pack_apply_message(int, ("3",), {})
-    assert run_payload("parsl.executors.execute_task.execute_task", call, (), {}) == 3
-    assert run_payload("builtins.len", call, (), {}) == len(call)
 
 
 def test_a_program_that_says_import_parsl(tmp_path):
