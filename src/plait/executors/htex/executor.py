@@ -293,6 +293,7 @@ class HighThroughputExecutor(Inspection):
             public="",
             secret="",
             probe_timeout_s=self.address_probe_timeout or 30.0,
+            heartbeat_threshold_s=self.heartbeat_threshold,
             max_workers=self.max_workers_per_node,
             cores_per_worker=self.cores_per_worker,
             mem_per_worker_gb=self.mem_per_worker,

@@ -71,6 +71,7 @@ Conn = bytes
 _ZAP: Final = "inproc://zeromq.zap.01"
 _EVENTS: Final = "inproc://events"
 _DOMAIN: Final = b"plait"
+_REFUSED: Final = os.strerror(errno.ECONNREFUSED).lower()
 _EVENT: Final = struct.Struct("=HI")
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _POLLIN: Final = int(zmq.POLLIN)  # an enum would cost as much again as the question
@@ -498,6 +499,7 @@ class Dealer(_End):
 
     Raises:
         ConnectionError: none answered; it says what became of each.
+        ConnectionRefusedError: the same, where nobody listens at any of them.
     """
 
     def __init__(
@@ -541,8 +543,14 @@ class Dealer(_End):
                     return line
                 line.tend(now_s)
             poller.poll(int(min(REDIAL_S[0], max(0.0, deadline_s - now_s)) * 1000))
-        listed = "; ".join(f"{line.address}: {line.why_not()}" for line in lines) or "no address was given"
-        raise ConnectionError(f"no interchange answered on port {port} within {timeout_s:g} s. {listed}")
+        reasons = [line.why_not() for line in lines]
+        listed = (
+            "; ".join(f"{line.address}: {why}" for line, why in zip(lines, reasons, strict=True))
+            or "no address was given"
+        )
+        refused = bool(lines) and all(why == _REFUSED for why in reasons)
+        kind = ConnectionRefusedError if refused else ConnectionError
+        raise kind(f"no interchange answered on port {port} within {timeout_s:g} s. {listed}")
 
     @property
     def is_up(self) -> bool:

@@ -31,6 +31,7 @@ from plait.executors.pool.egg import (
 )  # all that is needed to start a zygote: the rest is loaded while that loads its modules
 
 if TYPE_CHECKING:
+    from plait.executors.htex.link import Dealer
     from plait.executors.htex.log import Log
     from plait.executors.htex.node import Node
     from plait.executors.htex.outbox import Attempt
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 #: Seconds that tasks have to end by themselves when the manager ends, and those in which all must be over.
 GRACE_S: Final = 1.0
 STOP_S: Final = 1.6
+#: Seconds after which nobody will listen any more where nobody does: the driver is gone. An interchange that died comes back sooner.
+REFUSED_S: Final = 3.0
 
 
 def read(source: str) -> bytes:
@@ -167,13 +170,14 @@ def run(data: bytes, env: dict[str, str], egg: Egg) -> int:
 
 
 def serve(settings: ManagerSettings, uplink: Uplink, pool: PoolLink, log: Log) -> None:
-    """Dials the interchange, and does what it says until the end of everything."""
-    from plait.executors.htex.link import Dealer
-
+    """Does what the interchange says until the end of everything."""
     dealer = None
     try:
-        keys = (settings.server_public, settings.public, settings.secret)
-        dealer = Dealer(settings.addresses, settings.port, *keys, settings.probe_timeout_s)
+        try:
+            dealer = dial(settings)
+        except ConnectionError as error:
+            uplink.exit_code, uplink.reason = 1, str(error)
+            return
         log.info("connected to %s, port %d", dealer.address, settings.port)
         uplink.attach(dealer, pool)
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -182,12 +186,30 @@ def serve(settings: ManagerSettings, uplink: Uplink, pool: PoolLink, log: Log) -
         gc.freeze()
         gc.enable()
         pool.run(uplink)
-    except ConnectionError as error:
-        uplink.exit_code, uplink.reason = 1, str(error)
     finally:
         if dealer is not None:
             dealer.close()
         pool.shutdown(STOP_S)
+
+
+def dial(settings: ManagerSettings) -> Dealer:
+    """A connection to the interchange.
+
+    Raises:
+        ConnectionError: it did not answer, or nobody listens where it should be.
+    """
+    from plait.executors.htex.link import Dealer
+
+    timeout_s = settings.probe_timeout_s
+    keys = (settings.server_public, settings.public, settings.secret)
+    try:
+        return Dealer(settings.addresses, settings.port, *keys, min(timeout_s, REFUSED_S))
+    except ConnectionRefusedError:
+        raise
+    except ConnectionError:  # the way there may be slow
+        if timeout_s <= REFUSED_S:
+            raise
+        return Dealer(settings.addresses, settings.port, *keys, timeout_s - REFUSED_S)
 
 
 def make_folder(log_dir: str, name: str) -> str:

@@ -58,6 +58,7 @@ class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         server_public: the interchange's CURVE key (Z85); empty without encryption.
         public, secret: the block's own keys.
         probe_timeout_s: seconds in which an address must answer.
+        heartbeat_threshold_s: as the executor's; counts until the interchange has told its own.
         max_workers, cores_per_worker, mem_per_worker_gb: what the number of workers follows from; None for no limit.
         cpu_affinity: ``none``, ``block``, ``block-reverse``, ``alternating`` or ``list:…``.
         accelerators: names of accelerators, one worker each.
@@ -94,6 +95,7 @@ class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     path: list[str]
     cwd: str
     log_dir: str
+    heartbeat_threshold_s: float = 120.0
     env: dict[str, str | None] = {}
     preload: list[str] = []
     debug: bool = False

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 #: Bytes of outcomes that are kept before workers have to wait, and down to which they wait.
 KEPT_BYTES: Final = 64 * 1024 * 1024
 _RELIEF_BYTES: Final = KEPT_BYTES // 2
-#: Seconds in which a registration must be answered before the interchange has told how patient it is.
+#: Seconds in which the first registration must be answered, at most.
 WELCOME_S: Final = 60.0
 #: Seconds between two looks at the clock, before and after the interchange has told how patient it is.
 _LOOK_S: Final = (0.1, 1.0)
@@ -85,7 +85,7 @@ class Uplink:
         self._asked_s = 0.0  # when it registered last
         self._heard_s = 0.0
         self._period_s = 0.0
-        self._threshold_s = WELCOME_S
+        self._threshold_s = min(WELCOME_S, settings.heartbeat_threshold_s)
         self._beat_s = 0.0  # when the next heartbeat is due
         self._draining = ""
         self._signal = 0

@@ -203,3 +203,21 @@ def test_the_zygote_is_replaced(interchange):
         wait_until(lambda: not procs.is_alive(zygote))
         interchange.run(tasks.echo, (1,))
         assert list(interchange.results(1).values()) == [1]
+
+
+@pytest.mark.slow
+def test_where_nobody_listens_it_does_not_wait_for_long(interchange):
+    interchange.close()
+    manager = Manager(interchange.settings(probe_timeout_s=60.0))
+    wait_until(lambda: manager.process.poll() is not None)
+    assert "connection refused" in manager.text()
+    manager.close()
+    interchange.open()
+
+
+def test_an_interchange_that_does_not_welcome_it_is_given_up(interchange):
+    interchange.answers = False
+    manager = Manager(interchange.settings(heartbeat_threshold_s=0.5))
+    interchange.until(lambda: manager.process.poll() is not None)
+    assert "nothing was heard of the interchange" in manager.text()
+    manager.close()
