@@ -20,17 +20,19 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import text_of
-from plait.model.jobs import JobStatus
+from plait.executors.polling import Poller
 from plait.scaling.block import Cancel, Drain, Gone, Request, jobs_of
 from plait.scaling.check import check
 from plait.scaling.core import BlockCore
 from plait.scaling.error_handlers import handler_of
+from plait.scaling.explain import explain
 from plait.scaling.policy import Limits, Load, policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from plait.model.events import EventTuple
+    from plait.model.jobs import JobStatus
     from plait.providers.base import ExecutionProvider
     from plait.scaling.error_handlers import BlockErrorHandler
     from plait.scaling.policy import ScalingPolicy
@@ -40,14 +42,8 @@ __all__ = ["BlockKeeper", "Load"]
 _logger: Final = logging.getLogger("plait")
 
 _VALIDATE: Final = os.environ.get("PLAIT_VALIDATE") == "1"
-#: Seconds between two polls at least, whatever the provider says.
-_MIN_POLL_S: Final = 0.02
-#: Polls that may fail in a row before people are told.
-_QUIET_FAILURES: Final = 3
 #: Seconds between two attempts to cancel what is left at the end.
 _STOP_RETRY_S: Final = 0.2
-#: Factor by which polling slows down at most while it fails.
-_MAX_SLOWDOWN: Final = 8
 
 
 class BlockKeeper:
@@ -113,9 +109,7 @@ class BlockKeeper:
         self._deadline_s = float("inf")  # of the shutdown
         self._requests: deque[str] = deque()
         self._given: dict[str, Any] = {}  # ids of jobs that are no text
-        self._last_poll_s = float("-inf")
-        self._poll_failures = 0
-        self._poll_early = False
+        self._poller = Poller(provider, label)
         self._handled = 0  # blocks that had ended when the error handler was last asked
         self._handle_s = 0.0
         self._error: Exception | None = None
@@ -176,7 +170,7 @@ class BlockKeeper:
         """
         with self._lock:
             self._core.manager_gone(block, manager, how, time.monotonic())
-            self._poll_early = True  # most often its job has ended
+            self._poller.early = True  # most often its job has ended
             self._wake()
 
     def wake(self) -> None:
@@ -246,7 +240,7 @@ class BlockKeeper:
     def explain(self) -> str:
         """Where the blocks stand, in a sentence."""
         with self._lock:
-            return self._core.explain(time.monotonic())
+            return explain(self._core, time.monotonic())
 
     # ------------------------------------------------------------------ the thread
     def _run(self) -> None:
@@ -346,45 +340,25 @@ class BlockKeeper:
         answers += [False] * (len(jobs) - len(answers))
         with self._lock:
             self._core.cancelled(dict(zip(names, answers, strict=False)), time.monotonic())
-            self._poll_early = True
+            self._poller.early = True
 
     def _as_given(self, jobs: Sequence[str]) -> list[str]:
         """The ids as the provider gave them: plug-ins of other libraries may use numbers."""
         return [self._given.get(job, job) for job in jobs]
 
-    # ------------------------------------------------------------------ polling
-    def _next_poll_s(self) -> float:
-        if not any(block.job_id for block in self._core.live.values()):
-            return float("inf")
-        interval_s = max(_MIN_POLL_S, self.provider.status_polling_interval)
-        if self._poll_failures:
-            return self._last_poll_s + interval_s * min(_MAX_SLOWDOWN, 2.0**self._poll_failures)
-        return self._last_poll_s + (max(_MIN_POLL_S, interval_s / 10) if self._poll_early else interval_s)
-
     def _poll_if_due(self) -> None:
-        now_s = time.monotonic()
         with self._lock:
-            if now_s < self._next_poll_s():
+            if time.monotonic() < self._next_poll_s():
                 return
             names, jobs = jobs_of(self._core.live.values())
-            self._poll_early = False
-        try:
-            statuses = self.provider.status(self._as_given(jobs))
-            if len(statuses) != len(jobs) or not all(isinstance(status, JobStatus) for status in statuses):
-                raise TypeError(f"expected {len(jobs)} statuses, not {statuses!r}")  # noqa: TRY301 - handled like other failures
-        except Exception as error:  # noqa: BLE001 - plug-ins and the world: not knowing is not the end of a job
-            self._poll_failures += 1
-            if self._poll_failures == _QUIET_FAILURES:
-                _logger.warning(
-                    "executor %s: the provider %s has not said for a while how jobs are; what was known of them is assumed: %s",
-                    self.label, self.provider.label, text_of(error),
-                )  # fmt: skip
-            self._last_poll_s = time.monotonic()
-            return
-        self._poll_failures = 0
-        with self._lock:
-            self._last_poll_s = time.monotonic()
-            self._core.polled(dict(zip(names, statuses, strict=True)), self._last_poll_s)
+        statuses = self._poller.ask(jobs)
+        if statuses is not None:
+            with self._lock:
+                self._core.polled(dict(zip(names, statuses, strict=True)), time.monotonic())
+
+    def _next_poll_s(self) -> float:
+        has_jobs = any(block.job_id for block in self._core.live.values())
+        return self._poller.due_s() if has_jobs else float("inf")
 
     # ------------------------------------------------------------------ failures
     def _handle_errors(self) -> None:

@@ -32,8 +32,6 @@ STABLE_S: Final = 60.0
 #: Seconds after which a job is cancelled again when the provider did not accept it, and when it did and the job goes on.
 RECANCEL_S: Final = (5.0, 60.0)
 JOB_OVER: Final = "the batch system says that its job is over"
-#: Blocks that a sentence names.
-_SHOWN: Final = 3
 #: Ended blocks that are remembered.
 REMEMBERED: Final = 1000
 
@@ -397,17 +395,3 @@ class BlockCore:
         """All blocks: the ended ones in the order in which they ended, then the others."""
         alive = {block.id: replace(block.status, came_up=block.up_s is not None) for block in self.live.values()}
         return {**self.ended, **alive}
-
-    def explain(self, now_s: float) -> str:
-        """Where the blocks stand, as sentences without the last full stop."""
-        parts = [block.describe(now_s, self.start_timeout_s) for block in self.live.values()]
-        text = f"{len(parts)} of at most {blocks_text(self.limits.max_blocks)}"
-        if parts:
-            more = f", and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
-            text += f": {', '.join(parts[:_SHOWN])}{more}"
-        failed = [(name, status) for name, status in self.ended.items() if status.state in FAILED_STATES]
-        if failed:
-            name, status = failed[-1]
-            count = f"{len(failed)} blocks have failed, the last" if len(failed) > 1 else "one has failed"
-            text += f"; {count}: block {name}: {status}"
-        return f"{text}; {self.reason}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from plait.executors.htex import messages as m
+from plait.scaling.explain import explain
 from plait.simulate.batch import Blocks
 from plait.simulate.clock import Clock
 from plait.simulate.driver import Driver
@@ -145,7 +146,7 @@ class Simulation:
         reasons = "; ".join(
             f"{group['tasks']:,} tasks wait for {group['asks']}: {group['why']}" for group in waiting[:3]
         )
-        blocks = f"blocks: {self.blocks.core.explain(now_s)}"
+        blocks = f"blocks: {explain(self.blocks.core, now_s)}"
         self.result.stuck = (
             f"nothing happened any more; {reasons}; {blocks}" if reasons else f"nothing happened any more; {blocks}"
         )

@@ -508,20 +508,3 @@ def test_statuses_are_in_the_order_of_the_ends_then_the_living():
     assert list(statuses) == ["2", "0", "1"]
     assert statuses["0"].came_up
     assert statuses["1"] == JobStatus(JobState.RUNNING, came_up=True)
-
-
-def test_it_says_where_the_blocks_stand():
-    lab = Lab(init_blocks=2).running("0")
-    lab.core.refused("1", "no such queue", 0.0)
-    lab.after(6, tasks=4)
-    assert lab.core.explain(lab.now) == (
-        "1 of at most 4 blocks: block 0 is up with 4 workers; one has failed: block 1: FAILED: no such queue; "
-        "keeps 1 block with 4 workers: enough for 4 tasks"
-    )
-    assert Lab().core.explain(0.0) == "0 of at most 4 blocks; nothing was decided yet"
-
-
-def test_of_many_blocks_it_names_some():
-    lab = Lab(init_blocks=9, max_blocks=9)
-    lab.start()
-    assert ", and 6 more" in lab.core.explain(0.0)
