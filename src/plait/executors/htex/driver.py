@@ -29,6 +29,7 @@ from plait.executors.base import ERROR
 from plait.executors.htex import messages as m
 from plait.executors.htex.hearing import Hearing, Hooks, read_answer
 from plait.executors.htex.offers import Offers, batches
+from plait.executors.htex.places import Ring, ring_file
 from plait.executors.htex.recovery import START_S, Lives
 from plait.executors.pool.core import is_plain
 from plait.limits import GRACE_S, SHUTDOWN_S
@@ -51,7 +52,11 @@ _PLENTY: Final = 64
 _GATHER_S: Final = 0.001
 #: Outcomes, and seconds, after which they are acknowledged at the latest; each acknowledgement wakes two processes.
 _UNSAID: Final = 256
-_UNSAID_S: Final = 0.01
+_UNSAID_S: Final = 0.02
+#: Seconds between two looks at places, while there are tasks without one, or were a moment ago.
+_PLACES_S: Final = 0.1
+#: Looks without anything new after which it sleeps until it is woken.
+_QUIET: Final = 10
 #: Seconds between two hints that there are more tasks than workers.
 _PRESSED_S: Final = 0.2
 #: Attempts in one message.
@@ -98,6 +103,9 @@ class DriverLink:
         self._sent: set[int] = set()  # numbers that this life of the interchange knows
         self._questions = 0
         self._commands: deque[tuple[str, Any, Any]] = deque()
+        self._ring: Ring | None = None  # where this life of the interchange writes places down
+        self._quiet = 0  # looks in a row that found nothing
+        self._deep = False  # it sleeps without a limit: nobody looks at places
         self._gathered = False  # nothing came while it waited for more
         self._say_by_s: float | None = None  # when outcomes are to be acknowledged
         self._pressed_s = 0.0  # when somebody was told that there are more tasks than workers
@@ -140,7 +148,7 @@ class DriverLink:
                 child = self.lives.child
                 if self.sleeping and child is not None and not self._done:
                     self._pump()
-                    if not self.offers.queue and not child.stream.pending:
+                    if not (self.offers.queue or child.stream.pending or self._deep):
                         return
             except (
                 BaseException
@@ -262,7 +270,8 @@ class DriverLink:
             ready = self._poll.poll(None if timeout_s is None else timeout_s * 1000)
         finally:
             self._io.acquire()
-        self.sleeping = False
+        self.sleeping = self._deep = False
+        self._quiet = 0 if ready else self._quiet + 1
         self._gathered = gathers and not ready and not offers.queue  # nobody submits: no need to look again soon
         outcomes: list[Outcome] = []
         for fd, events in ready:
@@ -276,13 +285,19 @@ class DriverLink:
                     lives.child.stream.flush()
                 if events & ~select.POLLOUT:
                     self._read(outcomes)
+        if not ready:
+            self._look_at_places()
         if lives.is_late():
             self._too_late(outcomes)
         self._deliver(outcomes)
 
     def _until_next(self) -> float | None:
         due_s = [at_s for at_s in (self.lives.deadline_s, self._say_by_s) if at_s is not None]
-        return max(0.0, min(due_s) - time.monotonic()) if due_s else None
+        wait_s = max(0.0, min(due_s) - time.monotonic()) if due_s else None
+        if self._ring is not None and (self.offers.unplaced or self._quiet < _QUIET):
+            return _PLACES_S if wait_s is None else min(wait_s, _PLACES_S)
+        self._deep = True
+        return wait_s
 
     def _watch(self) -> None:
         """Has the poll look at the socket of the present life, and at room in it when something waits for that."""
@@ -369,8 +384,6 @@ class DriverLink:
             items = offers.next_batch()
             if items:
                 stream.send(m.Offer(items))
-                if self._say_by_s is not None:
-                    self._acknowledge()  # it is awake now
             elif not offers.has_next():
                 break
         if len(offers.held) > self.hearing.slots:
@@ -424,10 +437,16 @@ class DriverLink:
             child.kill()
             self._lost(outcomes, f"it sent what cannot be read ({error})")
             return
+        self._look_at_places()  # first: what came may be about tasks that got their places just before
         if frames is None:
             self._lost(outcomes)
         else:
             self.hearing.take(frames, outcomes)
+
+    def _look_at_places(self) -> None:
+        if self._ring is not None:
+            for message in self._ring.noted():
+                self.hearing.placed(message)
 
     # ------------------------------------------------------------------ lives of the interchange
     def _start(self) -> None:
@@ -445,9 +464,26 @@ class DriverLink:
             self._break(error, outcomes)
             self._deliver(outcomes)
             return
+        self._ring = self._new_ring()
         for manager, items in self.offers.again(set(hearing.managers))[0].items():
             for batch in batches(items):
                 self._send(m.OfferAgain(manager, list(batch)))
+
+    def _new_ring(self) -> Ring | None:
+        """Where the new life is to write places down; without one it sends them."""
+        try:
+            fd = ring_file()
+            ring = Ring(fd)
+        except (OSError, ValueError):
+            return None
+        assert self.lives.child is not None  # noqa: S101 - it was just started
+        self.lives.child.stream.send(m.Places(), b"", [fd])
+        return ring
+
+    def _forget_ring(self) -> None:
+        ring, self._ring = self._ring, None
+        if ring is not None:
+            ring.close()
 
     def _too_late(self, outcomes: list[Outcome]) -> None:
         """The time is over: for the next start, or for the one that was to listen by now."""
@@ -467,6 +503,8 @@ class DriverLink:
             self._poll.unregister(self._registered[0])
             self._registered = None
         reason = lives.end(why)
+        self._look_at_places()
+        self._forget_ring()
         self.hearing.give_up_answers()
         if self._stopping:
             self._done = True
@@ -524,6 +562,7 @@ class DriverLink:
         _live.discard(self)
         if self.lives.child is not None:
             self.lives.child.close()
+        self._forget_ring()
         for fd in (self._wake_r, self._wake_w):
             os.close(fd)
 

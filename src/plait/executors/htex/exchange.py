@@ -21,6 +21,7 @@ import msgspec
 
 from plait.errors import BadMessage
 from plait.executors.htex import messages as m
+from plait.executors.htex.places import Ring
 from plait.executors.htex.pulls import Pulls
 from plait.executors.htex.results import Results
 from plait.limits import BIG_BYTES
@@ -87,6 +88,7 @@ class Exchange:
         self._deferred: set[Conn] = set()
         self._limit = settings.max_result_bytes if settings.max_result_bytes < BIG_BYTES else 0
         self._next_tick_s = 0.0
+        self._ring: Ring | None = None  # where places are written down
         self._again = False  # something may be there although poll would not say so
         self._poll = select.poll()
         self._poll.register(router, select.POLLIN)
@@ -118,7 +120,7 @@ class Exchange:
         if driver.pending:
             driver.flush()
         self._from_driver(now_s)
-        received = self._from_managers(now_s)
+        self._from_managers(now_s)
         more = False
         if driver.pending < BACKLOG_BYTES:
             more = bool(core.place(now_s))
@@ -132,7 +134,7 @@ class Exchange:
         if len(self.pulls):
             more |= self.pulls.pump(now_s)
         router.flush()
-        self._again = more or received or router.has_input()
+        self._again = more or router.has_input()
 
     def _tick(self, now_s: float) -> None:
         self.core.tick(now_s)
@@ -155,8 +157,12 @@ class Exchange:
             if isinstance(message, m.Data):
                 pulls.data((message.task, message.attempt), fds, now_s)
                 continue
-            for fd in fds:  # no other message has files
+            if isinstance(message, m.Places) and fds:
+                self._ring = Ring(fds[0])
+            for fd in fds:  # no other message has files that are to be kept
                 os.close(fd)
+            if isinstance(message, m.Places):
+                continue
             if isinstance(message, m.Stop):
                 self.end = message.reason
             elif isinstance(message, m.Allow):
@@ -241,11 +247,14 @@ class Exchange:
         out: list[Any] = self.core.out  # to the core, a connection is anything
         if not out:
             return
-        driver, router = self.driver, self.router
+        driver, router, ring = self.driver, self.router, self._ring
         for conn, message, payload in out:
             if conn is None:
-                if isinstance(message, (m.Delivered, m.Placed)):
+                if isinstance(message, m.Delivered):
                     driver.send(message, payload)
+                elif isinstance(message, m.Placed):
+                    if ring is None or not ring.note(message):
+                        driver.send(message)
                 else:
                     self._tell_driver(message, payload)
                 continue

@@ -112,6 +112,22 @@ class Hearing:
         for message, payload, fds in frames:
             takers[type(message)](message, payload, fds, outcomes)
 
+    def placed(self, message: m.Placed) -> None:
+        """These attempts are about to be sent to a manager, or are there already."""
+        self._lives.did_something()
+        self._offers.placed(message.manager, message.items)
+        now_s = self.busy_s[message.manager] = time.monotonic()
+        emit = self._emit
+        if emit is None:
+            return
+        first = [number for number, attempt in message.items if attempt == 1]
+        if first:
+            emit((ATTEMPTS_STARTED, now_s, self._label, -1, first, message.manager))
+        if len(first) < len(message.items):
+            for number, attempt in message.items:
+                if attempt != 1:
+                    emit((ATTEMPT_STARTED, now_s, number, attempt, self._label, -1, message.manager))
+
     def forget_life(self) -> None:
         """Another life of the interchange begins: it wants and acknowledges by itself."""
         self.pulls.clear()
@@ -141,19 +157,7 @@ class Hearing:
     # ------------------------------------------------------------------ tasks
     def _placed(self, message: m.Placed, _: bytes, fds: list[int], outcomes: list[Outcome]) -> None:
         del fds, outcomes
-        self._lives.did_something()
-        self._offers.placed(message.manager, message.items)
-        now_s = self.busy_s[message.manager] = time.monotonic()
-        emit = self._emit
-        if emit is None:
-            return
-        first = [number for number, attempt in message.items if attempt == 1]
-        if first:
-            emit((ATTEMPTS_STARTED, now_s, self._label, -1, first, message.manager))
-        if len(first) < len(message.items):
-            for number, attempt in message.items:
-                if attempt != 1:
-                    emit((ATTEMPT_STARTED, now_s, number, attempt, self._label, -1, message.manager))
+        self.placed(message)
 
     def _delivered(self, message: m.Delivered, _: bytes, fds: list[int], outcomes: list[Outcome]) -> None:
         del fds

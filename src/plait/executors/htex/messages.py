@@ -325,6 +325,10 @@ class Query(Message, frozen=True):
     what: str
 
 
+class Places(Message, frozen=True):
+    """From now on `Placed` is written down in this memory, which both share, instead of being sent (`places.Ring`); the file comes along."""
+
+
 # ------------------------------------------------------------------ interchange to driver
 class Listening(Message, frozen=True):
     """The interchange is up and managers may dial these addresses."""
@@ -434,7 +438,7 @@ KINDS: Final[dict[int, type[Message]]] = {
     1: Heartbeat, 2: Chunk, 3: ChunkTaken,
     16: Register, 17: Outcomes, 18: BigOutcome, 19: Returned, 20: Draining, 21: Leaving,
     32: Welcome, 33: Refused, 34: WhoAreYou, 35: DeclaredLost, 36: Function, 37: Tasks, 38: Cancel, 39: Recall, 40: Taken, 41: Drain, 42: Stop, 43: SayAgain,
-    48: Offer, 49: OfferAgain, 50: Data, 51: Allow, 52: Hold, 53: DrainBlock, 54: Query,
+    48: Offer, 49: OfferAgain, 50: Data, 51: Allow, 52: Hold, 53: DrainBlock, 54: Query, 55: Places,
     64: Listening, 65: Broken, 66: Placed, 67: Delivered, 68: BigDelivered, 69: Pull, 70: Lost, 71: Impossible, 72: ManagerUp,
     73: ManagerGone, 74: Warn, 75: Answer,
 }  # fmt: skip
@@ -446,7 +450,7 @@ TO_MANAGER: Final[frozenset[type[Message]]] = frozenset(
     {Heartbeat, Chunk, ChunkTaken, Welcome, Refused, WhoAreYou, DeclaredLost, Function, Tasks, Cancel, Recall, Taken, SayAgain, Drain, Stop}
 )  # fmt: skip
 FROM_DRIVER: Final[frozenset[type[Message]]] = frozenset(
-    {Function, Offer, OfferAgain, Data, Cancel, Taken, Allow, Hold, DrainBlock, Query, Stop}
+    {Function, Offer, OfferAgain, Data, Cancel, Taken, Allow, Hold, DrainBlock, Query, Places, Stop}
 )
 TO_DRIVER: Final[frozenset[type[Message]]] = frozenset(
     {Listening, Broken, Placed, Delivered, BigDelivered, Pull, Lost, Impossible, ManagerUp, ManagerGone, Warn, Answer}

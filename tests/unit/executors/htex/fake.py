@@ -2,7 +2,7 @@
 
 ``fake.py [mode …] fd``. Modes: ``die:N`` ends by SIGKILL after N outcomes, once for each file ``die-<n>`` that it can make in the
 working directory; ``broken`` says that it cannot work; ``silent`` takes tasks and does nothing; ``exit`` ends at once; ``lose`` loses each
-first attempt; ``announce`` likewise, announced; ``garbage`` sends nonsense; ``big`` wants the segments of big tasks.
+first attempt; ``announce`` likewise, announced; ``garbage`` sends nonsense; ``loud`` sends places instead of writing them down.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 import msgspec
 
 from plait.executors.htex import messages as m
+from plait.executors.htex.places import Ring
 from plait.executors.htex.settings import InterchangeSettings
 from plait.executors.htex.stream import Stream
 from plait.executors.pool.wire import Segments, dump_value, load_segments
@@ -35,7 +36,7 @@ class Fake:
         self.waiting: dict[tuple[int, int], tuple] = {}
         self.seq = 0
         self.done = 0
-        self.log: list[str] = []
+        self.ring: Ring | None = None
 
     def send(self, message: m.Message, payload: bytes = b"", fds=()) -> None:
         self.stream.send(message, payload, fds)
@@ -79,6 +80,14 @@ class Fake:
     def on_function(self, message, payload, fds) -> None:
         self.functions[message.number] = load_function(payload)
 
+    def on_places(self, message, payload, fds) -> None:
+        if "loud" not in self.modes:
+            self.ring = Ring(fds[0])
+
+    def placed(self, ids) -> None:
+        if self.ring is None or not self.ring.note(m.Placed(MANAGER, ids)):
+            self.send(m.Placed(MANAGER, ids))
+
     def on_hold(self, message, payload, fds) -> None:
         self.note(f"Hold {message.name} {message.on}")
 
@@ -99,7 +108,7 @@ class Fake:
     def on_offer(self, message, payload, fds) -> None:
         ids = [(item[0], item[1]) for item in message.items]
         if type(message) is m.Offer and "unplaced" not in self.modes:
-            self.send(m.Placed(MANAGER, ids))
+            self.placed(ids)
         if "silent" in self.modes:
             return
         for mode in ("lose", "announce"):
