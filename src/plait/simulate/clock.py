@@ -25,8 +25,8 @@ _ROUND: Final = 256
 class Clock:
     """What is to happen, and when. Things of one moment happen in the order in which they were asked for, so a simulation is the same each time.
 
-    What comes soon is a heap. All else lies unsorted in drawers, one for each stretch of time, until that comes: a heap of a million entries, of which
-    most are the ends of long tasks, would be out of the processor's cache at each step.
+    What is far away lies unsorted in drawers, one for each stretch of time, and a drawer is sorted when its time comes; what is asked for after that goes to
+    a heap, which stays small. One heap of a million entries, of which most are the ends of long tasks, would be out of the processor's cache at each step.
 
     Attributes:
         now_s: the time.
@@ -41,6 +41,7 @@ class Clock:
         "_open",
         "_opened",
         "_per_s",
+        "_sorted",
         "_tie",
         "_total",
         "events",
@@ -53,10 +54,11 @@ class Clock:
         self.events = 0
         self.stopped = False
         self._tie = 0
-        self._near: list[Entry] = []
+        self._sorted: list[Entry] = []  # of the open drawer, the next one last
+        self._near: list[Entry] = []  # heap of those that came after it was opened
         self._drawers: dict[int, list[Entry]] = {}
         self._numbers: list[int] = []  # heap of the drawers that there are
-        self._open = 0  # the one that is the heap now
+        self._open = 0  # the one that is open
         self._per_s = 1.0  # drawers in a second
         self._opened = self._total = 0  # drawers that were opened, and what was in them
 
@@ -77,10 +79,14 @@ class Clock:
     def run(self) -> None:
         """Lets time pass until it is stopped, or nothing is left to happen."""
         count = 0
-        while not self.stopped and (self._near or self._next_drawer()):
-            near = self._near
-            while near and not self.stopped:
-                now_s, _, act, arg = heappop(near)
+        near = self._near
+        while not self.stopped and (near or self._sorted or self._next_drawer()):
+            ordered = self._sorted
+            while (ordered or near) and not self.stopped:
+                if near and (not ordered or near[0] < ordered[-1]):
+                    now_s, _, act, arg = heappop(near)
+                else:
+                    now_s, _, act, arg = ordered.pop()
                 self.now_s = now_s
                 count += 1
                 act(now_s, arg)
@@ -100,11 +106,11 @@ class Clock:
             self._arrange(self._per_s * _FACTOR)
             number = self._numbers[0]
         heappop(self._numbers)
-        self._near = self._drawers.pop(number)
+        self._sorted = entries = self._drawers.pop(number)
         self._open = number
         self._opened += 1
-        self._total += len(self._near)
-        heapify(self._near)
+        self._total += len(entries)
+        entries.sort(reverse=True)
         return True
 
     def _arrange(self, per_s: float) -> None:
