@@ -69,6 +69,8 @@ launchers| of_ones_own           | a launcher of three parameters, as programs t
 providers| of_ones_own           | a provider derived from the base class, whose jobs have numbers for names
 executors| twice                 | one configuration serves one run after another
 """
+#: Seconds that anything may take on a machine that has much else to do.
+WAIT_S = 90
 ROWS = [tuple(cell.strip() for cell in line.split("|")) for line in TABLE.strip().splitlines()]
 
 
@@ -138,7 +140,7 @@ def die():
 def pair(folder):
     """What two tasks that run at the same time say."""
     one, two = (both_at_once(str(folder), *names) for names in (("a", "b"), ("b", "a")))
-    return sorted((one.result(30), two.result(30)), key=lambda each: each[0])
+    return sorted((one.result(WAIT_S), two.result(WAIT_S)), key=lambda each: each[0])
 
 
 def of_managers(executor):
@@ -157,7 +159,7 @@ def htex_remote_execution(tmp_path):
     with parsl.load(config):
         one, two = pair(tmp_path)
         assert (one[0], two[0]) == ("0", "1")
-        pid, environment, _ = look("PARSL_WORKER_COUNT", "PARSL_WORKER_BLOCK_ID", "PARSL_WORKER_POOL_ID").result(30)
+        pid, environment, _ = look("PARSL_WORKER_COUNT", "PARSL_WORKER_BLOCK_ID", "PARSL_WORKER_POOL_ID").result(WAIT_S)
         assert pid != os.getpid()
         assert environment["PARSL_WORKER_COUNT"] == "2"
         assert environment["PARSL_WORKER_BLOCK_ID"] == "0"
@@ -194,20 +196,20 @@ def htex_priority(tmp_path):
     executor, config = pilots(max_workers_per_node=1)
     with parsl.load(config):
         gate = until(str(tmp_path / "gate"))
-        wait_until((tmp_path / "gate.begun").exists, 30)
+        wait_until((tmp_path / "gate.begun").exists, WAIT_S)
         log = str(tmp_path / "log")
         futures = [write(log, str(n), parsl_resource_specification={"priority": n}) for n in (3, 1, 2)]
         for _ in range(2):  # the second question is behind the tasks on the way to the interchange
             executor.connected_managers()
         (tmp_path / "gate").touch()
-        wait([gate, *futures], 30)
+        wait([gate, *futures], WAIT_S)
     assert (tmp_path / "log").read_text() == "123"
 
 
 def htex_unknown_keys(_):
     _, config = pilots(LocalProvider(init_blocks=0, max_blocks=0))
     with parsl.load(config):
-        error = write("x", "y", parsl_resource_specification={"num_nodes": 2}).exception(30)
+        error = write("x", "y", parsl_resource_specification={"num_nodes": 2}).exception(WAIT_S)
         assert isinstance(error, InvalidResourceSpecification)
         assert error.invalid_keys == ["num_nodes"]
 
@@ -221,56 +223,56 @@ def htex_keys_in_environment(_):
 
     _, config = pilots(max_workers_per_node=1)
     with parsl.load(config):
-        assert key(parsl_resource_specification={"priority": 7}).result(30) == "7"
-        assert key().result(30) is None
+        assert key(parsl_resource_specification={"priority": 7}).result(WAIT_S) == "7"
+        assert key().result(WAIT_S) is None
 
 
 def htex_selectors(tmp_path):
     provider = LocalProvider(init_blocks=2, max_blocks=2, launcher=SimpleLauncher())
     executor, config = pilots(provider, manager_selector=BlockIdManagerSelector())
     with parsl.load(config):
-        wait_until(lambda: len(executor.connected_managers()) == 2, 30)
+        wait_until(lambda: len(executor.connected_managers()) == 2, WAIT_S)
         for n in range(3):
             futures = [until(str(tmp_path / f"{n}{m}")) for m in range(2)]
-            wait_until(lambda n=n: all((tmp_path / f"{n}{m}.begun").exists() for m in range(2)), 30)
+            wait_until(lambda n=n: all((tmp_path / f"{n}{m}.begun").exists() for m in range(2)), WAIT_S)
             busy = {manager["block_id"]: manager["tasks"] for manager in executor.connected_managers()}
             assert busy == {"0": 2, "1": 0}
             for m in range(2):
                 (tmp_path / f"{n}{m}").touch()
-            wait(futures, 30)
+            wait(futures, WAIT_S)
 
 
 def htex_worker_loss(_):
     _, config = pilots(max_workers_per_node=1)
     with parsl.load(config):
-        lost = die().exception(30)
+        lost = die().exception(WAIT_S)
         assert isinstance(lost, WorkerLost)
         assert not isinstance(lost, ManagerLost)
-        assert look().result(30)[0] > 0
+        assert look().result(WAIT_S)[0] > 0
 
 
 def htex_manager_loss(tmp_path):
     executor, config = pilots(heartbeat_period=0.5, heartbeat_threshold=2)
     with parsl.load(config):
         future = until(str(tmp_path / "never"))
-        wait_until((tmp_path / "never.begun").exists, 30)
+        wait_until((tmp_path / "never.begun").exists, WAIT_S)
         (pid,) = of_managers(executor)
         os.kill(pid, signal.SIGKILL)
-        assert isinstance(future.exception(30), ManagerLost)
-        assert look().result(60)[1] == {}
+        assert isinstance(future.exception(WAIT_S), ManagerLost)
+        assert look().result(WAIT_S)[1] == {}
 
 
 def htex_interchange_loss(tmp_path):
     _, config = pilots()
     with parsl.load(config):
         running = until(str(tmp_path / "gate"))
-        wait_until((tmp_path / "gate.begun").exists, 30)
+        wait_until((tmp_path / "gate.begun").exists, WAIT_S)
         (interchange,) = [each for each in below() if "interchange" in " ".join(each.cmdline())]
         interchange.kill()
         later = look()
         (tmp_path / "gate").touch()
-        assert running.result(30) == "done"
-        assert later.result(30)[0] > 0
+        assert running.result(WAIT_S) == "done"
+        assert later.result(WAIT_S)[0] > 0
 
 
 def htex_what_cannot_be_sent(_):
@@ -290,22 +292,22 @@ def htex_what_cannot_be_sent(_):
 
     _, config = pilots()
     with parsl.load(config):
-        assert isinstance(look(n for n in range(3)).exception(30), SerializationError)
-        assert isinstance(generator().exception(30), SerializationError)
-        assert isinstance(stubborn(Stubborn).exception(30), DeserializationError)
-        assert look().result(30)[0] > 0
+        assert isinstance(look(n for n in range(3)).exception(WAIT_S), SerializationError)
+        assert isinstance(generator().exception(WAIT_S), SerializationError)
+        assert isinstance(stubborn(Stubborn).exception(WAIT_S), DeserializationError)
+        assert look().result(WAIT_S)[0] > 0
 
 
 def htex_unencrypted(_):
     _, config = pilots(encrypted=False)
     with parsl.load(config):
-        assert look().result(30)[0] > 0
+        assert look().result(WAIT_S)[0] > 0
 
 
 def htex_ipv6(_):
     _, config = pilots(address="::1")
     with parsl.load(config):
-        assert look().result(30)[0] > 0
+        assert look().result(WAIT_S)[0] > 0
 
 
 def htex_ports(_):
@@ -319,12 +321,12 @@ def htex_ports(_):
 
     _, config = pilots(worker_port_range=(54321, 54341))
     with parsl.load(config):
-        look().result(30)
+        look().result(WAIT_S)
         (found,) = listening()
         assert 54321 <= found < 54341
     _, config = pilots(worker_port=found)
     with parsl.load(config):
-        look().result(30)
+        look().result(WAIT_S)
         assert listening() == {found}
 
 
@@ -332,11 +334,11 @@ def htex_drain_period(tmp_path):
     executor, config = pilots(drain_period=1, strategy="simple")
     with parsl.load(config):
         future = until(str(tmp_path / "gate"))
-        wait_until(lambda: any(manager["draining"] for manager in executor.connected_managers()), 30)
+        wait_until(lambda: any(manager["draining"] for manager in executor.connected_managers()), WAIT_S)
         (tmp_path / "gate").touch()
-        assert future.result(30) == "done"
+        assert future.result(WAIT_S) == "done"
         first = executor.connected_blocks()
-        assert look().result(60)[0] > 0
+        assert look().result(WAIT_S)[0] > 0
         assert len(executor.connected_blocks()) > len(first) >= 1
 
 
@@ -344,9 +346,9 @@ def htex_payloads(_):
     executor, config = pilots()
     with parsl.load(config):
         call = pack_apply_message(pow, (2, 6), {})
-        assert executor.submit_payload({}, call).result(30) == 64
+        assert executor.submit_payload({}, call).result(WAIT_S) == 64
         context = {"resource_spec": {"priority": 1}, "task_executor": {"f": "builtins.len", "a": (), "k": {}}}
-        assert executor.submit_payload(context, call).result(30) == len(call)
+        assert executor.submit_payload(context, call).result(WAIT_S) == len(call)
 
 
 def htex_logs(tmp_path):
@@ -358,7 +360,7 @@ def htex_logs(tmp_path):
         print("hello from the worker", flush=True)
 
     with parsl.load(Config(executors=[executor], strategy="none", run_dir=str(tmp_path / "runs"))) as kernel:
-        speak().result(30)
+        speak().result(WAIT_S)
         assert executor.logdir == os.path.join(kernel.run_dir, "htex")
     paths = [os.path.join(folder, name) for folder, _, names in os.walk(executor.logdir) for name in names]
     names = {os.path.basename(path) for path in paths}
@@ -374,7 +376,7 @@ def htex_log_config(tmp_path):
         executors=[executor], strategy="none", run_dir=str(tmp_path / "runs"), initialize_logging=JSONLogging()
     )
     with parsl.load(config) as kernel:
-        look().result(30)
+        look().result(WAIT_S)
         assert os.path.isfile(os.path.join(kernel.run_dir, "parsl.jsonlog"))
 
 
@@ -382,16 +384,16 @@ def htex_cancel(tmp_path):
     executor, config = pilots()
     with parsl.load(config):
         future = until(str(tmp_path / "never"))
-        wait_until((tmp_path / "never.begun").exists, 30)
+        wait_until((tmp_path / "never.begun").exists, WAIT_S)
         assert future.cancel()
-        wait_until(lambda: all(manager["tasks"] == 0 for manager in executor.connected_managers()), 30)
+        wait_until(lambda: all(manager["tasks"] == 0 for manager in executor.connected_managers()), WAIT_S)
         assert executor.outstanding() == 0
 
 
 def htex_staying_idle(tmp_path):
     executor, _ = pilots()
     with parsl.load(Config(executors=[executor], strategy="none", run_dir=str(tmp_path / "runs"))):
-        look().result(30)
+        look().result(WAIT_S)
         folder = os.path.join(executor.logdir, "blocks")
         assert os.stat(folder).st_mode & 0o777 == 0o700
         (name,) = os.listdir(folder)
@@ -403,7 +405,7 @@ def htex_staying_idle(tmp_path):
 def scaling_init_blocks(_):
     executor, config = pilots(LocalProvider(init_blocks=2, max_blocks=2, launcher=SimpleLauncher()))
     with parsl.load(config):
-        wait_until(lambda: sorted(executor.connected_blocks()) == ["0", "1"], 30)
+        wait_until(lambda: sorted(executor.connected_blocks()) == ["0", "1"], WAIT_S)
         assert {status.state for status in executor.status().values()} == {JobState.RUNNING}
 
 
@@ -412,7 +414,7 @@ def scaling_no_block_at_first(_):
     executor, config = pilots(provider, strategy="simple")
     with parsl.load(config):
         assert executor.status() == {}
-        wait([look() for _ in range(50)], 30)
+        wait([look() for _ in range(50)], WAIT_S)
         assert executor.connected_blocks() == ["0"]
 
 
@@ -420,10 +422,10 @@ def scaling_min_blocks(_):
     provider = LocalProvider(init_blocks=1, min_blocks=1, max_blocks=1, launcher=SimpleLauncher())
     executor, config = pilots(provider, strategy="simple")
     with parsl.load(config):
-        wait_until(lambda: executor.connected_blocks() == ["0"], 30)
+        wait_until(lambda: executor.connected_blocks() == ["0"], WAIT_S)
         (job,) = executor.job_ids_to_block
         provider.cancel([job])
-        wait_until(lambda: executor.connected_blocks() == ["0", "1"], 30)
+        wait_until(lambda: executor.connected_blocks() == ["0", "1"], WAIT_S)
 
 
 def scaling_idle_blocks(_):
@@ -434,35 +436,35 @@ def scaling_idle_blocks(_):
         executors=[executor], strategy="simple", strategy_period=0.1, max_idletime=0.3, initialize_logging=False
     )
     with parsl.load(config):
-        look().result(30)
-        wait_until(lambda: executor.status()["0"].state == JobState.SCALED_IN, 30)
-        assert look().result(30)[0] > 0  # another one comes
+        look().result(WAIT_S)
+        wait_until(lambda: executor.status()["0"].state == JobState.SCALED_IN, WAIT_S)
+        assert look().result(WAIT_S)[0] > 0  # another one comes
 
 
 def scaling_by_hand(tmp_path):
     executor, config = pilots(LocalProvider(init_blocks=1, max_blocks=2, launcher=SimpleLauncher()))
     with parsl.load(config):
         future = until(str(tmp_path / "gate"))
-        wait_until((tmp_path / "gate.begun").exists, 30)
+        wait_until((tmp_path / "gate.begun").exists, WAIT_S)
         assert executor.scale_out_facade(5) == ["1"]
-        wait_until(lambda: len(executor.connected_managers()) == 2, 30)
-        wait_until(lambda: executor.scale_in_facade(2, max_idletime=0.05) == ["1"], 30)
-        wait_until(lambda: executor.status()["1"].state == JobState.SCALED_IN, 30)
+        wait_until(lambda: len(executor.connected_managers()) == 2, WAIT_S)
+        wait_until(lambda: executor.scale_in_facade(2, max_idletime=0.05) == ["1"], WAIT_S)
+        wait_until(lambda: executor.status()["1"].state == JobState.SCALED_IN, WAIT_S)
         assert executor.status()["0"].state == JobState.RUNNING
         (tmp_path / "gate").touch()
-        assert future.result(30) == "done"
+        assert future.result(WAIT_S) == "done"
 
 
 def scaling_missing(_):
     executor, config = pilots(launch_cmd="true {config}")
     with parsl.load(config):
-        error = look().exception(60)
+        error = look().exception(WAIT_S)
         assert isinstance(error, (BadStateException, TooManyJobFailuresError))
         assert executor.bad_state_is_set
         assert isinstance(executor.executor_exception, TooManyJobFailuresError)
         assert {status.state for status in executor.status().values()} <= {JobState.MISSING, JobState.SCALED_IN}
         assert JobState.MISSING in {status.state for status in executor.status().values()}
-        assert isinstance(look().exception(30), (BadStateException, TooManyJobFailuresError))
+        assert isinstance(look().exception(WAIT_S), (BadStateException, TooManyJobFailuresError))
 
 
 def scaling_bad_state(_):
@@ -473,7 +475,7 @@ def scaling_bad_state(_):
     provider = LocalProvider(worker_init="exit 5", launcher=SimpleLauncher())
     executor, config = pilots(provider, block_error_handler=handler)
     with parsl.load(config):
-        error = look().exception(30)
+        error = look().exception(WAIT_S)
         assert isinstance(error, BadStateException)
         assert "mine" in str(error)
         assert isinstance(executor.executor_exception, ZeroDivisionError)
@@ -485,8 +487,8 @@ def scaling_end_of_run(_):
     provider = LocalProvider(init_blocks=2, max_blocks=2, launcher=SimpleLauncher())
     executor, config = pilots(provider)
     with parsl.load(config):
-        wait([look() for _ in range(4)], 30)
-        wait_until(lambda: len(executor.connected_managers()) == 2, 30)
+        wait([look() for _ in range(4)], WAIT_S)
+        wait_until(lambda: len(executor.connected_managers()) == 2, WAIT_S)
         started = of_managers(executor)
     assert descendants() <= before
     assert not descendants() & set(started)
@@ -501,10 +503,10 @@ def launchers_all(_):
     for launcher, nodes in ((SingleNodeLauncher(), 2), (WrappedLauncher("env MINE=yes"), 1), (SimpleLauncher(), 1)):
         executor, config = pilots(LocalProvider(launcher=launcher, nodes_per_block=nodes))
         with parsl.load(config):
-            assert look("MINE").result(30)[1] == {
+            assert look("MINE").result(WAIT_S)[1] == {
                 "MINE": "yes" if nodes == 1 and hasattr(launcher, "prepend") else None
             }
-            wait_until(lambda executor=executor, nodes=nodes: len(executor.connected_managers()) == nodes, 30)
+            wait_until(lambda executor=executor, nodes=nodes: len(executor.connected_managers()) == nodes, WAIT_S)
 
 
 class Old(Launcher):
@@ -517,7 +519,7 @@ class Old(Launcher):
 def launchers_of_ones_own(_):
     _, config = pilots(LocalProvider(launcher=Old()), address="127.0.0.1")
     with parsl.load(config):
-        assert look("LAUNCHED").result(30)[1] == {"LAUNCHED": "1-1"}
+        assert look("LAUNCHED").result(WAIT_S)[1] == {"LAUNCHED": "1-1"}
 
 
 # ------------------------------------------------------------------ providers
@@ -564,7 +566,7 @@ class Numbered(ExecutionProvider):
 def providers_of_ones_own(_):
     executor, config = pilots(Numbered())
     with parsl.load(config):
-        assert [future.result(30)[0] for future in [look() for _ in range(4)]]
+        assert [future.result(WAIT_S)[0] for future in [look() for _ in range(4)]]
         (manager,) = executor.connected_managers()
         assert 3000 < manager["walltime_left_s"] <= 3600
         (number,) = executor.provider.resources
@@ -577,6 +579,6 @@ def executors_twice(_):
     executor, config = pilots()
     for _ in range(2):
         with parsl.load(config) as kernel:
-            assert look().result(30)[0] > 0
+            assert look().result(WAIT_S)[0] > 0
             assert kernel.executors["htex"] is executor
             assert executor.outstanding() == 0
