@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from plait import limits
-from plait.executors.htex import filling, messages, nodes, offers, outbox, wire
+from plait.executors.htex import filling, members, messages, nodes, offers, outbox, wire
 from tests.support import ROOT
 
 PAGE = ROOT / "docs" / "explanation" / "protocol.md"
@@ -45,6 +45,7 @@ LIMITS = {
     "bytes that may wait for a manager that does not read": (limits.LINK_BACKLOG_BYTES, "MB"),
     "time to prove a key": (limits.HANDSHAKE_S, "s"),
     "silence after which a connection is made anew": (limits.LINK_SILENCE_S, "s"),
+    "silence of a manager whose job is over": (members.DOUBT_S, "s"),
 }
 
 
