@@ -46,7 +46,7 @@ class Stream:
     __slots__ = ("_out", "_reader", "_sock", "ended", "pending")
 
     def __init__(self, sock: socket.socket, expected: Collection[type[Message]]) -> None:
-        sock.setblocking(False)  # noqa: FBT003 - takes nothing else
+        sock.setblocking(False)
         self._sock = sock
         self._reader = StreamReader(expected)
         self._out: deque[tuple[memoryview, list[int]]] = deque()
