@@ -20,6 +20,7 @@ from tests.support import wait_until
 
 import parsl  # isort: skip
 from parsl import python_app  # isort: skip
+from parsl.concurrent import ParslPoolExecutor  # isort: skip
 from parsl.config import Config  # isort: skip
 from parsl.executors import HighThroughputExecutor  # isort: skip
 from parsl.executors.errors import BadStateException, InvalidResourceSpecification  # isort: skip
@@ -67,6 +68,7 @@ scaling  | end_of_run            | no process is left
 launchers| all                   | those that are there start managers
 launchers| of_ones_own           | a launcher of three parameters, as programs that were written long ago have it
 providers| of_ones_own           | a provider derived from the base class, whose jobs have numbers for names
+pool     | over_pilots           | the executor of the standard library's kind, over blocks
 executors| twice                 | one configuration serves one run after another
 """
 #: Seconds that anything may take on a machine that has much else to do.
@@ -572,6 +574,16 @@ def providers_of_ones_own(_):
         (number,) = executor.provider.resources
         assert executor.blocks_to_job_id == {"0": str(number)}
     assert executor.provider.resources[number].poll() is not None
+
+
+# ------------------------------------------------------------------ the pool
+def pool_over_pilots(_):
+    executor, config = pilots()
+    with ParslPoolExecutor(config) as pool:
+        assert list(pool.map(pow, [2, 3, 4], [5, 2, 1], timeout=WAIT_S)) == [32, 9, 4]
+        assert pool.submit(pow, pool.submit(pow, 2, 3), 2).result(WAIT_S) == 64
+        assert pool.app_count == 1
+    assert executor.connected_managers() == []
 
 
 # ------------------------------------------------------------------ executors

@@ -80,7 +80,7 @@ def page() -> str:
 
 def test_kinds():
     missing = [line for line in kinds_table().splitlines() if line not in page().splitlines()]
-    assert missing == [], "put these lines into the page's table"
+    assert not missing, "put these lines into the page's table:\n" + "\n".join(missing)
     assert len(re.findall(r"^\| \d+ \| `\w+` \| [MID]→", page(), re.MULTILINE)) == len(messages.KINDS)
 
 
