@@ -34,8 +34,11 @@ set_hypothesis_home_dir(ROOT / ".hypothesis")
 def pytest_configure(config: pytest.Config) -> None:
     """One temporary folder for the session, so that what product code leaves there is seen to be ours."""
     adopt_orphans()
-    if hasattr(signal, "SIGHUP"):  # started by nohup, it would be ignored here and in every program that a test starts
+    # started by nohup or in the background of a script, these would be ignored here and in every program that a test starts
+    if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = os.path.realpath(
         tempfile.mkdtemp(prefix="plait-t-")
     )  # short: paths of Unix sockets have at most 107 bytes
