@@ -351,7 +351,7 @@ class BlockKeeper:
             if time.monotonic() < self._next_poll_s():
                 return
             names, jobs = jobs_of(self._core.live.values())
-        statuses = self._poller.ask(jobs)
+        statuses = self._poller.ask(self._as_given(jobs))
         if statuses is not None:
             with self._lock:
                 self._core.polled(dict(zip(names, statuses, strict=True)), time.monotonic())

@@ -215,6 +215,29 @@ def test_answers_that_are_none_leave_everything_as_it_is(owner, answer, monkeypa
     wait_until(lambda: it.gone == ["0"])
 
 
+class Numbered(FakeProvider):
+    """Names its jobs by numbers, as plug-ins of other libraries may."""
+
+    def submit(self, command, tasks_per_node, job_name="x"):
+        return int(super().submit(command, tasks_per_node, job_name))
+
+    def status(self, job_ids):
+        assert all(isinstance(job, int) for job in job_ids)
+        return super().status([str(job) for job in job_ids])
+
+    def cancel(self, job_ids):
+        assert all(isinstance(job, int) for job in job_ids)
+        return super().cancel([str(job) for job in job_ids])
+
+
+def test_a_provider_gets_its_own_names_of_jobs(owner):
+    it = owner(Numbered())
+    wait_until(lambda: it.states().get("0") == JobState.RUNNING)
+    assert it.keeper.blocks_to_job_id == {"0": "1000"}
+    it.keeper.shutdown(5.0)
+    assert it.provider.unfinished() == []
+
+
 def test_people_are_told_once_when_it_lasts(owner, caplog):
     it = owner()
     it.running("0")

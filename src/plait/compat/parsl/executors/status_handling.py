@@ -244,6 +244,6 @@ class _Watched:
         statuses = list(self._provider.status(job_ids))
         names = self._executor.job_ids_to_block
         for job, status in zip(job_ids, statuses, strict=False):
-            if status.state in {JobState.RUNNING, JobState.COMPLETED} and job in names:
-                self._executor.block_is_up(names[job])
+            if status.state in {JobState.RUNNING, JobState.COMPLETED} and str(job) in names:
+                self._executor.block_is_up(names[str(job)])
         return statuses

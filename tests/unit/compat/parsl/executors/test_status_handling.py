@@ -95,7 +95,8 @@ def test_blocks_are_obtained_for_a_plug_in(kind):
     executor = kind(Numbers())
     with parsl.load(quiet(executor)) as kernel:
         assert kernel.executors["patient"] is executor
-        wait_until(lambda: executor.status().get("0") == JobStatus(JobState.RUNNING))
+        wait_until(lambda: executor.status()["0"].came_up)
+        assert executor.status()["0"].state == JobState.RUNNING
         assert executor.provider.commands == [("my-workers --block 0", 1, "plait.patient.block-0")]
         assert executor.blocks_to_job_id == {"0": "1"}
         assert executor.job_ids_to_block == {"1": "0"}
@@ -113,7 +114,7 @@ def test_blocks_are_given_back_when_there_is_nothing_to_do():
     with parsl.load(quiet(executor, max_idletime=0.1)):
         wait_until(lambda: len(executor.provider.resources) == 2)
         wait_until(lambda: [s.state for s in executor.status().values()].count(JobState.SCALED_IN) == 1)
-        assert JobStatus(JobState.RUNNING) in executor.status_facade.values()
+        assert JobState.RUNNING in {status.state for status in executor.status_facade.values()}
 
 
 def test_more_and_fewer_blocks_by_hand():
