@@ -141,7 +141,7 @@ class Blocks:
                         if block in self._jobs:
                             self._end(self._jobs[block], JobState.CANCELLED, "was cancelled", now_s)
                 elif isinstance(action, Drain):
-                    self._driver.drain_block(action.block, action.reason, now_s)
+                    self._driver.drain_block(action.block, action.reason, now_s, over=action.over)
         due_s = max(core.next_s(), now_s + _LEAST_S)
         if due_s < self._due_s:
             self._due_s = due_s

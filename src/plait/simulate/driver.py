@@ -69,9 +69,9 @@ class Driver:
         """Tasks that are ready, or run: those that a scaling policy sees."""
         return len(self.live) + self._source.waiting(now_s)
 
-    def drain_block(self, block: str, reason: str, now_s: float) -> None:
-        """A block is to be given back."""
-        self._clock.at(now_s + _WAY_S, self._interchange.from_driver, [m.DrainBlock(block, reason)])
+    def drain_block(self, block: str, reason: str, now_s: float, *, over: bool) -> None:
+        """A block is to be given back, or is over."""
+        self._clock.at(now_s + _WAY_S, self._interchange.from_driver, [m.DrainBlock(block, reason, over)])
 
     def told(self, sent_s: float, messages: Sequence[Message]) -> None:
         """Messages from the interchange, sent at that time."""

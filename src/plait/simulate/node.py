@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 #: Bytes of a frame beside its tasks, and of each task or outcome beside its payload.
 FRAME_BYTES: Final = 64
 ITEM_BYTES: Final = 24
+_REGISTER_BYTES: Final = 400
 _SIMULATED: Final = "simulated"
 _VERSION: Final = platform.python_version()
 
@@ -102,7 +103,7 @@ class Node:
 
     __slots__ = (
         "alive", "block", "bursts", "clock", "core", "draining", "ends_s", "gather_until_s", "has", "hostname", "interchange", "link_free_s", "machine", "name", "on_end", "outbox",
-        "outbox_bytes", "ran_upto", "retracting", "sending", "seq", "totals",
+        "outbox_bytes", "ran_upto", "registered", "retracting", "sending", "seq", "totals",
     )  # fmt: skip
 
     def __init__(
@@ -127,6 +128,7 @@ class Node:
         self.outbox: list[OutcomeItem] = []
         self.outbox_bytes = 0
         self.seq = 0
+        self.registered = 0
         self.sending = False
         self.gather_until_s = 0.0
         self.link_free_s = 0.0
@@ -139,19 +141,24 @@ class Node:
         machine = self.machine
         for number in range(1, machine.workers + 1):
             self.core.ready(self.core.add_worker(number), number, now_s)
-        left_s = None if self.ends_s is None else self.ends_s - now_s
-        gpus = [str(number) for number in range(machine.gpus)]
-        self.post(
-            m.Register(
-                self.name, self.block, self.hostname, 1, _SIMULATED, m.PROTOCOL, _SIMULATED, _VERSION, machine.workers, machine.node_cores,
-                machine.memory_bytes, machine.disk_bytes, gpus, left_s, machine.prefetch, draining=False, holds=[], finished=[],
-            ),
-            400,
-            now_s,
-        )  # fmt: skip
+        self._register(now_s)
         self.clock.at(now_s + machine.heartbeat_period_s, self.beat)
         if self.ends_s is not None and machine.drain_s > 0:
             self.clock.at(max(now_s, self.ends_s - machine.drain_s), self._drains_itself)
+
+    def _register(self, now_s: float) -> None:
+        machine = self.machine
+        core = self.core
+        left_s = None if self.ends_s is None else self.ends_s - now_s
+        self.registered += 1
+        tasks: list[Any] = [*core.queue, *(entry[3] for entry in core.special)]
+        tasks += [task for worker in core.workers.values() for task, _ in worker.held.values()]
+        message = m.Register(
+            self.name, self.block, self.hostname, 1, _SIMULATED, m.PROTOCOL, _SIMULATED, _VERSION, machine.workers, machine.node_cores,
+            machine.memory_bytes, machine.disk_bytes, [str(number) for number in range(machine.gpus)], left_s, machine.prefetch,
+            draining=self.draining, holds=[(task.id, task.attempt) for task in tasks], finished=[], nth=self.registered,
+        )  # fmt: skip
+        self.post(message, _REGISTER_BYTES + 8 * len(tasks), now_s)
 
     def post(self, message: Message, size_bytes: int, now_s: float) -> None:
         """Sends to the interchange: one message after another over the node's link."""
@@ -197,6 +204,8 @@ class Node:
             self._recall(message.count, now_s)
         elif kind is m.Drain:
             self.drain(now_s)
+        elif kind is m.WhoAreYou:
+            self._register(now_s)
         elif kind in {m.Stop, m.Refused, m.DeclaredLost}:
             self.end(now_s)
 

@@ -135,6 +135,17 @@ def test_what_has_not_begun_is_given_back():
     assert len(lab.ended) == 1
 
 
+def test_when_asked_it_says_what_it_has():
+    lab = Lab(workers=1)
+    lab.take(10.0, 10.0)
+    lab.take(10.0, first=5, grant=m.Grant())
+    lab.node.told(lab.clock.now_s, m.WhoAreYou())
+    lab.run(1.0)
+    first, second = [message for _, message in lab.listener.of(m.Register)]
+    assert (first.nth, second.nth, first.holds) == (1, 2, [])
+    assert sorted(second.holds) == [(0, 1), (1, 1), (5, 1)]
+
+
 def test_it_drains_before_its_walltime():
     lab = Lab(ends_s=20.0, drain_s=5.0)
     lab.take(18.0, 18.0, 18.0)
