@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,16 +26,16 @@ from plait.executors.htex.addresses import is_loopback
 from plait.executors.htex.child import find_command
 from plait.executors.htex.driver import DriverLink
 from plait.executors.htex.hearing import Hooks
-from plait.executors.htex.inspection import GIB, Inspection
+from plait.executors.htex.inspection import Inspection
 from plait.executors.htex.launch import DEFAULT_COMMAND, BlockLaunch, check_template
 from plait.executors.htex.messages import Allow, DrainBlock
-from plait.executors.htex.settings import InterchangeSettings, ManagerSettings
-from plait.executors.htex.where import choose_addresses, stays_here
+from plait.executors.htex.telling import interchange_settings, manager_settings, template_values
+from plait.executors.htex.where import choose_addresses
 from plait.executors.htex.wire import MAX_PAYLOAD_BYTES
 from plait.executors.pool.prepare import prepare
 from plait.limits import BIG_BYTES
 from plait.model.units import format_bytes, parse_bytes
-from plait.serialize import FunctionBlob, dump_plain, dumps
+from plait.serialize import FunctionBlob, dump_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from plait.executors.base import ExecutorContext
     from plait.executors.blocks import BlockKeeper
     from plait.executors.htex.messages import ManagerGone, ManagerUp
+    from plait.executors.htex.settings import InterchangeSettings
     from plait.model.task import AppSpec, Task
     from plait.providers.base import ExecutionProvider
 
@@ -193,6 +195,7 @@ class HighThroughputExecutor(Inspection):
         self._link: DriverLink | None = None
         self._keeper: BlockKeeper | None = None
         self._launch: BlockLaunch | None = None
+        self._life = threading.Lock()
         self._ending: tuple[DriverLink | None, BlockKeeper | None, BlockLaunch | None] | None = None
         self._server_public = ""
         self._error: Exception | None = None  # what ended the executor before its time
@@ -211,7 +214,7 @@ class HighThroughputExecutor(Inspection):
             raise options.wrong("initializer", self.initializer, "a function, or None")
         if self.interchange_launch_cmd:
             find_command(self.interchange_launch_cmd)
-        check_template(self.launch_cmd, self._template_values())
+        check_template(self.launch_cmd, template_values(self))
         for name, (default, why) in _NEEDLESS.items():
             if getattr(self, name) not in (default, None):
                 _logger.warning("HighThroughputExecutor(%s=%r): accepted, but %s", name, getattr(self, name), why)
@@ -224,15 +227,15 @@ class HighThroughputExecutor(Inspection):
         self._context = context
         self._error = None
         self._seen_blocks = []
-        self._link = DriverLink(
-            self._interchange_settings, self.interchange_launch_cmd, self.label, context, _Hooks(self)
-        )
+        self._link = DriverLink(self._tell_interchange, self.interchange_launch_cmd, self.label, context, _Hooks(self))
 
     def shutdown(self, timeout_s: float) -> None:
         """Ends the managers, the blocks and the interchange."""
-        if self._link is not None:
-            self._ending = (self._link, self._keeper, self._launch)  # a call that a Ctrl-C interrupts can be made again
-            self._link = self._keeper = self._launch = None
+        with self._life:
+            if self._link is not None:
+                # a call that a Ctrl-C interrupts can be made again
+                self._ending = (self._link, self._keeper, self._launch)
+                self._link = self._keeper = self._launch = None
         if self._ending is None:
             return
         deadline_s = time.monotonic() + timeout_s
@@ -249,96 +252,30 @@ class HighThroughputExecutor(Inspection):
             launch.close()
         self._ending = None
 
-    def _interchange_settings(self) -> InterchangeSettings:
+    def _tell_interchange(self) -> InterchangeSettings:
         """Called by the link's thread: loading ZeroMQ for the keys takes a while."""
-        public = secret = ""
+        keys = ("", "")
         if self.encrypted:
             from plait.executors.htex.link import new_keys
 
-            public, secret = new_keys()
-        self._server_public = public
-        log_dir = self._log_dir()
-        return InterchangeSettings(
-            label=self.label,
-            run_id=self.run_id or "",
-            bind=self._addresses,
-            port=self.worker_port,
-            port_range=self.worker_port_range,
-            server_public=public,
-            server_secret=secret,
-            heartbeat_period_s=self.heartbeat_period,
-            heartbeat_threshold_s=self.heartbeat_threshold,
-            cores_per_worker=self.cores_per_worker,
-            memory_per_worker=int((self.mem_per_worker or 0) * GIB),
-            policy=b"" if self.manager_selector is None else dumps(self.manager_selector),
-            expected=[],
-            epoch="",
-            max_result_bytes=self._max_result_bytes,
-            log=os.path.join(log_dir, "interchange.log") if log_dir else "",
-            debug=self.worker_debug,
-        )
-
-    def _manager_settings(self, addresses: list[str], port: int) -> ManagerSettings:
-        log_dir = self._log_dir()
-        if self.worker_logdir_root is not None:
-            log_dir = os.path.join(self.worker_logdir_root, self.label)
-        here = stays_here(self.provider)
-        return ManagerSettings(
-            label=self.label,
-            run_id=self.run_id or "",
-            block="",
-            addresses=addresses,
-            port=port,
-            server_public=self._server_public,
-            public="",
-            secret="",
-            probe_timeout_s=self.address_probe_timeout or 30.0,
-            heartbeat_threshold_s=self.heartbeat_threshold,
-            max_workers=self.max_workers_per_node,
-            cores_per_worker=self.cores_per_worker,
-            mem_per_worker_gb=self.mem_per_worker,
-            cpu_affinity=self.cpu_affinity,
-            accelerators=self.available_accelerators,
-            prefetch=self.prefetch_capacity,
-            drain_after_s=self.drain_period,
-            walltime_s=_walltime_s(self.provider),
-            path=[path or os.getcwd() for path in sys.path],
-            cwd=os.getcwd() if here else "",
-            log_dir=log_dir,
-            preload=["plait.compat.parsl"] if "plait.compat.parsl" in sys.modules else [],
-            debug=self.worker_debug,
-            env=self.env,
-            initializer=b""
-            if self.initializer is None
-            else dumps((FunctionBlob(self.initializer).data, self.initargs)),
-            max_tasks=self.max_tasks_per_worker or 0,
-        )
+            keys = new_keys()
+        self._server_public = keys[0]
+        return interchange_settings(self, self._addresses, keys, self._log_dir(), self._max_result_bytes)
 
     def _log_dir(self) -> str:
         context = self._context
         return context.log_dir(self.label) if context is not None and context.log_dir is not None else ""
 
-    def _template_values(self) -> dict[str, Any]:
-        """What `launch_cmd` may name."""
-        return {
-            "cores_per_worker": self.cores_per_worker,
-            "mem_per_worker": self.mem_per_worker,
-            "max_workers_per_node": self.max_workers_per_node,
-            "prefetch_capacity": self.prefetch_capacity,
-            "heartbeat_period": self.heartbeat_period,
-            "heartbeat_threshold": self.heartbeat_threshold,
-            "drain_period": self.drain_period,
-            "cpu_affinity": self.cpu_affinity,
-            "available_accelerators": " ".join(self.available_accelerators),
-        }
-
     # ------------------------------------------------------------------ what the link tells, on its thread
     def _listening(self, addresses: list[str], port: int) -> None:
+        with self._life:  # a shutdown comes before all this, or after it
+            link, context = self._link, self._context
+            if link is not None and context is not None:
+                self._begin_blocks(link, context, addresses, port)
+
+    def _begin_blocks(self, link: DriverLink, context: ExecutorContext, addresses: list[str], port: int) -> None:
         from plait.executors.blocks import BlockKeeper
 
-        link, context = self._link, self._context
-        if link is None or context is None:
-            return  # shut down meanwhile
         make_keys: Callable[[], tuple[str, str]] | None = None
         if self.encrypted:
             from plait.executors.htex.link import new_keys
@@ -346,10 +283,10 @@ class HighThroughputExecutor(Inspection):
             make_keys = new_keys
         log_dir = self._log_dir()
         self._launch = BlockLaunch(
-            self._manager_settings(addresses, port),
+            manager_settings(self, addresses, port, self._server_public, log_dir),
             os.path.join(log_dir, "blocks") if log_dir else "",
             self.launch_cmd,
-            self._template_values(),
+            template_values(self),
             make_keys,
             lambda block, key: link.command("tell", Allow(block, key)),
         )
@@ -491,19 +428,6 @@ def _provider(provider: Any) -> ExecutionProvider:
             "provider", provider, f"a provider of blocks, such as plait.providers.LocalProvider(){hint}"
         )
     return provider
-
-
-def _walltime_s(provider: ExecutionProvider) -> float | None:
-    """How long a block lasts, where its provider says so."""
-    from plait.model.units import parse_duration
-
-    walltime = getattr(provider, "walltime", None)
-    if walltime is None:
-        return None
-    try:
-        return parse_duration(walltime) or None
-    except ValueError:
-        return None
 
 
 def _max_result_bytes(value: float | str | None) -> int:

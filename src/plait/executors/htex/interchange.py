@@ -57,6 +57,7 @@ def make_core(settings: InterchangeSettings, now_s: float) -> InterchangeCore:
         expected=settings.expected,
         now_s=now_s,
         plait=plait,
+        python=settings.python,
     )
 
 

@@ -28,6 +28,7 @@ class InterchangeSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tr
         max_result_bytes: larger results are refused; 0 for no limit.
         log: path of the log; empty for none.
         debug: whether it says much.
+        python: the driver's version of Python, to compare managers with; empty for whatever comes.
     """
 
     label: str
@@ -47,6 +48,7 @@ class InterchangeSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tr
     max_result_bytes: int = 0
     log: str = ""
     debug: bool = False
+    python: str = ""
 
 
 class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
