@@ -77,7 +77,7 @@ SPARE_FILES: Final = 32
 SAY_EVERY_S: Final = 10.0
 #: Bytes of one chunk of a big value, and of those of one link that are on their way: a link of 10 Gbit/s and 3 ms is full with this window, and
 #: what is urgent waits for 40 ms behind it where only 100 MB/s go through.
-CHUNK_BYTES: Final = 512 * 1024
+CHUNK_BYTES: Final = 1024 * 1024
 WINDOW_BYTES: Final = 4 * 1024 * 1024
 #: Seconds after which a transfer that does not move goes back to what was acknowledged.
 RESEND_S: Final = 20.0

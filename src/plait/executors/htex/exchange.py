@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from plait._util.allocator import keep_freed_memory
 from plait.errors import BadMessage
 from plait.executors.htex import messages as m
 from plait.executors.htex.places import Ring
@@ -99,6 +100,7 @@ class Exchange:
     def run(self) -> None:
         """Serves until the driver says stop or is gone."""
         self.driver.send(m.Listening(self.settings.epoch, self.router.addresses, self.router.port))
+        keep_freed_memory()
         self.log.info("listens on %s, port %d", ", ".join(self.router.addresses), self.router.port)
         while not self.end:
             self._wait()

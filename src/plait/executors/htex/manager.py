@@ -147,6 +147,7 @@ def run(data: bytes, env: dict[str, str], egg: Egg) -> int:
     """
     import msgspec
 
+    from plait._util.allocator import keep_freed_memory
     from plait.executors.htex.log import Log
     from plait.executors.htex.node import look, worker_count
     from plait.executors.htex.settings import ManagerSettings
@@ -160,6 +161,7 @@ def run(data: bytes, env: dict[str, str], egg: Egg) -> int:
     log = Log(os.path.join(folder, "manager.log") if folder else "", debug=settings.debug)
     uplink = Uplink(settings, node, workers, name, log)
     pool = start_pool(settings, node, workers, folder, uplink, env, egg)
+    keep_freed_memory()  # big values pass in pieces
     log.info("%s on %s: %d workers, block %s", name, node.hostname, workers, settings.block)
     serve(settings, uplink, pool, log)
     log.info("ended: %s", uplink.reason)
