@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from plait.simulate.bags import Bag
+from plait.simulate.description import Described, described, read_description
 from plait.simulate.draws import Draw, parse_draw
 from plait.simulate.machine import Costs, Failure, Machine
 from plait.simulate.result import History, Kind, Result
-from plait.simulate.workload import Bag, Described, Workload, described, read_description
+from plait.simulate.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,8 +85,8 @@ def read_workload(
     Raises:
         ConfigurationError: it cannot be read.
     """
+    from plait.simulate.description import ask_of
     from plait.simulate.recorded import read_record
-    from plait.simulate.workload import ask_of
 
     if path.endswith((".toml", ".json")):
         return read_description(path)

@@ -7,10 +7,10 @@ import pytest
 from plait.executors.htex import messages as m
 from plait.executors.htex.offers import BATCH_TASKS, WINDOW_TASKS
 from plait.simulate.clock import Clock
+from plait.simulate.description import described
 from plait.simulate.driver import Driver
 from plait.simulate.machine import Costs, Machine
 from plait.simulate.result import Kind, Result
-from plait.simulate.workload import described
 
 
 class FakeInterchange:

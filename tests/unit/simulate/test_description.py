@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from plait.errors import ConfigurationError
+from plait.simulate.description import described, read_description
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({}, "expected `name` and tables"),
+        ({"bag": {}}, "needs a bag"),
+        ({"bag": {"a": 3}}, "expected a table"),
+        ({"bag": {"a": {"tasks": 3}}}, "needs `tasks` and `duration`"),
+        ({"bag": {"a": {"tasks": 3, "duration": 1, "colour": 1}}}, "does not know colour"),
+        ({"bag": {"a": {"tasks": 0, "duration": 1}}}, "tasks=0"),
+        ({"bag": {"a": {"tasks": 1, "duration": "soon"}}}, "bag a: duration='soon'"),
+        ({"bag": {"a": {"tasks": 1, "duration": 1, "fail": 2}}}, "fail=2"),
+        ({"bag": {"a": {"tasks": 1, "duration": 1, "memory": "much"}}}, "memory='much'"),
+        ({"bag": {"a": {"tasks": 1, "duration": 1, "start": "x"}}}, "start='x'"),
+        ({"bag": {"a": {"tasks": 1, "duration": 1, "after": "b"}}}, "after 'b'"),
+        ({"bag": {"a": {"tasks": 1, "duration": 1, "layers": 2, "chain": 2}}}, "exclude"),
+        ({"bag": {"a/1": {"tasks": 1, "duration": 1}, "a": {"tasks": 1, "duration": 1, "layers": 2}}}, "two of this name"),
+        ({"jobs": 1, "bag": {}}, "found jobs"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named(data, says):
+    with pytest.raises(ConfigurationError, match=says):
+        described(data)
+
+
+def test_files(tmp_path):
+    path = tmp_path / "w.json"
+    path.write_text(json.dumps({"name": "x", "bag": {"a": {"tasks": 2, "duration": "1s"}}}))
+    assert (read_description(str(path)).name, read_description(str(path)).source(0).total) == ("x", 2)
+    path.write_text("[]")
+    with pytest.raises(ConfigurationError, match="expected tables"):
+        read_description(str(path))
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read_description(str(tmp_path / "none.json"))
+
+
+def test_toml(tmp_path):
+    path = tmp_path / "w.toml"
+    path.write_text('[bag.a]\ntasks = 2\nduration = "uniform:1s,2s"\n')
+    if sys.version_info < (3, 11):
+        with pytest.raises(ConfigurationError, match="JSON"):
+            read_description(str(path))
+        return
+    assert read_description(str(path)).source(0).total == 2
+    path.write_text("[bag.a\n")
+    with pytest.raises(ConfigurationError, match="w.toml"):
+        read_description(str(path))
