@@ -39,7 +39,7 @@ LIMITS = {
     "silence of a manager with work before others' idle workers call it back": (filling.RETRACT_S, "s"),
     "argument that travels in its frame": (limits.BIG_BYTES, "KB"),
     "result that travels in its frame": (outbox.INLINE_BYTES, "KB"),
-    "chunk": (limits.CHUNK_BYTES, "KB"),
+    "chunk": (limits.CHUNK_BYTES, "MB"),
     "chunks of one connection on their way": (limits.WINDOW_BYTES, "MB"),
     "bad messages before a connection is ended": (limits.MAX_STRIKES, ""),
     "bytes that may wait for a manager that does not read": (limits.LINK_BACKLOG_BYTES, "MB"),
