@@ -166,9 +166,11 @@ class InterchangeCore(State):
         self.out.append((manager.conn, m.Heartbeat(message.sent_s, now_s), b""))
 
     def _outcomes(self, manager: ManagerState, message: m.Outcomes, _: bytes, now_s: float) -> None:
-        if not self._is_new(manager, message.seq):
-            return
         items = message.items
+        if manager.owes:
+            manager.owes.difference_update((item[0], item[1]) for item in items)
+        if not self._is_new(manager, message.seq, now_s):
+            return
         held, placed = manager.held, self.placed
         others: list[OutcomeItem] = []
         busy_s = 0.0
@@ -195,9 +197,10 @@ class InterchangeCore(State):
         self._delivered(manager, message.seq if not items else 0, now_s)
 
     def _big_outcome(self, manager: ManagerState, message: m.BigOutcome, payload: bytes, now_s: float) -> None:
-        if not self._is_new(manager, message.seq):
-            return
         item = message.item
+        manager.owes.discard((item[0], item[1]))
+        if not self._is_new(manager, message.seq, now_s):
+            return
         wanted = self._end_other(manager, item, now_s)
         if wanted:
             manager.done += 1
@@ -205,12 +208,13 @@ class InterchangeCore(State):
             self.out.append((None, m.BigDelivered(seq, manager.name, item, message.sizes), payload))
         self._delivered(manager, 0 if wanted else message.seq, now_s)
 
-    def _is_new(self, manager: ManagerState, seq: int) -> bool:
+    def _is_new(self, manager: ManagerState, seq: int, now_s: float) -> bool:
         """Whether it has not come before; if it has and the driver has it, the manager is told once more."""
         if self.accounts.is_new(manager, seq):
             return True
         if seq <= manager.taken_seq:
             self.out.append((manager.conn, m.Taken(manager.taken_seq), b""))
+        self._members.drained(manager, now_s)
         return False
 
     def _end_other(self, manager: ManagerState, item: OutcomeItem, now_s: float) -> bool:

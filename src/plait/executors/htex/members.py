@@ -88,6 +88,7 @@ class Members:
         self._tick_s = now_s
         self._resumed_s = -math.inf
         self._lost: dict[str, str] = {}
+        self._ended: dict[str, str] = {}  # those that drained or left
         self._lost_conns: dict[Conn, str] = {}
         self._asked: dict[Conn, float] = {}
         self._held_names: set[str] = set()
@@ -110,6 +111,9 @@ class Members:
             state.out.append((None, m.ManagerGone(r.manager, r.block, r.hostname, "refused", refusal), b""))
             self._warn(f"A manager on {r.hostname} (block {r.block}) was refused: {refusal}")
             return
+        if r.manager in self._ended:  # it was told so over an earlier connection
+            state.out.append((conn, m.Stop(self._ended[r.manager]), b""))
+            return
         if r.manager in self._lost:
             state.out.append((conn, m.DeclaredLost(self._lost[r.manager], r.manager), b""))
             return
@@ -130,6 +134,7 @@ class Members:
             state.conns.pop(manager.conn, None)
             manager.describe(r, conn, now_s)
         self._enter_places(manager)
+        manager.owes = set(r.finished)
         state.membership += 1
         state.conns[conn] = manager
         state.out.append((conn, m.Welcome(self._epoch, self._period_s, self._threshold_s, now_s), b""))
@@ -173,6 +178,9 @@ class Members:
         state = self._state
         manager = ManagerState(r, conn, now_s, state.cores_per_worker, state.memory_per_worker)
         manager.audit_s = self._threshold_s
+        if r.nth > 1:  # from an earlier life: it may still be killing what was cancelled then
+            manager.settles_s = now_s + KILL_S
+            self._push_ghost(manager, (-1, -1), manager.settles_s)
         state.managers[r.manager] = manager
         self._push_due(manager, now_s + self._threshold_s)
         return manager
@@ -212,7 +220,11 @@ class Members:
                 del unknown[task]
             self._cancel_unknown(manager, unwanted, now_s)
             manager.unclaimed.update(unknown)
-            manager.unclaimed.update({task: attempt for task, attempt in done.items() if task not in manager.held})
+            manager.unclaimed.update(
+                (task, attempt)
+                for task, attempt in done.items()
+                if task not in manager.held and (task, attempt) not in self._early
+            )
             manager.recount()
             self._claim(manager, list((offered or {}).values()), now_s)
         else:
@@ -322,7 +334,7 @@ class Members:
         reason = "it did not come back after the interchange was restarted"
         limbo, self.limbo = self.limbo, {}
         for name in self._missing:
-            self._remember(name, reason)
+            self._remember(name, reason, self._lost)
             self._report_lost(name, [(item[0], item[1]) for item in limbo.get(name, {}).values()], reason)
             self._state.out.append((None, m.ManagerGone(name, "", "", "lost", reason), b""))
         self._missing.clear()
@@ -359,8 +371,7 @@ class Members:
             state.lanes.charge(granted.ask.label, -granted.charged_s)
         for task in manager.held:
             del state.placed[task]
-        if how == "lost":
-            self._remember(manager.name, reason)
+        self._remember(manager.name, reason, self._lost if how == "lost" else self._ended)
         if how == "lost" and tell:
             self._lost_conns[manager.conn] = manager.name
             if len(self._lost_conns) > _MAX_NAMES:
@@ -372,10 +383,11 @@ class Members:
             state.out.append((None, lost, b""))
         state.out.append((None, m.ManagerGone(manager.name, manager.block, manager.hostname, how, reason), b""))
 
-    def _remember(self, name: str, reason: str) -> None:
-        self._lost[name] = reason
-        if len(self._lost) > _MAX_NAMES:
-            del self._lost[next(iter(self._lost))]
+    @staticmethod
+    def _remember(name: str, reason: str, names: dict[str, str]) -> None:
+        names[name] = reason
+        if len(names) > _MAX_NAMES:
+            del names[next(iter(names))]
 
     def stranger(self, conn: Conn, now_s: float) -> None:
         """Something was said over a connection that is nobody's."""
@@ -422,7 +434,13 @@ class Members:
 
     def drained(self, manager: ManagerState, now_s: float) -> None:
         """Ends one that drains and has nothing left, and whose outcomes the driver has."""
-        if manager.draining is not None and not manager.gone and not manager.load and not manager.untaken:
+        if (
+            manager.draining is not None
+            and not manager.gone
+            and not manager.load
+            and not manager.untaken
+            and not manager.owes
+        ):
             self._state.out.append((manager.conn, m.Stop(manager.draining), b""))
             self.lose(manager, manager.draining, "drained", now_s, announced=True)
 

@@ -69,6 +69,7 @@ class ManagerState:
         granted: of these, what those have that asked.
         ghosts: cancelled attempts that asked, until the manager says that they ended.
         unclaimed: attempts that it says it has from before a restart, and the driver has not offered again yet.
+        owes: attempts whose outcomes it had when it registered, and has not sent since.
         known: functions that it has.
         heard_s: when it last said anything.
         spoke_s: when it last delivered, gave back, or was sent tasks.
@@ -87,7 +88,7 @@ class ManagerState:
 
     __slots__ = (
         "_free_cores", "ahead", "asked_s", "audit_s", "block", "conn", "cores", "cores_per_worker", "disk_bytes", "done", "drain_s", "draining", "ends_s", "free_gpus", "ghosts", "gone",
-        "gpus", "granted", "heard_s", "held", "hostname", "idle_since_s", "known", "last_seq", "memory_bytes", "memory_per_worker", "moved_s", "name", "nth", "on_hold", "pid", "plait",
+        "gpus", "granted", "heard_s", "held", "hostname", "idle_since_s", "known", "last_seq", "memory_bytes", "memory_per_worker", "moved_s", "name", "nth", "on_hold", "owes", "pid", "plait",
         "prefetch", "python", "recalled_s", "reserved", "room", "settles_s", "slots", "spoke_s", "stuck", "taken_ahead", "taken_seq", "tight", "unclaimed", "untaken",
         "used_cores", "used_disk_bytes", "used_memory_bytes", "version", "workers",
     )  # fmt: skip
@@ -126,6 +127,7 @@ class ManagerState:
         # numbers of its messages with outcomes, see `accounts`
         self.last_seq = 0
         self.ahead: set[int] = set()
+        self.owes: set[AttemptId] = set()
         self.taken_seq = 0
         self.taken_ahead: set[int] = set()
         self.untaken = 0
