@@ -39,7 +39,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
     """What is to be known, as pairs of name and value."""
     cores = _hours(result.allocated_core_s)
     found = [
-        ("makespan", f"{format_duration(result.makespan_s)} ({result.tasks_per_s:,.0f} tasks/s)"),
+        ("makespan", f"{format_duration(result.makespan_s)} ({_rate(result.tasks_per_s)} tasks/s)"),
         ("utilisation", f"{result.utilisation:.1%} of {cores} core-hours"),
         (
             "waiting",
@@ -50,7 +50,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
     if result.attempts > result.done:
         parts = [f"{result.attempts:,} attempts"]
         if result.lost_attempts:
-            parts.append(f"{result.lost_attempts:,} lost with a node")
+            parts.append(f"{result.lost_attempts:,} lost with a node or block")
         if result.failed_attempts:
             parts.append(f"{result.failed_attempts:,} failed")
         found.append(("attempts", f"{', '.join(parts)}; {_hours(result.wasted_core_s)} core-hours wasted"))
@@ -90,6 +90,10 @@ def closing(result: Result) -> str:
 def _hours(core_s: float) -> str:
     hours = core_s / 3600
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.2g}"
 
 
 def _tasks(result: Result) -> str:
