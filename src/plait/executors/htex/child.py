@@ -28,26 +28,24 @@ _TAIL_BYTES: Final = 2000
 class Child:
     """One life of the interchange.
 
+    It waits for its settings (`tell`): so it loads its modules while they are made.
+
     Args:
-        settings: what it reads from its standard input.
         command: tokens that start it; the number of the descriptor of its end of the link is appended. Empty for plait's own.
 
     Raises:
         ConfigurationError: the command cannot be started.
     """
 
-    def __init__(self, settings: InterchangeSettings, command: Sequence[str] = ()) -> None:
+    def __init__(self, command: Sequence[str] = ()) -> None:
         ours, theirs = socket_pair()
         self._errors = anonymous_file(0)
-        told = anonymous_file(0)
         tokens = [*(command or own_command()), str(theirs.fileno())]
         try:
-            os.write(told, msgspec.json.encode(settings))
-            os.lseek(told, 0, os.SEEK_SET)
             self._process = subprocess.Popen(
                 tokens,
                 pass_fds=[theirs.fileno()],
-                stdin=told,
+                stdin=subprocess.PIPE,
                 stdout=self._errors,
                 stderr=self._errors,
                 start_new_session=True,
@@ -60,9 +58,18 @@ class Child:
             ) from error
         finally:
             theirs.close()
-            os.close(told)
         self.pid = self._process.pid
         self.stream = Stream(ours, TO_DRIVER)
+
+    def tell(self, settings: InterchangeSettings) -> None:
+        """Gives it its settings, over its standard input."""
+        pipe = self._process.stdin
+        assert pipe is not None  # noqa: S101 - it was made so
+        try:
+            with pipe:
+                pipe.write(msgspec.json.encode(settings))
+        except OSError:
+            pass  # it ended at once: the poll says so
 
     def how_it_ended(self, timeout_s: float = GRACE_S) -> str:
         """Waits for its end, hurries it when the time is over, and says how it ended, with the last that it wrote."""
@@ -82,6 +89,8 @@ class Child:
     def close(self) -> None:
         """Closes what is open here; its end must have been waited for."""
         self.stream.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         if self._errors >= 0:
             os.close(self._errors)
             self._errors = -1

@@ -82,10 +82,17 @@ class Lives:
         Raises:
             ConfigurationError: it cannot be started.
         """
-        if self._settings is None:
-            self._settings = self._make_settings()
-        settings = msgspec.structs.replace(self._settings, epoch=str(new_run_id()), expected=list(managers))
-        self.child = Child(settings, self._command)
+        self.child = child = Child(self._command)
+        try:
+            if self._settings is None:
+                self._settings = self._make_settings()
+            child.tell(msgspec.structs.replace(self._settings, epoch=str(new_run_id()), expected=list(managers)))
+        except BaseException:
+            child.kill()
+            child.how_it_ended()
+            child.close()
+            self.child = None
+            raise
         self.listening = False
         self.cannot = ""
         self._since_s = time.monotonic()

@@ -21,8 +21,9 @@ def start():
     children = []
 
     def run(*command, settings=SETTINGS):
-        child = Child(settings, command or FAKE)
+        child = Child(command or FAKE)
         children.append(child)
+        child.tell(settings)
         return child
 
     yield run
@@ -82,7 +83,7 @@ def test_one_that_does_not_end_is_ended(start):
 
 def test_a_command_that_cannot_be_started():
     with pytest.raises(ConfigurationError, match=r"/not/there.*No such file.*interchange_launch_cmd"):
-        Child(SETTINGS, ["/not/there"])
+        Child(["/not/there"])
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,12 @@ def test_plaits_own_command_is_this_interpreter_and_this_copy():
     assert own_command()[0] == sys.executable
     assert "plait.executors.htex.interchange" in own_command()[2]
     assert find_command(own_command()) == own_command()
+
+
+def test_settings_for_one_that_has_ended_already_are_no_error(start):
+    child = start(sys.executable, "-c", "pass")
+    child.how_it_ended(20)
+    other = Child([sys.executable, "-c", "pass"])
+    other.how_it_ended(20)
+    other.tell(SETTINGS)
+    other.close()

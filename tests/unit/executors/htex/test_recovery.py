@@ -24,9 +24,12 @@ class Child:
 
     said: list = []
 
-    def __init__(self, settings, command):
-        self.settings = settings
+    def __init__(self, command):
+        self.settings = None
         self.stream = self
+
+    def tell(self, settings):
+        self.settings = settings
 
     def send(self, message):
         Child.said.append(message)
