@@ -146,6 +146,14 @@ class Blocks:
             manager.end_s, manager.how = event.t_s, f"{event.how}: {event.reason}" if event.reason else event.how
 
     # ------------------------------------------------------------------ sentences
+    def sentence_on(self, executor: str, manager: str) -> str:
+        """``manager m1 on node7 (block 0 of executor 'htex')``; without the rest when the journal lost its beginning."""
+        for (label, name), block in self.blocks.items():
+            known = block.managers.get(manager) if label == executor else None
+            if known is not None:
+                return f"manager {manager} on {known.hostname} (block {name} of executor {executor!r})"
+        return f"manager {manager} of executor {executor!r}"
+
     def explain(self, now_s: float) -> list[str]:
         """Where the blocks of each executor stand, what failed, and what was decided last."""
         lines = []

@@ -69,6 +69,10 @@ def _launched(run: Run, task: TaskHistory) -> str:
     busy = _ahead(run, task)
     if busy is not None:
         return f"{task} waits behind {busy}{_place(task)}, since {since}"
+    if task.manager and task.worker < 0:
+        return f"{task} has been with {run.blocks.sentence_on(task.executor, task.manager)} for {since}" + (
+            f", attempt {task.attempt}" if task.attempt > 1 else ""
+        )
     return f"{task} has been running for {since}{_place(task)}" + (
         f", attempt {task.attempt}" if task.attempt > 1 else ""
     )

@@ -81,6 +81,19 @@ def test_runs_and_waits_behind_one_that_runs():
     assert said(run, 1).startswith("task 1 (f) waits behind task 0 (f) on worker 0 of executor 'p'")
 
 
+def test_is_with_a_manager_that_chooses_the_worker():
+    run = run_of(
+        ev.TaskSubmitted(1.0, 0, "f"),
+        ev.ManagerStarted(2.0, "htex", "m1", "0", "node7", 42, 32),
+        ev.AttemptStarted(40.0, 0, 2, "htex", -1, "m1"),
+    )
+    assert (
+        said(run, 0) == "task 0 (f) has been with manager m1 on node7 (block 0 of executor 'htex') for 1m00s, attempt 2"
+    )
+    run = run_of(ev.TaskSubmitted(1.0, 0, "f"), ev.AttemptStarted(40.0, 0, 1, "htex", -1, "m1"))
+    assert said(run, 0) == "task 0 (f) has been with manager m1 of executor 'htex' for 1m00s"
+
+
 def test_waits_for_tasks():
     run = run_of(*[ev.TaskSubmitted(1.0, n, "f") for n in range(7)], ev.TaskSubmitted(2.0, 7, "g", list(range(7))))
     assert said(run, 7) == (
