@@ -39,6 +39,7 @@ _HEADINGS = {
     "slower_with_many": "slower by",
     "queued_bytes": "queued B",
     "heartbeat_cores": "4,000 heartbeats cores",
+    "peak_mb": "peak MB",
     "cpu_us": "CPU µs/task",
     "driver_cpu_us": "of it driver",
     "submit_us": "submit µs",

@@ -75,4 +75,5 @@ TARGETS: tuple[Target, ...] = (
     _at_most("exchange", "slower_with_many", 1.2, "x with 2 managers", peer="plait-htex"),
     _at_most("exchange", "queued_bytes", 1_024, "bytes per task", peer="plait-htex"),
     _at_most("exchange", "heartbeat_cores", 0.1, "of a core", peer="plait-htex"),
+    _at_most("simulator", "cpu_us", 120, "µs per task", peer="plait-htex"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -266,6 +267,26 @@ def exchange(adapter: Adapter, count: int, workers: int) -> Metrics:
     }
 
 
+def simulator(adapter: Adapter, count: int, workers: int) -> Metrics:
+    """Simulate a run on 8,192 nodes of 32 workers: what it costs, its beginning and its end included."""
+    from plait.simulate import Machine, simulate
+
+    del adapter, workers
+    nodes = 8_192 if count >= 1_000_000 else 64
+    work = {"bag": {"task": {"tasks": count, "duration": "lognormal:60s,0.3"}}}
+    start_s, start_cpu_s = time.perf_counter(), time.process_time()
+    result = simulate(work, Machine(nodes=nodes, workers=32))
+    cpu_s = time.process_time() - start_cpu_s
+    assert result.done == count
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "rate": count / cpu_s,
+        "wall_rate": count / (time.perf_counter() - start_s),
+        "cpu_us": cpu_s / count * 1e6,
+        "peak_mb": peak_bytes / 1e6,
+    }
+
+
 def _cpu(metrics: Metrics) -> float:
     return metrics["cpu_us"]
 
@@ -451,6 +472,20 @@ WORKLOADS: dict[str, Workload] = {
             starts_library=False,
             timeout_s=600,
             most_repeats=2,
+        ),
+        Workload(
+            "simulator",
+            "a simulated run on 8,192 nodes of 32 workers",
+            simulator,
+            1_000_000,
+            20_000,
+            "rate",
+            ("wall_rate", "cpu_us", "peak_mb"),
+            baselines=(),
+            peers=("plait-htex",),
+            starts_library=False,
+            timeout_s=1_200,
+            most_repeats=1,
         ),
         Workload("shell", "bash apps `true`", shell, 1_000, 200, "rate"),
     )
