@@ -270,7 +270,10 @@ class Members:
         """Whether it may get something has changed, perhaps."""
         state = self._state
         manager.on_hold = manager.name in self._held_names or manager.block in self._held_names
-        state.workers = sum(each.workers for each in state.managers.values() if each.is_open)
+        counted = manager.workers if manager.is_open else 0
+        # Not summed up anew: thousands of managers register at about the same time.
+        state.workers += counted - manager.counted
+        manager.counted = counted
         self._filler.touch(manager)
 
     # ------------------------------------------------------------------ recovery
@@ -363,8 +366,8 @@ class Members:
             del state.conns[manager.conn]
         self._leave_places(manager)
         state.membership += 1
-        if manager.is_open:
-            state.workers -= manager.workers
+        state.workers -= manager.counted
+        manager.counted = 0
         self._filler.forget(manager)
         attempts = [(item[0], item[1]) for item in manager.held.values()]
         for granted in manager.granted.values():

@@ -87,7 +87,7 @@ class ManagerState:
     """
 
     __slots__ = (
-        "_free_cores", "ahead", "asked_s", "audit_s", "block", "conn", "cores", "cores_per_worker", "disk_bytes", "done", "drain_s", "draining", "ends_s", "free_gpus", "ghosts", "gone",
+        "_free_cores", "ahead", "asked_s", "audit_s", "block", "conn", "cores", "cores_per_worker", "counted", "disk_bytes", "done", "drain_s", "draining", "ends_s", "free_gpus", "ghosts", "gone",
         "gpus", "granted", "heard_s", "held", "hostname", "idle_since_s", "known", "last_seq", "memory_bytes", "memory_per_worker", "moved_s", "name", "nth", "on_hold", "owes", "pid", "plait",
         "prefetch", "python", "recalled_s", "reserved", "room", "settles_s", "slots", "spoke_s", "stuck", "taken_ahead", "taken_seq", "tight", "unclaimed", "untaken",
         "used_cores", "used_disk_bytes", "used_memory_bytes", "version", "workers",
@@ -111,6 +111,7 @@ class ManagerState:
         self.unclaimed: dict[int, int] = {}
         self.known: set[int] = set()
         self.done = 0
+        self.counted = 0  # workers of it among those of `State.workers`
         self.draining: str | None = None
         self.drain_s = -math.inf
         self.on_hold = False
