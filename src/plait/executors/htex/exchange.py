@@ -91,6 +91,7 @@ class Exchange:
         self._next_tick_s = 0.0
         self._ring: Ring | None = None  # where places are written down
         self._again = False  # something may be there although poll would not say so
+        self._router_fd, self._driver_fd = router.fileno(), driver.fileno()
         self._poll = select.poll()
         self._poll.register(router, select.POLLIN)
         self._driver_events = select.POLLIN
@@ -103,26 +104,29 @@ class Exchange:
         keep_freed_memory()
         self.log.info("listens on %s, port %d", ", ".join(self.router.addresses), self.router.port)
         while not self.end:
-            self._wait()
-            self.step()
+            self.step(*self._wait())
         self._say_goodbye()
 
-    def _wait(self) -> None:
+    def _wait(self) -> tuple[bool, bool]:
+        """Whether the driver said something, and whether managers did."""
         events = select.POLLIN | select.POLLOUT if self.driver.pending else select.POLLIN
         if events != self._driver_events:
             self._driver_events = events
             self._poll.modify(self.driver, events)
         wait_s = 0.0 if self._again else self._next_tick_s - self.clock()
-        self._poll.poll(max(0.0, wait_s) * 1000)
+        ready = [fd for fd, _ in self._poll.poll(max(0.0, wait_s) * 1000)]
+        return self._driver_fd in ready, self._again or self._router_fd in ready
 
-    def step(self) -> None:
+    def step(self, driver_spoke: bool, managers_spoke: bool) -> None:
         """Takes what has come, decides, and sends; waits for nothing."""
         now_s = self.clock()
         driver, router, core = self.driver, self.router, self.core
         if driver.pending:
             driver.flush()
-        self._from_driver(now_s)
-        self._from_managers(now_s)
+        if driver_spoke:
+            self._from_driver(now_s)
+        if managers_spoke:
+            self._from_managers(now_s)
         more = False
         if driver.pending < BACKLOG_BYTES:
             more = bool(core.place(now_s))
@@ -183,11 +187,8 @@ class Exchange:
         else:
             self.router.revoke(message.block)
 
-    def _from_managers(self, now_s: float) -> bool:
-        """Takes what managers sent; whether there was anything."""
+    def _from_managers(self, now_s: float) -> None:
         messages = self.router.receive(MESSAGES)
-        if not messages:
-            return False
         core = self.core
         defer = self.driver.pending > DEFER_BYTES
         for conn, _, message, payload in messages:
@@ -205,7 +206,6 @@ class Exchange:
                 elif isinstance(message, m.Register):
                     self._registers(conn, message, now_s)
                 core.from_manager(conn, message, payload, now_s)
-        return True
 
     def _outcomes(self, conn: Conn, message: m.Outcomes, now_s: float) -> None:
         if len(self.pulls):
