@@ -423,6 +423,27 @@ class SerializationError(PlaitError):
         return f"Failed to serialize {self.fname}" + (f": {self.reason}" if self.reason else "")
 
 
+class ResultTooLarge(PlaitError):
+    """A task's result is larger than the executor allows.
+
+    Attributes:
+        size_bytes: what it has.
+        limit_bytes: what it may have.
+    """
+
+    def __init__(self, what: str, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(what, size_bytes, limit_bytes)
+        self.what = what
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"the result of {self.what} has {self.size_bytes:,} bytes, and {self.limit_bytes:,} are allowed; "
+            "raise the executor's max_result_size, or have the task write a file and return its path"
+        )
+
+
 class DeserializationError(PlaitError):
     """An object that arrived cannot be rebuilt here."""
 

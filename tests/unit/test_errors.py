@@ -82,6 +82,7 @@ EXAMPLES = [
     (PoisonTask(3, "node1", "SIGSEGV", ["attempt 1 on 3", "attempt 2 on 4"]), "given up after 2 lost attempts, because it seems to end each worker that runs it: attempt 1 on 3; attempt 2"),
     (SerializationError("argument 0", "a lock"), "Failed to serialize argument 0: a lock"),
     (SerializationError("argument 0"), "Failed to serialize argument 0"),
+    (errors.ResultTooLarge("task 1 (f)", 2_000_000, 1000), "the result of task 1 (f) has 2,000,000 bytes, and 1,000 are allowed; raise"),
     (DeserializationError("no module x"), "Failed to deserialize: no module x"),
     (DeserializerPluginError(b"07"), "Failed to deserialize: no deserializer for header b'07'"),
     (RemoteError("m.E", "Traceback: …"), "the task raised m.E, which cannot be rebuilt in this process. Its traceback was:\nTraceback: …"),

@@ -243,9 +243,9 @@ class Hearing:
             for number in workers.values():
                 why = f"its manager is gone: {message.reason or message.how}"
                 self._emit((WORKER_ENDED, now_s, self._label, number, why))
-        if message.how in {"lost", "refused"}:
-            _logger.warning("executor %r: manager %s on %s (block %s) was %s: %s", self._label, message.manager, message.hostname,
-                            message.block, message.how, message.reason)  # fmt: skip
+        if message.how == "lost":  # of one that was refused a warning has told
+            _logger.warning("executor %r: manager %s on %s (block %s) was lost: %s", self._label, message.manager, message.hostname,
+                            message.block, message.reason)  # fmt: skip
         self._hooks.manager_gone(message)
 
     def _count(self) -> None:

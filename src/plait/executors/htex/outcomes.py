@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from plait.errors import AppTimeout, BadMessage, DeserializationError, ManagerLost, WorkerLost, text_of
+from plait.errors import AppTimeout, BadMessage, DeserializationError, ManagerLost, ResultTooLarge, WorkerLost, text_of
 from plait.executors.base import ERROR, LOST, OK, Outcome
-from plait.executors.htex.messages import DONE, RAISED, REFUSED_BY_POOL, TIMED_OUT, WORKER_LOST
+from plait.executors.htex.messages import DONE, RAISED, REFUSED_BY_POOL, RESULT_TOO_LARGE, TIMED_OUT, WORKER_LOST
 from plait.executors.pool.core import walltime_of
 from plait.executors.pool.wire import load_segments
 from plait.model.units import format_duration
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from plait.model.task import Task
 
 _decode_loss = msgspec.msgpack.Decoder(tuple[int, str, str]).decode
+_decode_sizes = msgspec.msgpack.Decoder(tuple[int, int]).decode
 _decode_text = msgspec.msgpack.Decoder(str).decode
 
 
@@ -81,6 +82,8 @@ def _value(
             return ERROR, AppTimeout(f"{task} ran longer than its walltime of {limit}; its processes were ended")
         if status == REFUSED_BY_POOL:
             return LOST, ManagerLost(manager, "", _decode_text(payload), announced=True)
+        if status == RESULT_TOO_LARGE:
+            return ERROR, ResultTooLarge(str(task), *_decode_sizes(payload))
         return ERROR, BadMessage(f"the attempt ended in a way that is not known here ({status})")
     except DeserializationError as error:
         return ERROR, error
