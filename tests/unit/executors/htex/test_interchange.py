@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from plait.executors.htex import messages as m
+from plait.serialize import dumps
 from tests.unit.executors.htex.interchange_lab import Lab
 
 
@@ -74,3 +75,38 @@ def test_nonsense_from_the_driver_ends_it_with_the_reason(lab):
     lab.stream._put(memoryview(b"GET / HTTP/1.1\r\n\r\n"), [])
     assert "does not begin as plait's do" in lab.wait(m.Broken).reason
     assert lab.process.wait(5) == 1
+
+
+def test_a_policy_that_cannot_be_loaded_is_a_reason(labs):
+    lab = labs(policy=b"nonsense")
+    assert lab.wait(m.Broken).reason
+    assert lab.process.wait(5) == 1
+
+
+POLICY = """
+class Fails:
+    def rank(self, manager):
+        raise RuntimeError("no idea")
+"""
+
+
+def test_a_fault_within_is_told_and_its_traceback_is_in_standard_error(labs):
+    script = {"__name__": "__main__"}
+    exec(POLICY, script)
+    lab = labs(policy=dumps(script["Fails"](), []))
+    lab.manager("m0").send(lab.managers[0].register)
+    assert lab.wait(m.Broken).reason == "RuntimeError: no idea"
+    assert lab.process.wait(5) == 1
+    assert "Traceback" in lab.errors()
+
+
+def test_it_writes_a_log(labs, tmp_path):
+    path = tmp_path / "interchange.log"
+    lab = labs(log=str(path))
+    lab.manager("m0").registered()
+    lab.send(m.Stop("enough"))
+    assert lab.process.wait(5) == 0
+    lines = path.read_text().splitlines()
+    assert "INFO listens on 127.0.0.1, port " in lines[0]
+    assert "ManagerUp(manager='m0'" in lines[1]
+    assert lines[-1].endswith("INFO ends: enough")
