@@ -227,7 +227,7 @@ class HighThroughputExecutor(Inspection):
         self._context = context
         self._error = None
         self._seen_blocks = []
-        self._link = DriverLink(self._tell_interchange, self.interchange_launch_cmd, self.label, context, _Hooks(self))
+        self._link = DriverLink(self._interchange_settings, self.interchange_launch_cmd, self.label, context, _Hooks(self))
 
     def shutdown(self, timeout_s: float) -> None:
         """Ends the managers, the blocks and the interchange."""
@@ -252,7 +252,7 @@ class HighThroughputExecutor(Inspection):
             launch.close()
         self._ending = None
 
-    def _tell_interchange(self) -> InterchangeSettings:
+    def _interchange_settings(self) -> InterchangeSettings:
         """Called by the link's thread: loading ZeroMQ for the keys takes a while."""
         keys = ("", "")
         if self.encrypted:

@@ -41,6 +41,10 @@ class Inspection(Executor):
     _error: Exception | None
     _seen_blocks: list[str]
 
+    def _blocks_failed(self, error: Exception) -> None:
+        """Gives the executor up."""
+        raise NotImplementedError
+
     def _running(self) -> DriverLink:
         link = self._link
         if link is None:
