@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from plait.errors import AppTimeout, BadMessage, DeserializationError, ManagerLost, WorkerLost
+from plait.errors import AppTimeout, BadMessage, DeserializationError, ManagerLost, ResultTooLarge, WorkerLost
 from plait.executors.base import ERROR, LOST, OK
 from plait.executors.htex import messages as m
 from plait.executors.htex.offers import Offers
@@ -43,6 +43,7 @@ def test_results(value):
         (m.WORKER_LOST, encode((3, "node1", "SIGSEGV")), LOST, WorkerLost, "worker 3 on host node1: SIGSEGV"),
         (m.WORKER_LOST, b"garbage", ERROR, DeserializationError, ""),
         (m.TIMED_OUT, encode("it took long"), ERROR, AppTimeout, "task 0 (echo) ran longer than its walltime of 300 ms"),
+        (m.RESULT_TOO_LARGE, encode((2000, 1000)), ERROR, ResultTooLarge, "has 2,000 bytes, and 1,000 are allowed"),
         (m.REFUSED_BY_POOL, encode("3 workers in a row"), LOST, ManagerLost, "manager m1 on host : 3 workers in a row"),
         (99, b"", ERROR, BadMessage, "not known here"),
     ],
