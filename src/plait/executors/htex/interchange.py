@@ -21,6 +21,7 @@ from typing import Final
 
 import msgspec
 
+from plait._util.version import plait_version
 from plait.errors import PlaitError
 from plait.executors.htex import messages as m
 from plait.executors.htex.core import InterchangeCore
@@ -41,12 +42,6 @@ def make_core(settings: InterchangeSettings, now_s: float) -> InterchangeCore:
         from plait.serialize import loads
 
         policy = loads(settings.policy)
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        plait = version("plait")
-    except PackageNotFoundError:
-        plait = ""
     return InterchangeCore(
         epoch=settings.epoch,
         cores_per_worker=settings.cores_per_worker,
@@ -56,7 +51,7 @@ def make_core(settings: InterchangeSettings, now_s: float) -> InterchangeCore:
         policy=policy,
         expected=settings.expected,
         now_s=now_s,
-        plait=plait,
+        plait=plait_version(),
         python=settings.python,
     )
 

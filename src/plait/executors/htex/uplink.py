@@ -20,6 +20,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from plait._util.version import plait_version
 from plait.executors.htex import messages as m
 from plait.executors.htex.intake import Intake
 from plait.executors.htex.messages import PROTOCOL, AttemptId, Message, OutcomeItem
@@ -167,7 +168,7 @@ class Uplink:
                 pid=os.getpid(),
                 boot=node.boot,
                 protocol=PROTOCOL,
-                plait=_version(),
+                plait=plait_version(),
                 python=".".join(map(str, sys.version_info[:3])),
                 workers=self._workers,
                 cores=float(node.cores),
@@ -347,18 +348,3 @@ class Uplink:
         self.reason = reason
         self.exit_code = code
         self._pool.stop()
-
-
-def _version() -> str:
-    """Of plait here."""
-    for folder in (
-        sys.path
-    ):  # what `importlib.metadata` says too, after having been loaded for as long as the interchange is dialled
-        try:
-            names = os.listdir(folder or ".")
-        except OSError:
-            continue
-        for name in names:
-            if name.startswith("plait-") and name.endswith(".dist-info"):
-                return name.removeprefix("plait-").removesuffix(".dist-info")
-    return ""
