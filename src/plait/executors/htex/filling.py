@@ -20,6 +20,7 @@ Reservation and backfill
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,7 @@ from plait.executors.htex.placement import PlacementPolicy, Ranking
 if TYPE_CHECKING:
     from plait.executors.htex.messages import Ask, OfferedTask, SentTask
     from plait.executors.htex.nodes import ManagerState
+    from plait.executors.htex.placement import Ranked
     from plait.executors.htex.queue import Lane
     from plait.executors.htex.state import State
 
@@ -52,7 +54,7 @@ RETRACT_S: Final = 0.03
 _RECALL_S: Final = 1.0
 #: Managers among which the one to reserve is chosen.
 _CANDIDATES: Final = 256
-#: Lanes with no more managers than these are looked at directly; others by the policy's order.
+#: Managers with free workers up to which those where a task fits are sought out, however little it asks for.
 _FEW: Final = 64
 #: Core seconds that a task is charged in advance at least, when it is not known how long tasks take.
 _MIN_CHARGE_S: Final = 0.001
@@ -100,6 +102,7 @@ class Filler:
         self.line: deque[ManagerState] = deque()  # those with room for plain tasks
         self._grown: dict[str, ManagerState] = {}  # those that may fit now what did not fit before
         self._looked_at: dict[str, ManagerState] = {}  # the same, in this round
+        self._candidates: dict[Lane, list[Ranked]] = {}  # where tasks of a lane fit, in this round
         self._overfull: dict[str, ManagerState] = {}  # those where plain tasks may wait behind others
         self._batches: dict[ManagerState, tuple[list[SentTask], int]] = {}  # small ones that are about to be sent
         self._turn = 0
@@ -181,16 +184,14 @@ class Filler:
 
     def _add(self, manager: ManagerState, items: list[SentTask]) -> None:
         before = self._batches.get(manager)
-        if before is None:
-            if len(items) >= _MIN_BATCH:
-                self._put(manager, items)
-                return
-            size = 0
-        else:
-            size = before[1]
+        if before is None and len(items) >= _MIN_BATCH:
+            self._put(manager, items)
+            return
+        size = sum([len(item[3]) for item in items])
+        if before is not None:
             before[0].extend(items)
             items = before[0]
-        size += sum([len(item[3]) for item in items])
+            size += before[1]
         self._batches[manager] = (items, size)
         if len(items) >= BATCH_TASKS or size >= BATCH_BYTES:
             self._send(manager)
@@ -267,6 +268,7 @@ class Filler:
         self.plain_stopped = False
         self._look_at_reservation()
         self._looked_at, self._grown = self._grown, {}
+        self._candidates.clear()
         lanes.news = False
         while left > 0:
             best = lanes.best(now_s, done)
@@ -343,16 +345,29 @@ class Filler:
         return True
 
     def _find(self, lane: Lane, now_s: float) -> ManagerState | None:
-        if lane.blocked:
-            few = list(self._looked_at.values())
-        else:
-            few = self._able(lane, now_s)
-            if len(few) > _FEW:
+        """The first manager in the policy's order where it fits."""
+        heap = self._candidates.get(lane)
+        if heap is None:
+            if lane.blocked:
+                pool = list(self._looked_at.values())
+            elif self._is_light(lane.ask) and len(self.ranking) > _FEW:
                 return self._search(lane, now_s)
-        return self.ranking.best([manager for manager in few if self._may(manager, lane, now_s)])
+            else:
+                pool = self._able(lane, now_s)
+            heap = self.ranking.heap([manager for manager in pool if self._may(manager, lane, now_s)])
+            self._candidates[lane] = heap
+        while heap:
+            _, number, version, manager = heap[0]
+            if not self._may(manager, lane, now_s):
+                heapq.heappop(heap)
+            elif version != manager.version:
+                heapq.heapreplace(heap, (self.ranking.rank(manager), number, manager.version, manager))
+            else:
+                return manager
+        return None
 
     def _search(self, lane: Lane, now_s: float) -> ManagerState | None:
-        """In the policy's order, the first where it fits."""
+        """The same for a task that fits almost anywhere, when there are many."""
         ranking = self.ranking
         aside: list[ManagerState] = []
         manager = ranking.take()

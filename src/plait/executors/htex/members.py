@@ -478,7 +478,8 @@ class Members:
             if manager.gone:
                 continue
             since_s = max(manager.heard_s, self._resumed_s)
-            if now_s - since_s >= self._threshold_s:
+            due_s = since_s + self._threshold_s
+            if due_s <= now_s:  # compared as above: a difference would be rounded otherwise
                 # One that was dead already when it was told to drain, because its job had ended, has announced nothing.
                 announced = manager.draining is not None and manager.heard_s >= manager.drain_s
                 announced |= now_s >= manager.ends_s
@@ -486,7 +487,7 @@ class Members:
                     manager, f"nothing was heard of it for {now_s - since_s:.1f} s", "lost", now_s, announced=announced
                 )
             else:
-                self._push_due(manager, since_s + self._threshold_s)
+                self._push_due(manager, due_s)
                 if manager.load or manager.ahead:
                     self._audit(manager, now_s)
         if self._doubts:

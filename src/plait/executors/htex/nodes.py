@@ -89,7 +89,7 @@ class ManagerState:
     __slots__ = (
         "_free_cores", "ahead", "asked_s", "audit_s", "block", "conn", "cores", "cores_per_worker", "counted", "disk_bytes", "done", "drain_s", "draining", "ends_s", "free_gpus", "ghosts", "gone",
         "gpus", "granted", "heard_s", "held", "hostname", "idle_since_s", "known", "last_seq", "memory_bytes", "memory_per_worker", "moved_s", "name", "nth", "on_hold", "owes", "pid", "plait",
-        "prefetch", "python", "recalled_s", "reserved", "room", "settles_s", "slots", "spoke_s", "stuck", "taken_ahead", "taken_seq", "tight", "unclaimed", "untaken",
+        "prefetch", "python", "recalled_s", "reserved", "room", "settles_s", "slots", "spoke_s", "stuck", "taken_ahead", "taken_seq", "tight", "unclaimed", "unsure", "untaken",
         "used_cores", "used_disk_bytes", "used_memory_bytes", "version", "workers",
     )  # fmt: skip
 
@@ -132,6 +132,7 @@ class ManagerState:
         self.taken_seq = 0
         self.taken_ahead: set[int] = set()
         self.untaken = 0
+        self.unsure = 0  # tasks of which it is not known which GPUs and cores they have
         self.used_cores = 0.0
         self.used_memory_bytes = 0
         self.used_disk_bytes = 0
@@ -220,9 +221,10 @@ class ManagerState:
 
     def fits(self, ask: Ask, now_s: float) -> bool:
         """Whether it can be given now."""
-        plain = len(self.held) - len(self.granted)
+        held = len(self.held)
+        plain = held - len(self.granted)
         return (
-            self.load < self.workers
+            held + len(self.ghosts) < self.workers
             and not self.unclaimed
             and now_s >= self.settles_s
             and self.used_cores + plain * self.cores_per_worker + ask.cores <= self.cores + TOLERANCE
@@ -297,12 +299,14 @@ class ManagerState:
         """Counts a task that an earlier life of the interchange placed here: how much it has is known, which GPUs and cores is not."""
         granted = Granted(ask)
         granted.sure = False
+        self.unsure += 1
         self._use(granted, now_s, mean_s)
         return granted
 
     def give_back(self, granted: Granted) -> None:
         """The task ended."""
         ask = granted.ask
+        self.unsure -= not granted.sure
         self.used_cores -= ask.cores
         self.used_memory_bytes -= ask.memory_bytes or self.memory_per_worker
         self.used_disk_bytes -= ask.disk_bytes
@@ -339,18 +343,13 @@ class ManagerState:
         self.slots = max(0, slots)
 
     # ------------------------------------------------------------------ which GPUs, which cores
-    def _unsure(self) -> bool:
-        return any(not each.sure for each in self.granted.values()) or any(
-            not each.sure for each in self.ghosts.values()
-        )
-
     def _pick_gpus(self, count: float) -> tuple[tuple[int, float], ...] | None:
-        return None if self._unsure() else pick_gpus(self.free_gpus, count)
+        return None if self.unsure else pick_gpus(self.free_gpus, count)
 
     def _take_cores(self, count: float) -> tuple[int, ...]:
         """Indices for a task of several whole cores, the lowest free ones; none otherwise, and none when it is not known which are free."""
         number = int(count)
-        if number < 2 or number != count or self._unsure():
+        if number < 2 or number != count or self.unsure:
             return ()
         if self._free_cores is None:
             self._free_cores = list(range(int(self.cores)))

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     from plait.executors.htex.nodes import ManagerState
 
+    #: A manager's rank, what decides between equals, the version of it that had this rank, and the manager.
+    Ranked = tuple[Any, int, int, ManagerState]
+
 
 class ManagerView(Protocol):
     """What a policy may look at: see `nodes.ManagerState` for what each is."""
@@ -204,7 +207,7 @@ class Ranking:
         self.rank = policy.rank
         self._order = getattr(policy, "order", None)
         self.managers: dict[str, ManagerState] = {}  # those that are ranked, by name
-        self._heap: list[tuple[Any, int, int, ManagerState]] = []
+        self._heap: list[Ranked] = []
         self._sorted: list[ManagerState] | None = None
         self._ties = 0
 
@@ -253,6 +256,15 @@ class Ranking:
 
     def __iter__(self) -> Iterator[ManagerState]:
         return iter(self.managers.values())
+
+    def heap(self, managers: list[ManagerState]) -> list[Ranked]:
+        """A heap of some managers by rank."""
+        rank = self.rank
+        if self._order is not None:
+            return [(number, number, each.version, each) for number, each in enumerate(self._order(managers))]
+        heap = [(rank(each), number, each.version, each) for number, each in enumerate(managers)]
+        heapq.heapify(heap)
+        return heap
 
     def best(self, managers: list[ManagerState]) -> ManagerState | None:
         """The next one of these few."""
