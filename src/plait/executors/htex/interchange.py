@@ -41,6 +41,7 @@ def make_core(settings: InterchangeSettings, now_s: float) -> InterchangeCore:
     if settings.policy:
         from plait.serialize import loads
 
+        sys.path.extend(path for path in settings.path if path not in sys.path)
         policy = loads(settings.policy)
     return InterchangeCore(
         epoch=settings.epoch,

@@ -29,6 +29,7 @@ class InterchangeSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tr
         log: path of the log; empty for none.
         debug: whether it says much.
         python: the driver's version of Python, to compare managers with; empty for whatever comes.
+        path: the driver's ``sys.path``, on which the policy's modules are; empty without one.
     """
 
     label: str
@@ -49,6 +50,7 @@ class InterchangeSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tr
     log: str = ""
     debug: bool = False
     python: str = ""
+    path: list[str] = []
 
 
 class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

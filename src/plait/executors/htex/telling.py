@@ -53,7 +53,12 @@ def interchange_settings(
         log=os.path.join(log_dir, "interchange.log") if log_dir else "",
         debug=executor.worker_debug,
         python=".".join(map(str, sys.version_info[:3])),
+        path=[] if executor.manager_selector is None else _path(),
     )
+
+
+def _path() -> list[str]:
+    return [path or os.getcwd() for path in sys.path]
 
 
 def manager_settings(
@@ -92,7 +97,7 @@ def manager_settings(
         prefetch=executor.prefetch_capacity,
         drain_after_s=executor.drain_period,
         walltime_s=walltime_of(executor.provider),
-        path=[path or os.getcwd() for path in sys.path],
+        path=_path(),
         cwd=os.getcwd() if stays_here(executor.provider) else "",
         log_dir=log_dir,
         preload=["plait.compat.parsl"] if "plait.compat.parsl" in sys.modules else [],
