@@ -63,7 +63,7 @@ def task(number, size=64, attempt=1):
 
 
 def test_segments_are_pulled_and_sent_in_chunks_until_all_is_taken(bench):
-    data = os.urandom(1_200_000)[: 1_200_000 // 64 * 64]
+    data = os.urandom(2 * CHUNK_BYTES + 64)
     bench.pulls.placed(A, [task(1, len(data))])
     assert bench.asked == [Pull([(1, 1)])]
     fd = bench.serve((1, 1), data)
@@ -166,7 +166,7 @@ def test_files_that_nobody_asked_for_are_closed(bench):
 
 # ---------------------------------------------------------------------- a manager that comes back
 def test_what_a_returning_manager_waits_for_goes_on_where_it_was(bench):
-    data = os.urandom(64 * 30_000)
+    data = os.urandom(4 * CHUNK_BYTES + 64)
     bench.pulls.placed(A, [task(1, len(data)), task(2), task(3)])
     bench.serve((1, 1), data)
     gone = bench.serve((2, 1))
