@@ -9,8 +9,8 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from plait._util.timers import Timers
 from plait._util.threads import mark
+from plait._util.timers import Timers
 from plait.errors import AppTimeout, ConfigurationError, ExecutorError, TaskExited, text_of
 from plait.executors.base import ERROR, OK, Executor, ExecutorContext, ExecutorStatus, Outcome
 from plait.executors.capacity import TOLERANCE, Capacity

@@ -23,7 +23,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from plait.executors.capacity import TOLERANCE
 from plait.executors.htex.messages import Placed, Recall, Tasks
@@ -180,7 +180,7 @@ class Filler:
         if len(manager.held) > manager.slots:
             self._overfull[manager.name] = manager
         state.lanes.charge("", len(items) * state.mean_s * state.cores_per_worker)
-        self._add(manager, items)  # type: ignore[arg-type] - a plain task is sent as it was offered
+        self._add(manager, cast("list[SentTask]", items))  # a plain task is sent as it was offered
 
     def _add(self, manager: ManagerState, items: list[SentTask]) -> None:
         before = self._batches.get(manager)

@@ -31,6 +31,10 @@ CREDIT_S: Final = 0.02
 MAX_CREDIT: Final = 256
 
 
+#: A share of a node that comes back: (expected, at the latest, cores, memory, disk, shares of GPUs by their numbers)
+_End = tuple[float, float, float, int, int, tuple[tuple[int, float], ...]]
+
+
 class Granted:
     """What a task that asks has on a node.
 
@@ -254,7 +258,7 @@ class ManagerState:
         """When it could be given, if nothing new came: as it is to be expected, and at the latest. Infinite when that is not known."""
         left = min(self.plain, self.slots)
         plain_s = now_s + (mean_s * self.plain / left if left else 0.0)
-        ends = [(plain_s, math.inf, self.cores_per_worker, self.memory_per_worker, 0, ())] * left
+        ends: list[_End] = [(plain_s, math.inf, self.cores_per_worker, self.memory_per_worker, 0, ())] * left
         ends += [
             (
                 max(each.expected_s, now_s),
