@@ -34,7 +34,17 @@ MAX_PAYLOAD_BYTES: Final = 64 * 1024 * 1024
 
 _encode = msgspec.msgpack.Encoder().encode
 _numbers: Final[dict[type[Message], int]] = {cls: number for number, cls in KINDS.items()}
-_decoders: Final[dict[int, Any]] = {number: msgspec.msgpack.Decoder(cls).decode for number, cls in KINDS.items()}
+
+
+class _Decoders(dict[int, Any]):
+    """One for each kind, made when it is first needed: nobody needs all, and making them takes 20 ms of each process's start."""
+
+    def __missing__(self, kind: int) -> Any:
+        decode = self[kind] = msgspec.msgpack.Decoder(KINDS[kind]).decode
+        return decode
+
+
+_decoders: Final = _Decoders()
 
 
 def encode(message: Message, payload_bytes: int = 0, files: int = 0) -> bytes:
