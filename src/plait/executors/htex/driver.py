@@ -468,6 +468,8 @@ class DriverLink:
         for manager, items in self.offers.again(set(hearing.managers))[0].items():
             for batch in batches(items):
                 self._send(m.OfferAgain(manager, list(batch)))
+        if not self.lives.deaths:
+            self._hooks.starting()
 
     def _new_ring(self) -> Ring | None:
         """Where the new life is to write places down; without one it sends them."""

@@ -227,7 +227,9 @@ class HighThroughputExecutor(Inspection):
         self._context = context
         self._error = None
         self._seen_blocks = []
-        self._link = DriverLink(self._interchange_settings, self.interchange_launch_cmd, self.label, context, _Hooks(self))
+        self._link = DriverLink(
+            self._interchange_settings, self.interchange_launch_cmd, self.label, context, _Hooks(self)
+        )
 
     def shutdown(self, timeout_s: float) -> None:
         """Ends the managers, the blocks and the interchange."""
@@ -399,6 +401,9 @@ class _Hooks(Hooks):
 
     def __init__(self, executor: HighThroughputExecutor) -> None:
         self._executor = executor
+
+    def starting(self) -> None:
+        import plait.executors.blocks  # noqa: F401 - loaded now, it need not be when the interchange listens
 
     def listening(self, addresses: list[str], port: int) -> None:
         self._executor._listening(addresses, port)  # noqa: SLF001 - one piece with it

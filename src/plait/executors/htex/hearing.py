@@ -40,6 +40,9 @@ _logger = logging.getLogger("plait")
 class Hooks:
     """Who wants to know what. Called by the link's thread, so they must not wait for anything. To be inherited."""
 
+    def starting(self) -> None:
+        """The interchange was started: a moment in which there is nothing to do."""
+
     def listening(self, addresses: list[str], port: int) -> None:
         """Managers may be started; told once."""
 
