@@ -17,6 +17,7 @@ and hands a `BigOutcome` over when all its chunks have come; numbers of messages
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from plait.executors.htex import messages as m
@@ -265,7 +266,7 @@ class InterchangeCore(State):
         if manager.gone:  # the last that it had, while it was draining
             return
         manager.spoke_s = now_s
-        manager.recalled_s = 0.0
+        manager.recalled_s = -math.inf
         if back:
             manager.stuck = True
             self.requeue(back, now_s)

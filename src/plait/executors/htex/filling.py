@@ -120,6 +120,7 @@ class Filler:
         """It may have more room than before, or be open or closed now."""
         self.ranking.update(manager)
         if not manager.is_open:
+            self._state.lanes.news |= manager.reserved
             return
         if self._state.lanes.lanes:
             self._grown[manager.name] = manager
