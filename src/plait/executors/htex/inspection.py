@@ -9,7 +9,9 @@ from plait._util import machine
 from plait.errors import ExecutorError
 from plait.executors.base import Executor, ExecutorStatus
 from plait.executors.capacity import Capacity
+from plait.executors.htex.answers import describe
 from plait.executors.htex.messages import DrainBlock, Hold
+from plait.executors.htex.offers import ask_of
 from plait.executors.htex.where import stays_here
 from plait.model.units import format_duration
 
@@ -228,15 +230,33 @@ class Inspection(Executor):
             return f"is with manager {manager.manager} on {manager.hostname} (block {manager.block}) of executor {self.label!r}{since}"
         if place is not None:
             return f"was given to manager {place} of executor {self.label!r}, which has not come back yet"
-        return f"waits in executor {self.label!r}: {self._why_it_waits(link)}"
+        return f"waits in executor {self.label!r}: {self._why_it_waits(link, task)}"
 
-    def _why_it_waits(self, link: DriverLink) -> str:
+    def _why_it_waits(self, link: DriverLink, task: Task) -> str:
         blocks = self._keeper.explain() if self._keeper is not None else "its interchange is being started"
         if not link.hearing.managers:
             return f"no node is up yet; {blocks}"
         status = self.status()
-        text = f"{status.running} tasks are with its {len(link.hearing.managers)} nodes ({status.workers} workers) and {status.queued} wait"
-        answer = link.ask("queue", _ANSWER_S)
-        if isinstance(answer, dict) and answer.get("why"):
-            text += f"; {answer['why']}"
-        return f"{text}; {blocks}"
+        nodes = len(link.hearing.managers)
+        text = (
+            f"{status.running} tasks are with its {nodes} node{'s' if nodes != 1 else ''} ({status.workers} workers) "
+            f"and {status.queued} wait"
+        )
+        reason = _reason(task, link.ask("queue", _ANSWER_S))
+        return "; ".join(part for part in (text, reason, blocks) if part)
+
+
+def _reason(task: Task, answer: Any) -> str:
+    """What the interchange says of tasks like this one; empty when it says nothing."""
+    if not isinstance(answer, dict):
+        return ""
+    ask = ask_of(task)
+    if ask is None:
+        mean_s = answer.get("mean_s") or 0.0
+        return f"tasks took {format_duration(mean_s)} lately" if mean_s else ""
+    wants = describe(ask)
+    for lane in answer.get("waiting", ()):
+        if (lane["asks"], lane["label"], lane["priority"]) == (wants, ask.label, ask.priority):
+            others = f", like {lane['tasks'] - 1} others" if lane["tasks"] > 1 else ""
+            return f"it asks for {wants}{others}: {lane['why']}"
+    return ""

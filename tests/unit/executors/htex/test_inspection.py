@@ -6,9 +6,10 @@ import pytest
 
 import plait
 from plait.errors import InvalidResourceSpecification
+from plait.executors.htex.inspection import _reason
 from plait.testing import tasks
 from tests.support import wait_until
-from tests.unit.executors.htex.helpers import Remote, executor, load, log
+from tests.unit.executors.htex.helpers import Remote, executor, load, log, make_task
 
 echo = plait.python_app(tasks.echo)
 
@@ -43,9 +44,22 @@ def test_why_a_task_waits():
         future = echo(1)
         wait_until(lambda: made._keeper is not None and made.status().workers)
         text = future.explain()
-        assert "waits in executor 'htex': 0 tasks are with its 1 nodes (2 workers) and 1 wait" in text
+        assert "waits in executor 'htex': 0 tasks are with its 1 node (2 workers) and 1 wait" in text
         made._link.hearing.managers.clear()
         assert "no node is up yet; " in future.explain()
+
+
+def test_why_tasks_of_a_kind_wait():
+    """In the interchange's words."""
+    big = make_task(3, cores=2.0, labels=("lab",))
+    lane = {"asks": "2 cores", "label": "lab", "priority": None, "tasks": 3, "why": "none of 1 managers has 2 cores"}
+    assert _reason(big, {"waiting": [{**lane, "label": "other"}, lane]}) == (
+        "it asks for 2 cores, like 2 others: none of 1 managers has 2 cores"
+    )
+    assert _reason(big, {"waiting": []}) == ""
+    assert _reason(big, None) == ""
+    assert _reason(make_task(3), {"mean_s": 0.25}) == "tasks took 250 ms lately"
+    assert _reason(make_task(3), {"mean_s": 0.0}) == ""
 
 
 def test_how_many_workers_a_node_will_have():
