@@ -82,7 +82,8 @@ class Driver:
         for message in messages:
             kind = type(message)
             if kind is m.Placed:
-                self._placed(message.items)
+                if message.manager:  # else they have come back, and will be placed again
+                    self._placed(message.items)
             elif kind is m.Delivered:
                 taken = message.seq
                 count += len(message.items)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from plait.simulate.machine import Machine
     from plait.simulate.workload import Workload
 
-#: Seconds beyond two heartbeat thresholds, without anything that runs, comes or waits for nodes, after which a run is taken to be stuck.
+#: Seconds beyond what losses and new blocks may take, without anything that runs or comes, after which a run is taken to be stuck.
 _STUCK_S: Final = 600.0
 
 
@@ -61,7 +61,8 @@ class Simulation:
         self._machine = machine
         self._progress = progress
         self._moved: Any = None  # what told that something happens, when it last changed
-        self._moved_s = 0.0
+        self._moved_s = self._looked_s = 0.0
+        self._idle_s = 0.0  # for which workers were connected, or nothing was waited for, and nothing happened
         self._wait_area = 0.0
         self._sampled_s = 0.0
         self._was_waiting = 0
@@ -129,13 +130,18 @@ class Simulation:
 
     # ------------------------------------------------------------------ an end that does not come
     def _is_stuck(self, running: int, now_s: float) -> bool:
-        """Whether nothing happens any more that could bring a task to its end."""
-        result = self.result
-        moved = (result.attempts, result.done, result.failed, result.blocks, self.blocks.workers)
-        alive = running or self.blocks.waiting or self.source.next_s(now_s) is not None
-        if alive or moved != self._moved:
-            self._moved, self._moved_s = moved, now_s
-        return now_s - self._moved_s > 2 * self._machine.heartbeat_threshold_s + _STUCK_S
+        """Whether nothing happens any more that could bring a task to its end. Blocks that come and go do not."""
+        result, blocks, machine = self.result, self.blocks, self._machine
+        moved = (result.attempts, result.done, result.failed)
+        if running or moved != self._moved or self.source.next_s(now_s) is not None:
+            self._moved, self._idle_s = moved, 0.0
+            self._moved_s = now_s
+        elif blocks.workers or not blocks.waiting:
+            self._idle_s += now_s - self._looked_s
+        self._looked_s = now_s
+        return self._idle_s > _STUCK_S + 2 * machine.heartbeat_threshold_s + machine.max_idletime_s + (
+            machine.walltime_s or 0.0
+        )
 
     def _say_stuck(self, now_s: float) -> None:
         core = self.interchange.core
@@ -144,7 +150,7 @@ class Simulation:
         answer = next((payload for _, message, payload in core.out if isinstance(message, m.Answer)), b"{}")
         waiting = msgspec.json.decode(answer).get("waiting", [])
         reasons = "; ".join(
-            f"{group['tasks']:,} tasks wait for {group['asks']}: {group['why']}" for group in waiting[:3]
+            f"{group['tasks']:,} of the tasks wait for {group['asks']}: {group['why']}" for group in waiting[:3]
         )
         blocks = f"blocks: {explain(self.blocks.core, now_s)}"
         self.result.stuck = (

@@ -155,6 +155,16 @@ def test_what_can_never_run_is_said():
     assert "9 cores" in result.stuck
 
 
+def test_blocks_that_come_and_go_do_not_hide_it():
+    result = simulate(
+        bag(tasks=3, gpus=1),
+        machine(workers=4, walltime_s=300.0, queue_wait=parse_draw("10m", "q"), nodes=2, nodes_per_block=1),
+    )
+    assert (result.done, result.unfinished) == (0, 3)
+    assert result.blocks > 2
+    assert "1 GPU" in result.stuck
+
+
 def test_policies_differ():
     """Packed tasks leave whole blocks idle, which are given back; spread ones keep all of them."""
     work = {"bag": {"long": {"tasks": 8, "duration": "2000s"}, "short": {"tasks": 56, "duration": "10s"}}}
