@@ -119,6 +119,8 @@ class Hearing:
         """These attempts are about to be sent to a manager, or are there already."""
         self._lives.did_something()
         self._offers.placed(message.manager, message.items)
+        if not message.manager:
+            return
         now_s = self.busy_s[message.manager] = time.monotonic()
         emit = self._emit
         if emit is None:

@@ -345,7 +345,7 @@ class Broken(Message, frozen=True):
 
 
 class Placed(Message, frozen=True):
-    """These attempts are about to be sent to a manager."""
+    """These attempts are about to be sent to a manager; with an empty name: they have no place any more, and wait again."""
 
     manager: str
     items: list[AttemptId]

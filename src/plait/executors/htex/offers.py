@@ -126,7 +126,10 @@ class Offers:
         return task.id, task.attempt, self._number_of(task), b"", payload.sizes, ask
 
     def placed(self, manager: str, items: Iterable[AttemptId]) -> None:
-        """These are about to be sent to a manager."""
+        """These are about to be sent to a manager; with an empty name, they came back from one and wait again."""
+        if not manager:
+            self._displaced(items)
+            return
         places, unplaced, counts = self.places, self.unplaced, self.counts
         new = 0
         for number, _ in items:
@@ -140,6 +143,17 @@ class Offers:
             places[number] = manager
             new += 1
         counts[manager] = counts.get(manager, 0) + new
+
+    def _displaced(self, items: Iterable[AttemptId]) -> None:
+        for number, attempt in items:
+            task = self.held.get(number)
+            place = self.places.pop(number, None) if task is not None and task.attempt == attempt else None
+            if task is None or place is None:
+                continue
+            self.counts[place] -= 1
+            payload = task.payload
+            self.unplaced[number] = size = len(payload) if type(payload) is bytes else 0
+            self.waiting_bytes += size
 
     def take(self, number: int, attempt: int) -> Task | None:
         """An attempt came back, in whatever way: its task, None when it is not held (any more)."""

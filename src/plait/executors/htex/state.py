@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plait.executors.htex.accounts import Accounts
-from plait.executors.htex.messages import Function
+from plait.executors.htex.messages import Function, Placed
 from plait.executors.htex.queue import Lanes, PlainQueue
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class State:
         for item in reversed(items):
             if item[5] is not None:
                 self.lanes.add(item, item[5], now_s, front=True)
+        if items:
+            self.out.append((None, Placed("", [(item[0], item[1]) for item in items]), b""))
 
     def send_functions(self, manager: ManagerState, numbers: Iterable[int]) -> None:
         """Those of them that it does not have."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from plait.executors.htex import messages as m
-from plait.executors.htex.members import KILL_S
+from plait.executors.htex.ghosts import KILL_S
 from tests.unit.executors.htex.core_lab import PLAIN, Lab, item
 
 THRESHOLD_S = 8.0
@@ -183,8 +183,9 @@ def test_what_was_lost_on_the_wire_is_placed_again_as_the_same_attempt():
     lab = with_tasks(4)
     lab.comes("a", conn="a2", prefetch=10, holds=[(1, 1), (3, 1)])
     out = lab.take()
-    assert [type(message) for _, message in out] == [m.Welcome, m.ManagerUp]
+    assert [type(message) for _, message in out] == [m.Welcome, m.ManagerUp, m.Placed]
     assert out[1][1].again
+    assert out[2][1] == m.Placed("", [(2, 1), (4, 1)])
     assert lab.place() == {"a2": [2, 4]}
     assert set(lab.core.managers["a"].held) == {1, 2, 3, 4}
 
@@ -315,7 +316,7 @@ def test_what_runs_on_goes_on_and_what_does_not_is_placed_again(driver_first):
     lab.comes("a", holds=[(1, 1)], finished=[(2, 1)], workers=1)
     up, *others = [message for conn, message in lab.take() if conn is None]
     assert up.again
-    assert others == []
+    assert others == ([m.Placed("", [(3, 1)])] if driver_first else [])
     if not driver_first:
         lab.again("a", item(1), item(2), item(3))
     assert set(lab.core.placed) == {1, 2}

@@ -103,6 +103,21 @@ def test_a_place_and_its_count(offers):
     assert offers.counts == {"a": 1}
 
 
+def test_what_came_back_from_a_manager_has_no_place(offers):
+    tasks = [make_task(number, number) for number in range(3)]
+    fill(offers, *tasks)
+    offers.placed("a", [(0, 1), (1, 1)])
+    tasks[1].payload = None  # it is just being cancelled
+    offers.placed("", [(0, 1), (0, 1), (1, 1), (2, 1), (9, 1)])
+    assert offers.places == {}
+    assert offers.counts == {"a": 0}
+    assert set(offers.unplaced) == {0, 1, 2}
+    assert offers.waiting_bytes == len(tasks[0].payload) + len(tasks[2].payload)
+    offers.placed("a", [(0, 1)])
+    offers.placed("", [(0, 2)])  # of another attempt
+    assert offers.places == {0: "a"}
+
+
 def test_only_the_attempt_that_is_held_can_come_back(offers):
     task = make_task(0, attempt=2)
     fill(offers, task)
@@ -153,7 +168,7 @@ def test_sums_are_right_whatever_happens(steps, random):
         elif step == "offer":
             offers.next_batch()
         elif step == "place" and offers.held:
-            offers.placed(random.choice("ab"), [(random.choice(list(offers.held)), 1), (999, 1)])
+            offers.placed(random.choice(["a", "b", ""]), [(random.choice(list(offers.held)), 1), (999, 1)])
         elif step == "take" and offers.held:
             offers.take(random.choice(list(offers.held)), 1)
         elif step == "cancel" and offers.held:
