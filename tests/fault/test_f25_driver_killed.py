@@ -17,6 +17,8 @@ from plait.providers import LocalProvider
 htex = plait.HighThroughputExecutor(address="127.0.0.1", max_workers_per_node=2, cores_per_worker=0.25, heartbeat_period=0.2, heartbeat_threshold=2,
                                     provider=LocalProvider(init_blocks=2, min_blocks=2, max_blocks=2))
 with load(executors=[htex], initialize_logging=True, run_dir="runs"):
+    while len(htex.connected_managers()) < 2:  # one that is just starting has its own time to find out
+        time.sleep(0.01)
     futures = [family(sys.argv[1]) for _ in range(2)]
     print("up", flush=True)
     futures[0].result()
