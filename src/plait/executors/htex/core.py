@@ -6,7 +6,7 @@ in that order: the driver is told where a task goes before its manager gets it, 
 ```
             ┌ queue.py     what waits, and which is next
 core.py ────┤ filling.py   who gets it ──── placement.py   which of several
-            │ members.py   who is there ─── nodes.py       what each has and holds
+            │ members.py   who is there ─── nodes.py, ghosts.py, limbo.py   what each has, what is still being ended, who may come back
             └ accounts.py  which outcomes have arrived
 ```
 
@@ -116,14 +116,14 @@ class InterchangeCore(State):
             if manager is not None and manager.held[attempt[0]][1] == attempt[1]:
                 self.release(manager, attempt[0], ghost=True)
                 if attempt in manager.ghosts:
-                    self._members.ghost(manager, attempt, now_s)
+                    self._members.ghosts.add(manager, attempt, now_s)
                 told.setdefault(manager, []).append(attempt)
             elif not self.lanes.cancel(attempt):
                 self.queue.cancel(attempt)
-                self._members.cancel(attempt, now_s)
+                self._members.limbo.cancel(attempt, now_s)
         for manager, attempts in told.items():
             self.out.append((manager.conn, m.Cancel(attempts), b""))
-            self._changed(manager, now_s)
+            self._members.changed(manager, now_s)
 
     def _offer_again(self, message: m.OfferAgain, _: bytes, now_s: float) -> None:
         self._members.offer_again(message.manager, message.items, now_s)
@@ -228,8 +228,8 @@ class InterchangeCore(State):
             if mine[5] is None:
                 self._learn(1, used_s)
             return True
-        self._members.lay(manager, (task, attempt), now_s)
-        return self._members.delivered_early(manager, (task, attempt))
+        self._members.ghosts.lay(manager, (task, attempt), now_s)
+        return self._members.limbo.delivered(manager, (task, attempt))
 
     def _delivered(self, manager: ManagerState, settled_seq: int, now_s: float) -> None:
         """It has said how tasks ended; nothing of this message goes to the driver if its number is given."""
@@ -237,15 +237,7 @@ class InterchangeCore(State):
         manager.stuck = False
         if settled_seq and self.accounts.count_taken(manager, settled_seq):
             self.out.append((manager.conn, m.Taken(manager.taken_seq), b""))
-        self._changed(manager, now_s)
-
-    def _changed(self, manager: ManagerState, now_s: float) -> None:
-        """It holds less than before."""
-        if not manager.held:
-            manager.idle_since_s = now_s
-        self._filler.touch(manager)
-        if manager.draining is not None:
-            self._members.drained(manager, now_s)
+        self._members.changed(manager, now_s)
 
     def _learn(self, count: int, busy_s: float) -> None:
         """Plain tasks took so long. Quick to believe in long ones, slow in short ones: too much sent in error costs more than a round trip."""
@@ -260,9 +252,8 @@ class InterchangeCore(State):
             mine = manager.held.get(task)
             if mine is not None and mine[1] == attempt:
                 back.append(self.release(manager, task))
-            elif not self._members.lay(manager, (task, attempt), now_s) and manager.unclaimed.get(task) == attempt:
-                del manager.unclaimed[task]
-                manager.recount()
+            elif not self._members.ghosts.lay(manager, (task, attempt), now_s):
+                self._members.limbo.given_back(manager, (task, attempt))
         if manager.gone:  # the last that it had, while it was draining
             return
         manager.spoke_s = now_s
@@ -270,7 +261,7 @@ class InterchangeCore(State):
         if back:
             manager.stuck = True
             self.requeue(back, now_s)
-        self._changed(manager, now_s)
+        self._members.changed(manager, now_s)
 
     def _draining(self, manager: ManagerState, message: m.Draining, _: bytes, now_s: float) -> None:
         self._members.draining(manager, message.reason, now_s)

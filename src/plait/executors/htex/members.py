@@ -11,11 +11,6 @@ Coming back
     Over the same connection nothing is lost, and what was sent meanwhile may not have reached it yet: nothing is concluded.
     All the same a manager that holds tasks and delivers nothing for long is asked now and then to register again (`WhoAreYou`),
     and if we sent it nothing meanwhile, what it says is compared as above.
-
-Recovery
-    After a restart of the interchange the driver offers again what was placed before (`OfferAgain`). It waits in limbo for its manager, for
-    the threshold; what the manager then has runs on, what it does not have is placed anew, and if it does not return, all is lost with it.
-    The two may come in any order: what a manager says it has, and was not offered yet, is not cancelled before the time is over.
 """
 
 from __future__ import annotations
@@ -25,8 +20,9 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from plait.executors.htex import messages as m
+from plait.executors.htex.ghosts import Ghosts
+from plait.executors.htex.limbo import Limbo
 from plait.executors.htex.nodes import ManagerState
-from plait.limits import GRACE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,10 +31,6 @@ if TYPE_CHECKING:
     from plait.executors.htex.messages import AttemptId, OfferedTask
     from plait.executors.htex.state import Conn, State
 
-#: Seconds after which a cancelled task's resources are free even if its manager did not say so.
-GHOST_S: Final = 60.0
-#: Seconds in which a manager kills what was cancelled.
-KILL_S: Final = GRACE_S + 1.0
 #: Seconds after which at the latest a manager that holds tasks and is quiet is asked whether it does.
 _MAX_AUDIT_S: Final = 3600.0
 #: Names of managers that are gone which are remembered.
@@ -95,12 +87,8 @@ class Members:
         self._draining_blocks: dict[str, str] = {}
         self._doubts: dict[str, float] = {}  # managers whose block is said to be over, and when they were asked
         self._warned: set[str] = set()
-        self._ghosts: list[tuple[float, int, ManagerState, AttemptId]] = []
-        self.limbo: dict[str, dict[int, OfferedTask]] = {}
-        self._missing = dict.fromkeys(expected)
-        self._early: set[AttemptId] = set()  # delivered before they were offered again
-        self._unwanted: set[AttemptId] = set()  # cancelled before their manager was back
-        self._recovers_until_s = now_s + threshold_s if self._missing else -math.inf
+        self.ghosts = Ghosts(state, self.changed)
+        self.limbo = Limbo(state, self.ghosts, self.changed, expected, threshold_s, now_s)
 
     # ------------------------------------------------------------------ coming
     def register(self, conn: Conn, r: m.Register, now_s: float) -> None:
@@ -142,11 +130,11 @@ class Members:
             self._reconcile_same(manager, r, now_s)
         else:
             up = m.ManagerUp(
-                r.manager, r.block, r.hostname, r.pid, r.workers, r.cores, r.memory_bytes, r.gpus, r.plait, r.python, again or r.manager in self._missing
+                r.manager, r.block, r.hostname, r.pid, r.workers, r.cores, r.memory_bytes, r.gpus, r.plait, r.python, again or r.manager in self.limbo.missing
             )  # fmt: skip
             state.out.append((None, up, b""))
             self._reconcile(manager, r, now_s)
-        self._missing.pop(r.manager, None)
+        self.limbo.missing.pop(r.manager, None)
         if r.draining and manager.draining is None:
             manager.draining = "it was draining when it registered"
         if manager.draining is None and manager.block in self._draining_blocks:
@@ -179,8 +167,7 @@ class Members:
         manager = ManagerState(r, conn, now_s, state.cores_per_worker, state.memory_per_worker)
         manager.audit_s = self._threshold_s
         if r.nth > 1:  # from an earlier life: it may still be killing what was cancelled then
-            manager.settles_s = now_s + KILL_S
-            self._push_ghost(manager, (-1, -1), manager.settles_s)
+            self.ghosts.unknown(manager, now_s)
         state.managers[r.manager] = manager
         self._push_due(manager, now_s + self._threshold_s)
         return manager
@@ -205,32 +192,15 @@ class Members:
         for item in lost:
             state.release(manager, item[0])
         state.requeue(lost, now_s)
-        for attempt in manager.ghosts:  # that they ended may have been said over the earlier connection
-            self._push_ghost(manager, attempt, now_s + KILL_S)
+        self.ghosts.reconnected(manager, now_s)
         unknown = {
             task: attempt
             for task, attempt in has.items()
             if task not in manager.held or manager.held[task][1] != attempt
         }
-        offered = self.limbo.pop(manager.name, None)
-        manager.unclaimed.clear()
-        if offered is not None or now_s < self._recovers_until_s:
-            unwanted = [attempt for attempt in unknown.items() if attempt in self._unwanted]
-            for task, _ in unwanted:
-                del unknown[task]
-            self._cancel_unknown(manager, unwanted, now_s)
-            manager.unclaimed.update(unknown)
-            manager.unclaimed.update(
-                (task, attempt)
-                for task, attempt in done.items()
-                if task not in manager.held and (task, attempt) not in self._early
-            )
-            manager.recount()
-            self._claim(manager, list((offered or {}).values()), now_s)
-        else:
-            self._cancel_unknown(
-                manager, [attempt for attempt in unknown.items() if attempt not in manager.ghosts], now_s
-            )
+        if not self.limbo.returned(manager, r, unknown, now_s):
+            unwanted = [attempt for attempt in unknown.items() if attempt not in manager.ghosts]
+            self.ghosts.cancel_unknown(manager, unwanted, now_s)
             self._cancel_there(manager, list(manager.ghosts))
         manager.recount()
 
@@ -259,13 +229,6 @@ class Members:
         if attempts:
             self._state.out.append((manager.conn, m.Cancel(attempts), b""))
 
-    def _cancel_unknown(self, manager: ManagerState, attempts: list[AttemptId], now_s: float) -> None:
-        """It has attempts that nobody wants, and what they were granted is not known: that is free once they are killed."""
-        if attempts:
-            self._cancel_there(manager, attempts)
-            manager.settles_s = now_s + KILL_S
-            self._push_ghost(manager, attempts[0], manager.settles_s)
-
     def _open_or_close(self, manager: ManagerState) -> None:
         """Whether it may get something has changed, perhaps."""
         state = self._state
@@ -276,84 +239,20 @@ class Members:
         manager.counted = counted
         self._filler.touch(manager)
 
-    # ------------------------------------------------------------------ recovery
+    def changed(self, manager: ManagerState, now_s: float) -> None:
+        """It holds less than before, or may get more."""
+        if not manager.held:
+            manager.idle_since_s = now_s
+        self._filler.touch(manager)
+        if manager.draining is not None:
+            self.drained(manager, now_s)
+
     def offer_again(self, name: str, items: list[OfferedTask], now_s: float) -> None:
-        """An earlier life had placed these on that manager."""
-        items = [item for item in items if (item[0], item[1]) not in self._early]
-        manager = self._state.managers.get(name)
-        if manager is not None:
-            self._claim(manager, items, now_s)
-            self._filler.touch(manager)
-        elif name in self._lost:
-            self._report_lost(name, [(item[0], item[1]) for item in items], self._lost[name])
+        """An earlier life of the interchange had placed these on that manager."""
+        if name in self._lost:
+            self.limbo.report_lost(name, [(item[0], item[1]) for item in items], self._lost[name])
         else:
-            self.limbo.setdefault(name, {}).update((item[0], item) for item in items)
-            self._missing.setdefault(name)
-            self._recovers_until_s = max(self._recovers_until_s, now_s + self._threshold_s)
-
-    def _claim(self, manager: ManagerState, items: list[OfferedTask], now_s: float) -> None:
-        """The driver offers again what this manager may have."""
-        state = self._state
-        absent = []
-        for item in items:
-            if manager.unclaimed.get(item[0]) == item[1]:
-                del manager.unclaimed[item[0]]
-                manager.held[item[0]] = item
-                state.placed[item[0]] = manager
-                if item[5] is not None:
-                    manager.granted[item[0]] = manager.take_unsure(item[5], now_s, state.special_mean_s)
-            elif item[0] not in state.placed:
-                absent.append(item)
-        manager.recount()
-        state.requeue(absent, now_s)
-
-    def delivered_early(self, manager: ManagerState, attempt: AttemptId) -> bool:
-        """An outcome that nobody has asked for: whether it is of an earlier life, so that the driver may want it."""
-        if manager.unclaimed.get(attempt[0]) != attempt[1]:
-            return False
-        del manager.unclaimed[attempt[0]]
-        manager.recount()
-        self._early.add(attempt)
-        return True
-
-    def cancel(self, attempt: AttemptId, now_s: float) -> None:
-        """A cancelled attempt is with no manager that we know of, and in no queue."""
-        task, number = attempt
-        for items in self.limbo.values():
-            if task in items and items[task][1] == number:
-                del items[task]
-        if self._recovers_until_s > -math.inf:
-            self._unwanted.add(attempt)
-            for manager in self._state.managers.values():
-                if manager.unclaimed.get(task) == number:
-                    del manager.unclaimed[task]
-                    manager.recount()
-                    self._cancel_unknown(manager, [attempt], now_s)
-                    self._filler.touch(manager)
-
-    def _end_recovery(self, now_s: float) -> None:
-        """Who is not back by now does not come back."""
-        self._recovers_until_s = -math.inf
-        reason = "it did not come back after the interchange was restarted"
-        limbo, self.limbo = self.limbo, {}
-        for name in self._missing:
-            self._remember(name, reason, self._lost)
-            self._report_lost(name, [(item[0], item[1]) for item in limbo.get(name, {}).values()], reason)
-            self._state.out.append((None, m.ManagerGone(name, "", "", "lost", reason), b""))
-        self._missing.clear()
-        self._early.clear()
-        self._unwanted.clear()
-        for manager in list(self._state.managers.values()):
-            if manager.unclaimed:
-                self._cancel_unknown(manager, list(manager.unclaimed.items()), now_s)
-                manager.unclaimed.clear()
-                manager.recount()
-                self._filler.touch(manager)
-                self.drained(manager, now_s)
-
-    def _report_lost(self, name: str, attempts: list[AttemptId], reason: str) -> None:
-        if attempts:
-            self._state.out.append((None, m.Lost(name, "", "", reason, False, attempts), b""))
+            self.limbo.offer_again(name, items, now_s)
 
     # ------------------------------------------------------------------ going
     def lose(
@@ -447,25 +346,6 @@ class Members:
             self._state.out.append((manager.conn, m.Stop(manager.draining), b""))
             self.lose(manager, manager.draining, "drained", now_s, announced=True)
 
-    # ------------------------------------------------------------------ cancelled ones that still run
-    def ghost(self, manager: ManagerState, attempt: AttemptId, now_s: float) -> None:
-        """A task that was granted something was cancelled: it is free when the manager says so, or after a while."""
-        self._push_ghost(manager, attempt, now_s + GHOST_S)
-
-    def _push_ghost(self, manager: ManagerState, attempt: AttemptId, end_s: float) -> None:
-        self._ties += 1
-        heapq.heappush(self._ghosts, (end_s, self._ties, manager, attempt))
-
-    def lay(self, manager: ManagerState, attempt: AttemptId, now_s: float) -> bool:
-        """A cancelled task ended; False if there was none such."""
-        granted = manager.ghosts.pop(attempt, None)
-        if granted is None:
-            return False
-        manager.give_back(granted)
-        self._filler.touch(manager)
-        self.drained(manager, now_s)
-        return True
-
     # ------------------------------------------------------------------ time
     def tick(self, now_s: float) -> None:
         """Time has passed."""
@@ -492,15 +372,9 @@ class Members:
                     self._audit(manager, now_s)
         if self._doubts:
             self._settle_doubts(now_s)
-        while self._ghosts and self._ghosts[0][0] <= now_s:
-            _, _, manager, attempt = heapq.heappop(self._ghosts)
-            if not manager.gone and not self.lay(manager, attempt, now_s):
-                self._filler.touch(manager)
-        if self._recovers_until_s <= now_s and self._recovers_until_s > -math.inf:
-            if self._resumed_s + self._threshold_s > now_s:
-                self._recovers_until_s = self._resumed_s + self._threshold_s
-            else:
-                self._end_recovery(now_s)
+        self.ghosts.tick(now_s)
+        for name, reason in self.limbo.tick(now_s, self._resumed_s).items():
+            self._remember(name, reason, self._lost)
 
     def _settle_doubts(self, now_s: float) -> None:
         """One of an ended block that has not answered is dead."""
@@ -525,13 +399,11 @@ class Members:
 
     def next_tick_s(self) -> float:
         """When something is due, at the latest."""
-        due_s = self._tick_s + self._late_s / 2
+        due_s = min(self._tick_s + self._late_s / 2, self.ghosts.next_s())
         if self._due:
             due_s = min(due_s, self._due[0][0])
-        if self._ghosts:
-            due_s = min(due_s, self._ghosts[0][0])
         if self._doubts:
             due_s = min(due_s, max(min(self._doubts.values()), self._resumed_s) + DOUBT_S)
-        if self._recovers_until_s > -math.inf:
-            due_s = min(due_s, self._recovers_until_s)
+        if self.limbo.is_open:
+            due_s = min(due_s, self.limbo.until_s)
         return due_s

@@ -325,7 +325,9 @@ class CoreMachine(RuleBasedStateMachine):
     def driver_placed(self, message):
         for task, attempt in message.items:
             assert attempt <= self.attempt[task]
-            if attempt == self.attempt[task]:
+            if not message.manager:  # it waits again
+                assert self.place.pop(task, None) is not None or self.attempt[task] > attempt or self.restarts
+            elif attempt == self.attempt[task]:
                 self.place[task] = message.manager
 
     def driver_delivered(self, message):
@@ -455,6 +457,7 @@ class CoreMachine(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.managers and not self.again and self.placed_now())
     def the_interchange_is_killed(self):
+        self.restarts += 1
         self.core = self.make(expected=sorted(self.up))
         self.delivered = set()
         self.untaken.clear()
@@ -477,6 +480,7 @@ class CoreMachine(RuleBasedStateMachine):
             manager.connect()
 
     again: list = []
+    restarts = 0
 
     @rule()
     @precondition(lambda self: self.again)
@@ -626,7 +630,7 @@ class CoreMachine(RuleBasedStateMachine):
         if not hasattr(self, "core") or self.again:
             return
         queue, lanes, placed = self.core.queue.attempts(), self.core.lanes.attempts(), self.core.placed
-        limbo = {task for items in self.core._members.limbo.values() for task in items}
+        limbo = {task for items in self.core._members.limbo.tasks.values() for task in items}
         for task, attempt in self.attempt.items():
             if task not in self.ended:
                 assert ((task, attempt) in queue) + ((task, attempt) in lanes) + (task in placed) + (
