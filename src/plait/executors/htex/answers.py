@@ -80,7 +80,7 @@ def why(state: State, filler: Filler, ask: Ask, now_s: float) -> str:
     usable = [manager for manager in able if manager.is_open]
     if not usable:
         return f"of {len(managers)} managers {len(able)} could take it, but are held back or drain"
-    reservation = filler.reservation
+    reservation = filler.granter.reservation
     if reservation is not None and reservation.lane.ask == ask:
         manager = reservation.manager
         soon = max(0.0, reservation.expected_s - now_s)

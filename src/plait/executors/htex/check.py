@@ -86,7 +86,7 @@ def check_filler(state: State, filler: Filler) -> None:
     line = [manager for manager in filler.line if not manager.gone]
     _expect(len(line) == len(set(line)), "a manager stands twice in the line")
     _expect(all(manager.room for manager in line), "a manager stands in the line and does not know")
-    reserved = filler.reservation.manager if filler.reservation is not None else None
+    reserved = filler.granter.reservation.manager if filler.granter.reservation is not None else None
     for manager in state.managers.values():
         name = manager.name
         _expect(not manager.room or manager in line, f"{name} thinks that it stands in the line")

@@ -5,8 +5,9 @@ in that order: the driver is told where a task goes before its manager gets it, 
 
 ```
             ┌ queue.py     what waits, and which is next
-core.py ────┤ filling.py   who gets it ──── placement.py   which of several
-            │ members.py   who is there ─── nodes.py, ghosts.py, limbo.py   what each has, what is still being ended, who may come back
+            ├ filling.py   who gets plain tasks ──┐
+core.py ────┼ granting.py  who gets others ───────┴ placement.py  which of several
+            ├ members.py   who is there ──── nodes.py  what each has · ghosts.py  what is being ended · limbo.py  who may come back
             └ accounts.py  which outcomes have arrived
 ```
 

@@ -98,3 +98,17 @@ class Lab:
         """The one message of a kind."""
         (found,) = self.take(kind, to)
         return found[1]
+
+
+def lab_of(*workers, **more):
+    """A lab with managers a, b, …"""
+    lab = Lab(**more)
+    for name, count in zip("abcdefgh", workers, strict=False):
+        lab.comes(name, workers=count)
+    lab.take()
+    return lab
+
+
+def counts(placed):
+    """How many tasks each manager got."""
+    return {name: len(tasks) for name, tasks in placed.items()}
