@@ -272,8 +272,12 @@ class HighThroughputExecutor(Inspection):
     def _listening(self, addresses: list[str], port: int) -> None:
         with self._life:  # a shutdown comes before all this, or after it
             link, context = self._link, self._context
-            if link is not None and context is not None:
+            if link is None or context is None:
+                return
+            try:
                 self._begin_blocks(link, context, addresses, port)
+            except Exception as error:  # noqa: BLE001 - folders and plug-ins: without blocks nothing can run, and every task says why
+                self._blocks_failed(error)
 
     def _begin_blocks(self, link: DriverLink, context: ExecutorContext, addresses: list[str], port: int) -> None:
         from plait.executors.blocks import BlockKeeper

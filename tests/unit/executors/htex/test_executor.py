@@ -196,6 +196,17 @@ def test_blocks_that_fail_end_the_executor():
         assert "cannot run" in made.explain(None)
 
 
+def test_blocks_that_cannot_be_prepared_end_the_executor(monkeypatch):
+    def refuses(path):
+        raise ConfigurationError(f"{path!r} must be a directory of yours (mode 0700)")
+
+    monkeypatch.setattr("plait.executors.htex.launch.make_private", refuses)
+    with load(executor("unplaced", "silent"), initialize_logging=True):
+        error = echo(1).exception(20)
+        assert type(error) is BadStateException
+        assert "mode 0700" in str(error)
+
+
 def test_it_can_be_given_up_by_its_user():
     made = executor("silent")
     error = ExecutorError("htex", "enough")
