@@ -125,9 +125,7 @@ class Hygiene:
     def _end_children(self) -> None:
         """Ends processes that a task started and did not wait for, with theirs; the tracker of multiprocessing ends itself with the worker."""
         keep = self._own_children | _multiprocessing_helpers()
-        for pid in procs.children_of(os.getpid()):
-            if pid not in keep:
-                procs.end_tree(pid, GRACE_S, reap=True)
+        procs.end_trees([pid for pid in procs.children_of(os.getpid()) if pid not in keep], GRACE_S, reap=True)
         _reap_ended()
         if self._children_fd >= 0:
             self._children = os.pread(self._children_fd, _LIST_BYTES, 0)
