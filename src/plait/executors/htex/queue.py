@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Seconds without being served after which a lane goes before the next better priority.
 AGING_S: Final = 60.0
+#: Labels that are remembered; beyond that only those that wait.
+_MAX_LABELS: Final = 10_000
 #: Cancelled tasks that may lie in a queue before it is cleared of them.
 _MIN_SWEEP: Final = 1024
 
@@ -210,6 +212,8 @@ class Lanes:
     # ------------------------------------------------------------------ fair share
     def _begin(self, label: str) -> None:
         """A label has something to do again: it does not get what it did not ask for meanwhile."""
+        if len(self.served) > _MAX_LABELS:
+            self.served = {other: self.served.get(other, 0.0) for other in (*self._labels, "")}
         others = [self.served.get(other, 0.0) for other in self._labels if other != label]
         if label and self.plain_waits:
             others.append(self.served.get("", 0.0))

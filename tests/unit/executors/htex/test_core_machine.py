@@ -664,4 +664,4 @@ class CoreMachine(RuleBasedStateMachine):
 
 
 TestCore = CoreMachine.TestCase
-TestCore.settings = settings(max_examples=60, stateful_step_count=60)
+TestCore.settings = settings(max_examples=40, stateful_step_count=60)

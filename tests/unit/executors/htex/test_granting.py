@@ -150,6 +150,18 @@ def test_what_certainly_ends_before_may_go_there():
     assert sorted(lab.place()["a"]) == [long, unknown]
 
 
+@pytest.mark.parametrize("ask", [m.Ask(walltime_s=110.0), m.Ask(label="x"), m.Ask(priority=1.0), PLAIN])
+def test_what_may_not_end_before_may_not_go_there(ask):
+    lab = lab_of(4)
+    lab.core.special_mean_s = lab.core.mean_s = 0.1  # whatever is to be expected
+    lab.offer(m.Ask(cores=3, walltime_s=100.0, priority=0.0))
+    assert lab.place() == {"a": [1]}
+    lab.offer(m.Ask(cores=4, priority=0.5), ask)
+    assert lab.place() == {}
+    lab.at(1.0, beats="a")
+    assert lab.place() == {}
+
+
 def test_the_manager_is_the_one_that_has_room_soonest():
     lab = lab_of(4, 4)
     lab.offer(m.Ask(cores=4, walltime_s=100.0), m.Ask(cores=4, walltime_s=50.0))

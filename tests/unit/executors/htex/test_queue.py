@@ -198,6 +198,15 @@ def test_a_new_attempt_takes_the_place_of_the_old():
     assert lanes.attempts() == {(1, 2)}
 
 
+def test_labels_that_are_not_used_any_more_are_forgotten():
+    lanes = Lanes()
+    for number in range(25_000):
+        lanes.add(item(number, m.Ask(label=f"run {number}")), m.Ask(label=f"run {number}"), 0.0)
+        lanes.pop(lanes.best(0.0, set())[1], 0.0)
+        lanes.charge(f"run {number}", 1.0)
+    assert len(lanes.served) < 11_000
+
+
 def test_nothing_is_left_of_a_lane_that_is_empty():
     lanes = lanes_of(m.Ask(cores=2, label="a", priority=1.0))
     order(lanes)
