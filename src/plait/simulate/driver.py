@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plait.executors.htex import messages as m
 from plait.executors.htex.offers import BATCH_TASKS, WINDOW_TASKS
+from plait.model.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Seconds of the way between driver and interchange, which are on one host.
 _WAY_S: Final = 30e-6
+#: Attempts after which a task that is lost with its block again and again is given up. In production nothing is: the user sees it and ends it.
+_MOST_ATTEMPTS: Final = 50
 
 
 class Driver:
@@ -206,10 +209,20 @@ class Driver:
             offered = self.live.get(task)
             if offered is None or offered[1] != attempt:
                 continue
-            if message.announced or self._spend(task, "losses", self._machine.max_losses):
+            if message.announced and attempt >= _MOST_ATTEMPTS:
+                self._say_too_long(offered)
+                self._failed(task, offered[3])
+            elif message.announced or self._spend(task, "losses", self._machine.max_losses):
                 self._offer_again(offered)
             else:
                 self._failed(task, offered[3])
+
+    def _say_too_long(self, offered: OfferedTask) -> None:
+        load: Any = offered[3]
+        kind, takes = self._result.kinds[load.kind].name, format_duration(load.duration_s)
+        self._result.stuck = self._result.stuck or (
+            f"a task of {kind} that takes {takes} was lost with its block {offered[1]} times; blocks do not last long enough for it"
+        )
 
     def _impossible(self, task: int, attempt: int, reason: str) -> None:
         offered = self.live.get(task)

@@ -165,6 +165,12 @@ def test_blocks_that_come_and_go_do_not_hide_it():
     assert "1 GPU" in result.stuck
 
 
+def test_tasks_longer_than_any_block_are_given_up():
+    result = simulate(bag(tasks=2, duration=200), machine(workers=2, walltime_s=100.0))
+    assert (result.done, result.failed) == (0, 2)
+    assert "blocks do not last long enough" in result.stuck
+
+
 def test_policies_differ():
     """Packed tasks leave whole blocks idle, which are given back; spread ones keep all of them."""
     work = {"bag": {"long": {"tasks": 8, "duration": "2000s"}, "short": {"tasks": 56, "duration": "10s"}}}
