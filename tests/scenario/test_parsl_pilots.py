@@ -408,7 +408,7 @@ def scaling_init_blocks(_):
     executor, config = pilots(LocalProvider(init_blocks=2, max_blocks=2, launcher=SimpleLauncher()))
     with parsl.load(config):
         wait_until(lambda: sorted(executor.connected_blocks()) == ["0", "1"], WAIT_S)
-        assert {status.state for status in executor.status().values()} == {JobState.RUNNING}
+        wait_until(lambda: {status.state for status in executor.status().values()} == {JobState.RUNNING}, WAIT_S)
 
 
 def scaling_no_block_at_first(_):
