@@ -7,16 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plait.providers.base import ExecutionProvider
+    from plait.providers.cluster import ClusterProvider
     from plait.providers.local import LocalProvider
 
-__all__ = ["ExecutionProvider", "LocalProvider"]
+__all__ = ["ClusterProvider", "ExecutionProvider", "LocalProvider"]
 
-_HOME = {"LocalProvider": "local"}
+_HOME = {
+    "ExecutionProvider": "base",
+    "ClusterProvider": "cluster",
+    "LocalProvider": "local",
+    "SlurmProvider": "slurm",
+    "GridEngineProvider": "grid_engine",
+    "SSHProvider": "ssh",
+    "PBSProProvider": "pbspro",
+    "TorqueProvider": "torque",
+    "LSFProvider": "lsf",
+    "CondorProvider": "condor",
+    "FluxProvider": "flux",
+    "KubernetesProvider": "kubernetes",
+    "AWSProvider": "aws",
+    "GoogleCloudProvider": "googlecloud",
+    "AzureProvider": "azure",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOME:
         raise AttributeError(f"module 'plait.providers' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"plait.providers.{_HOME.get(name, 'base')}"), name)
+    value = getattr(importlib.import_module(f"plait.providers.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from plait.errors import ConfigurationError
+from plait.errors import ConfigurationError, SubmitException
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,8 @@ class ExecutionProvider(ABC):
         resources: what the provider remembers of its jobs.
         cores_per_node: cores of one node, where that is known before a job runs.
         mem_per_node: memory of one node in GB, likewise.
+        shares_files: whether the nodes see this machine's files under the same paths. If not, what a block needs to know is part of its command.
+        python: the Python of the nodes where they do not share files; None for ``python3``.
     """
 
     nodes_per_block: int = 1
@@ -38,6 +40,8 @@ class ExecutionProvider(ABC):
     script_dir: str | None = None
     cores_per_node: int | None = None
     mem_per_node: float | None = None
+    shares_files: bool = True
+    python: str | None = None
 
     @property
     @abstractmethod
@@ -72,6 +76,43 @@ class ExecutionProvider(ABC):
     @abstractmethod
     def cancel(self, job_ids: Sequence[str]) -> list[bool]:
         """Ends jobs; for each whether that was accepted. One that has ended already counts as ended."""
+
+    # ------------------------------------------------------------------ what a provider may do better
+    def submit_many(self, requests: Sequence[tuple[str, int, str]]) -> list[str | Exception]:
+        """Begins several jobs: for each of them its id, or why it could not be begun.
+
+        Args:
+            requests: command, tasks per node and name of each, as of `submit`.
+        """
+        answers: list[str | Exception] = []
+        for command, tasks_per_node, job_name in requests:
+            try:
+                job_id = self.submit(command, tasks_per_node, job_name)
+            except Exception as error:  # noqa: BLE001 - plug-ins and the world: the others may still be begun
+                answers.append(error)
+            else:
+                answers.append(str(job_id) if job_id else _no_reason(self, job_name))
+        return answers
+
+    def route(self, addresses: Sequence[str], port: int) -> tuple[list[str], int]:
+        """Where the nodes reach a port of this machine, which listens on these addresses. Called once the port is known, before the first job."""
+        return list(addresses), port
+
+    def ticket(self, job_id: str, job_name: str = "") -> dict[str, str] | None:  # noqa: ARG002 - for those whose jobs outlive this process
+        """What another process needs to find a job again (`providers.tickets`); None where jobs end with this process.
+
+        Args:
+            job_id: the job; empty for one that is to be submitted next.
+            job_name: its name, as it will be given to `submit`.
+        """
+        return None
+
+    def close(self) -> None:  # noqa: B027 - most keep nothing open
+        """Gives up what the provider keeps open between calls, at the end of a run. It may be used again afterwards."""
+
+
+def _no_reason(provider: ExecutionProvider, job_name: str) -> Exception:
+    return SubmitException(job_name, f"the provider {provider.label} did not say why it begins no job")
 
 
 def check_blocks(
