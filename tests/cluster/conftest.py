@@ -1,0 +1,7 @@
+"""Test beds for the tests of this folder."""
+
+from __future__ import annotations
+
+from tests.testbed.slurm import slurm, slurm_accounting, slurm_accounting_bed, slurm_bed
+
+__all__ = ["slurm", "slurm_accounting", "slurm_accounting_bed", "slurm_bed"]

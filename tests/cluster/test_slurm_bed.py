@@ -1,0 +1,45 @@
+"""The Slurm test bed is what tests take it for: nodes that are machines, and nothing that stays."""
+
+from __future__ import annotations
+
+import os
+
+from tests.leaks import descendants
+from tests.testbed.common import Bed
+
+
+def test_nodes_are_machines_of_their_own(slurm):
+    """Each has its host name and its processes."""
+    names = slurm.run(
+        ["srun", "-N4", "-n4", "bash", "-c", "echo $(hostname) $(ls -d /proc/[0-9]* | wc -l)"]
+    ).splitlines()
+    assert sorted(line.split()[0] for line in names) == ["node1", "node2", "node3", "node4"]
+    assert all(int(line.split()[1]) < 20 for line in names), "a node sees the processes of others"
+
+
+def test_daemons_are_not_below_the_test(slurm):
+    """So what Slurm starts in a test is no leak of the test."""
+    before = descendants()
+    slurm.crash_node(4)
+    slurm.start_node(4)
+    slurm.wait_node(4, "idle")
+    assert descendants() == before
+
+
+def test_a_bed_that_is_closed_leaves_nothing(tmp_path):
+    """Neither daemons, nor what they lost, nor files; commands for the end were run."""
+    bed = Bed("sleep")
+    pid = bed.start("sleeper", ["bash", "-c", "setsid sleep 1000 & echo $! > lost; wait"])
+    lost = bed.folder / "lost"
+    bed.until(lambda: lost.exists() and lost.read_text().strip(), "it has started another")
+    other = int(lost.read_text())
+    assert bed.alive("sleeper")
+    bed.at_end("touch", str(tmp_path / "ended"))
+    bed.kill("sleeper")
+    assert not bed.alive("sleeper")
+    assert os.path.exists(f"/proc/{other}")
+    bed.close()
+    assert not os.path.exists(f"/proc/{pid}")
+    assert not os.path.exists(f"/proc/{other}")
+    assert not bed.folder.exists()
+    assert (tmp_path / "ended").exists()
