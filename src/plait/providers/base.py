@@ -30,6 +30,7 @@ class ExecutionProvider(ABC):
         mem_per_node: memory of one node in GB, likewise.
         shares_files: whether the nodes see this machine's files under the same paths. If not, what a block needs to know is part of its command.
         python: the Python of the nodes where they do not share files; None for ``python3``.
+        tunnels: whether `route` brings a port of this machine's loopback to the nodes, so that nothing else needs to be listened on.
     """
 
     nodes_per_block: int = 1
@@ -42,6 +43,7 @@ class ExecutionProvider(ABC):
     mem_per_node: float | None = None
     shares_files: bool = True
     python: str | None = None
+    tunnels: bool = False
 
     @property
     @abstractmethod

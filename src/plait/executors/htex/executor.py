@@ -248,6 +248,7 @@ class HighThroughputExecutor(Inspection):
             link.command("shutdown")  # managers leave by themselves while their jobs are cancelled
         if keeper is not None:
             keeper.shutdown(max(0.05, 0.8 * timeout_s))
+            self.provider.close()
         if link is not None:
             link.shutdown(max(0.05, deadline_s - time.monotonic()))
         if launch is not None:
@@ -288,6 +289,8 @@ class HighThroughputExecutor(Inspection):
 
             make_keys = new_keys
         log_dir = self._log_dir()
+        addresses, port = self.provider.route(addresses, port)
+        here = self.provider.shares_files
         self._launch = BlockLaunch(
             manager_settings(self, addresses, port, self._server_public, log_dir),
             os.path.join(log_dir, "blocks") if log_dir else "",
@@ -295,6 +298,8 @@ class HighThroughputExecutor(Inspection):
             template_values(self),
             make_keys,
             lambda block, key: link.command("tell", Allow(block, key)),
+            embed=not here,
+            python=sys.executable if here else self.provider.python or "python3",
         )
         self._keeper = BlockKeeper(
             self.provider,

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: How managers are started unless somebody knows better.
 DEFAULT_COMMAND: Final = "{python} -m plait.executors.htex.manager {config}"
+#: The line that ends settings within a command. They are JSON on one line, so it is not among them.
+_END: Final = "PLAIT_SETTINGS"
 #: What a `launch_cmd` may name beside parameters of the executor.
 OWN_NAMES: Final = ("block_id", "config", "python", "task_port", "addresses", "logdir", "debug")
 
@@ -42,6 +44,8 @@ class BlockLaunch:
         values: what its placeholders stand for, beside `OWN_NAMES`.
         new_keys: makes a key pair (public, secret); None without encryption.
         allow: tells the interchange a block's public key, or with an empty one that the block has ended.
+        embed: the nodes do not see this machine's files: the settings are part of the command, which gets them on its standard input.
+        python: the interpreter of the nodes.
 
     Raises:
         ConfigurationError: others may look into the directory.
@@ -55,8 +59,13 @@ class BlockLaunch:
         values: Mapping[str, Any],
         new_keys: Callable[[], tuple[str, str]] | None,
         allow: Callable[[str, str], None],
+        *,
+        embed: bool = False,
+        python: str = sys.executable,
     ) -> None:
         self._settings = settings
+        self._embed = embed
+        self._python = python
         self._temporary = not directory
         self._directory = make_private(directory) if directory else private_temp_dir("plait-blocks-")
         self._command = command
@@ -68,22 +77,27 @@ class BlockLaunch:
         """Makes everything ready for a block; the command that its job is to run on each of its nodes."""
         public, secret = self._new_keys() if self._new_keys is not None else ("", "")
         settings = msgspec.structs.replace(self._settings, block=block, public=public, secret=secret)
-        path = self._path(block)
-        write_private(path, msgspec.json.encode(settings))
+        text = msgspec.json.encode(settings)
+        if self._embed:
+            config, there = "-", f" <<'{_END}'\n{text.decode()}\n{_END}"
+        else:
+            config, there = shlex.quote(self._path(block)), ""
+            write_private(self._path(block), text)
         if public:
             self._allow(block, public)
-        return self._command.format(
+        command = self._command.format(
             **{
                 **self._values,
                 "block_id": block,
-                "config": shlex.quote(path),
-                "python": shlex.quote(sys.executable),
+                "config": config,
+                "python": shlex.quote(self._python),
                 "task_port": settings.port,
                 "addresses": ",".join(settings.addresses),
                 "logdir": shlex.quote(settings.log_dir),
                 "debug": "--debug" if settings.debug else "",
             }
         )
+        return command + there
 
     def ended(self, block: str) -> None:
         """The block is over: its key is worth nothing any more."""

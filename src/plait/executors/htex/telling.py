@@ -73,6 +73,9 @@ def manager_settings(
         server_public: the interchange's public key; empty without encryption.
         log_dir: the executor's folder in the run's; empty for none.
     """
+    here = executor.provider.shares_files
+    if not here:
+        log_dir = ""  # a folder of this machine
     if executor.worker_logdir_root is not None:
         log_dir = os.path.join(executor.worker_logdir_root, executor.label)
     initializer = b""
@@ -97,7 +100,7 @@ def manager_settings(
         prefetch=executor.prefetch_capacity,
         drain_after_s=executor.drain_period,
         walltime_s=walltime_of(executor.provider),
-        path=_path(),
+        path=_path() if here else [],
         cwd=os.getcwd() if stays_here(executor.provider) else "",
         log_dir=log_dir,
         preload=["plait.compat.parsl"] if "plait.compat.parsl" in sys.modules else [],

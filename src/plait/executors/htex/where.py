@@ -26,7 +26,7 @@ def choose_addresses(provider: ExecutionProvider, address: str | None) -> list[s
     """
     if address is not None:
         return [resolve(address)]
-    if stays_here(provider):
+    if stays_here(provider) or provider.tunnels:
         return [LOOPBACK]
     return host_addresses(by_route() or by_hostname()) or [LOOPBACK]
 

@@ -20,8 +20,8 @@ from typing import Any
 from plait._util import procs
 from plait.limits import GRACE_S, LEAK_CHECK_S, MAX_LEAK_BYTES
 
-#: Bytes of the list of children that are compared.
-_LIST_BYTES = 64
+#: Bytes of the list of children that are compared: some hundred children. A new one stands at the end.
+_LIST_BYTES = 4096
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _threads = threading._active  # type: ignore[attr-defined]  # noqa: SLF001 - its length is all that is needed; threading.active_count() takes a lock
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import shlex
 import stat
+import subprocess
 import sys
 
 import msgspec
@@ -55,6 +56,26 @@ def test_a_block_gets_a_key_a_private_file_and_a_command(make, allowed, tmp_path
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert "SECRET" not in command
+
+
+def test_a_block_elsewhere_gets_its_settings_on_standard_input(tmp_path, allowed):
+    """Nothing is written here, and what the command reads is what it would have found in the file."""
+    command = "cat {config}"
+    launch = BlockLaunch(
+        SETTINGS, str(tmp_path / "blocks"), command, {}, lambda: ("p", "it's $SECRET"), lambda *said: allowed.append(said),
+        embed=True, python="python3",
+    )  # fmt: skip
+    ran = subprocess.run(["bash", "-c", launch.command("3")], capture_output=True, check=True)
+    settings = msgspec.json.decode(ran.stdout, type=ManagerSettings)
+    assert (settings.block, settings.secret, settings.port) == ("3", "it's $SECRET", 54001)
+    assert os.listdir(tmp_path / "blocks") == []
+    launch.ended("3")
+    assert allowed == [("3", "p"), ("3", "")]
+
+
+def test_a_block_elsewhere_uses_the_python_that_is_there(tmp_path):
+    launch = BlockLaunch(SETTINGS, str(tmp_path), DEFAULT_COMMAND, {}, None, print, embed=True, python="/opt/my python")
+    assert launch.command("3").startswith("'/opt/my python' -m plait.executors.htex.manager - <<'")
 
 
 def test_each_block_has_its_own_key(make, allowed):

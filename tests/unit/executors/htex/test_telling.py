@@ -28,6 +28,15 @@ def test_the_interchange():
     assert interchange_settings(HighThroughputExecutor(), [], ("", ""), "", 0).policy == b""
 
 
+def test_managers_that_do_not_see_our_files_are_told_nothing_of_our_folders():
+    provider = Remote()
+    provider.shares_files = False
+    told = manager_settings(
+        HighThroughputExecutor(provider=provider, address="127.0.0.1"), ["127.0.0.1"], 54001, "P", "/logs"
+    )
+    assert (told.path, told.cwd, told.log_dir) == ([], "", "")
+
+
 def test_managers():
     executor = HighThroughputExecutor(
         "htex", max_workers_per_node=3, available_accelerators=2, drain_period=60, env={"A": "b", "C": None}, initializer=tasks.initialize,

@@ -102,6 +102,20 @@ def test_children_are_ended(hygiene):
         child.returncode = 0  # its exit status was taken
 
 
+def test_a_child_behind_many_others_is_ended(request):
+    others = [subprocess.Popen(["sleep", "1000"]) for _ in range(20)]  # the list of these has more than a hundred bytes
+    cared_for = request.getfixturevalue("hygiene")
+    child = subprocess.Popen(["sleep", "1000"])
+    try:
+        wait_until(lambda: cared_for.after_task() or not procs.is_alive(child.pid))
+        assert all(procs.is_alive(other.pid) for other in others)
+    finally:
+        child.returncode = 0  # its exit status was taken
+        for other in others:
+            other.kill()
+            other.wait()
+
+
 def test_threads_are_a_reason(hygiene):
     end = threading.Event()
     thread = threading.Thread(target=end.wait, name="left")
