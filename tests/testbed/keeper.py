@@ -35,14 +35,16 @@ class Keeper:
         self.at_end: list[list[str]] = []
         self.folders: list[str] = []
 
-    def reap(self) -> None:
-        """Takes the exit status of everything that ended, orphans included."""
-        with contextlib.suppress(ChildProcessError):
+    def reap(self) -> bool:
+        """Takes the exit status of everything that ended, orphans included. Whether there is more to come."""
+        try:
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
-                    return
+                    return True
                 self.codes[pid] = os.waitstatus_to_exitcode(status)
+        except ChildProcessError:
+            return False
 
     def code(self, name: str) -> int | None:
         """The exit code of a daemon; None while it runs."""
@@ -79,12 +81,11 @@ class Keeper:
     def end(self) -> None:
         """Kills all, and tidies up."""
         deadline_s = time.monotonic() + END_S
-        while (alive := descendants()) and time.monotonic() < deadline_s:
-            for pid in alive:
+        while self.reap() and time.monotonic() < deadline_s:
+            for pid in descendants():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self.reap()
-            pause(0.01)
+            pause(0.005)
         for argv in reversed(self.at_end):
             with contextlib.suppress(OSError, subprocess.SubprocessError):
                 subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=END_S, check=False)
