@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from plait.launchers.base import Launcher
+from plait.launchers.command_file import copies
 
 if TYPE_CHECKING:
     from typing import Final
@@ -59,17 +60,21 @@ class SingleNodeLauncher(Launcher):
         self.fail_on_any = fail_on_any
 
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:  # noqa: ARG002 - the port's
-        """Lines of bash that end with the status of the whole."""
-        copies = tasks_per_node * nodes_per_block
-        say = f'echo "starting {copies} on $HOSTNAME"\n' if self.debug else ""
-        if copies == 1:
+        """Lines of bash that end with the status of the whole.
+
+        Raises:
+            ConfigurationError: the numbers are none.
+        """
+        number = copies(self, tasks_per_node, nodes_per_block)
+        say = f'echo "starting {number} on $HOSTNAME"\n' if self.debug else ""
+        if number == 1:
             return f"{say}{command}\n"
-        wrong = "failed > 0" if self.fail_on_any else f"failed == {copies}"
+        wrong = "failed > 0" if self.fail_on_any else f"failed == {number}"
         return f"""{say}plait_command() {{
 {command}
 }}
 pids=()
-for ((copy = 0; copy < {copies}; copy++)); do
+for ((copy = 0; copy < {number}; copy++)); do
     plait_command &
     pids+=($!)
 done
@@ -78,7 +83,7 @@ status=0
 for pid in "${{pids[@]}}"; do
     wait "$pid" || {{ status=$?; failed=$((failed + 1)); }}
 done
-if ((failed > 0)); then echo "$failed of {copies} failed, the last with exit status $status" >&2; fi
+if ((failed > 0)); then echo "$failed of {number} failed, the last with exit status $status" >&2; fi
 if (({wrong})); then exit "$status"; fi
 exit 0
 """

@@ -10,9 +10,11 @@ import sys
 _PROGRAM = """\
 #!{python} -IS
 import json, os, subprocess, sys
+words = sys.argv[1:]
+hosts = [open(file).read().split() for option, file in zip(words, words[1:]) if option in ("--hostfile", "--sshloginfile")]
 with open({calls!r}, "a") as file:
-    file.write(json.dumps(dict(argv=sys.argv[1:], stdin=sys.stdin.read(), mode=os.stat(sys.argv[-1]).st_mode & 0o777)) + "\\n")
-sys.exit(subprocess.run(sys.argv[-2:]).returncode)
+    file.write(json.dumps(dict(argv=words, stdin=sys.stdin.read(), mode=os.stat(words[-1]).st_mode & 0o777, hosts=hosts)) + "\\n")
+sys.exit(subprocess.run(words[-2:]).returncode)
 """
 
 
@@ -45,7 +47,13 @@ class Fake:
         return [json.loads(line) for line in self._calls.read_text().splitlines()]
 
     def argv(self):
-        """The words of the only call, without the file's name, which is another each time."""
+        """The words of the only call; names of files, which are others each time, as `FILE`, `FILE.hosts` and so on."""
         (call,) = self.calls
         assert call["stdin"] == ""
-        return call["argv"][:-1]
+        name = call["argv"][-1]
+        return [word.replace(name, "FILE") for word in call["argv"]]
+
+    def hosts(self):
+        """The hosts of the only call; None when it was told of none."""
+        (call,) = self.calls
+        return call["hosts"][0] if call["hosts"] else None

@@ -86,7 +86,7 @@ def test_copies_do_not_read_the_job_s_input(fake, files):
 def test_overrides_are_for_the_shell_to_read(fake, files):
     fake.environment["COUNT"] = "4"
     fake.bash(Spread(debug=False, overrides="--of $COUNT 'a b'")("true", 2, 3, str(files)))
-    assert fake.argv() == ["2", "3", "--of", "4", "a b", "/bin/bash"]
+    assert fake.argv() == ["2", "3", "--of", "4", "a b", "/bin/bash", "FILE"]
 
 
 def test_debug_shows_the_line_as_the_shell_read_it(fake, files):

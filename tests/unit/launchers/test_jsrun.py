@@ -11,4 +11,4 @@ def test_the_command_line(tmp_path, tasks, nodes, copies):
     fake = Fake(tmp_path, "jsrun")
     done = fake.bash(JsrunLauncher(overrides="-a 'b c'")("echo it; exit 5", tasks, nodes, str(tmp_path)))
     assert (done.returncode, done.stdout) == (5, "it\n")
-    assert fake.argv() == ["-n", copies, "-r", str(tasks), "-a", "b c", "/bin/bash"]
+    assert fake.argv() == ["-n", copies, "-r", str(tasks), "-a", "b c", "/bin/bash", "FILE"]

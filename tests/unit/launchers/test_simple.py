@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from plait.errors import ConfigurationError
 from plait.launchers import SimpleLauncher, SingleNodeLauncher, WrappedLauncher
 
 
@@ -70,3 +71,8 @@ def test_the_job_fails_when_all_copies_fail_or_any(tmp_path, failing, on_any, co
 def test_debug_says_what_is_started():
     assert "starting 2 on" in bash(SingleNodeLauncher()("true", 2, 1)).stdout
     assert "starting" not in bash(SingleNodeLauncher(debug=False)("true", 2, 1)).stdout
+
+
+def test_single_node_refuses_numbers_that_are_none():
+    with pytest.raises(ConfigurationError, match="SingleNodeLauncher: tasks_per_node=0"):
+        SingleNodeLauncher()("true", 0, 1)
