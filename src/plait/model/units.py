@@ -34,7 +34,7 @@ def parse_bytes(value: float | str, name: str = "memory") -> int:
 
 
 def parse_duration(value: float | str, name: str = "walltime") -> float:
-    """Seconds of ``"10m"``, ``"1h30m"``, ``"HH:MM:SS"`` or a number of seconds.
+    """Seconds of ``"10m"``, ``"1h30m"``, ``"HH:MM:SS"``, ``"D-HH:MM:SS"`` or a number of seconds.
 
     Raises:
         ValueError: naming ``name``, the value and what was expected.
@@ -52,10 +52,13 @@ def parse_duration(value: float | str, name: str = "walltime") -> float:
 
 
 def _clock(text: str) -> float:
-    fields = text.strip().split(":")
-    if len(fields) > 3 or not all(f.isdigit() for f in fields):
+    days, dash, clock = text.strip().rpartition("-")
+    fields = clock.split(":")
+    if len(fields) > 3 or not all(field.isdigit() for field in fields):
         return -1.0
-    seconds = 0.0
+    if dash and (not days.isdigit() or len(fields) != 3):
+        return -1.0
+    seconds = int(days) * 24.0 if dash else 0.0
     for field in fields:
         seconds = seconds * 60 + int(field)
     return seconds

@@ -46,7 +46,7 @@ def test_others_reach_the_address_of_the_route():
 def test_whose_provider_brings_a_port_of_loopback_to_its_nodes_needs_no_other():
     provider = Remote()
     provider.tunnels = True
-    assert choose_addresses(provider, None) == ["127.0.0.1"]
+    assert where.choose_addresses(provider, None) == ["127.0.0.1"]
 
 
 def test_a_launcher_that_goes_to_other_nodes_leaves_this_machine():
