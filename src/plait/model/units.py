@@ -58,10 +58,10 @@ def _clock(text: str) -> float:
         return -1.0
     if dash and (not days.isdigit() or len(fields) != 3):
         return -1.0
-    seconds = int(days) * 24.0 if dash else 0.0
+    seconds = 0.0
     for field in fields:
         seconds = seconds * 60 + int(field)
-    return seconds
+    return seconds + (int(days) * 86400 if dash else 0)
 
 
 def _parts(text: str) -> float:
