@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plait.scaling.policy import ScalingPolicy
 
 EXIT_MODES: Final = ("cleanup", "skip", "wait")
-STRATEGIES: Final = ("none", "simple", "htex_auto_scale")
+STRATEGIES: Final = ("none", "simple", "htex_auto_scale", "demand")
 
 
 class Config:
@@ -39,8 +39,9 @@ class Config:
         run_dir: folder in which each run makes a numbered folder.
         std_autopath: called with the task's record and ``"stdout"`` or ``"stderr"``; returns where `plait.AUTO_LOGNAME` points to.
         strategy: how many blocks the executors that obtain some have: ``"simple"`` as many as the tasks want, and none but the floor when
-            there has been no task for a while; ``"htex_auto_scale"`` also gives idle blocks back while there are tasks; ``"none"`` as many as at
-            the start. Or a `plait.scaling.policy.ScalingPolicy`.
+            there has been no task for a while; ``"htex_auto_scale"`` also gives idle blocks back while there are tasks; ``"demand"`` as many as the
+            cores, memory, accelerators, nodes and walltimes of the tasks call for; ``"none"`` as many as at the start. Or a
+            `plait.scaling.policy.ScalingPolicy`, such as a `plait.scaling.policy.Demand` with parameters of its own.
         strategy_period: seconds between two decisions of it.
         max_idletime: seconds after which an idle block may be given back.
         monitoring: must be None.

@@ -37,8 +37,8 @@ def test_exit_modes(mode):
     [
         ("exit_mode", "leave", "one of cleanup, skip, wait"),
         ("strategy", "fast", "one of none, simple"),
-        ("strategy", 3, "one of none, simple, htex_auto_scale, or a policy, which has decide(view)"),
-        ("strategy", Simple, "one of none, simple, htex_auto_scale, or a policy"),
+        ("strategy", 3, "one of none, simple, htex_auto_scale, demand, or a policy, which has decide(view)"),
+        ("strategy", Simple, "one of none, simple, htex_auto_scale, demand, or a policy"),
         ("retries", -1, "a number, 0 or more"),
         ("retries", "2", "a number, 0 or more"),
         ("retries", True, "a number, 0 or more"),

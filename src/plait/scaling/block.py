@@ -39,6 +39,7 @@ class Block:
         verdict: how it ends when its job ends, because of us.
         cancel_s: when its job is to be cancelled, or cancelled again.
         cancel_accepted: whether the provider has accepted that.
+        unsure: whether the provider said last that it cannot tell.
     """
 
     id: str
@@ -56,11 +57,21 @@ class Block:
     verdict: JobStatus | None = None
     cancel_s: float | None = None
     cancel_accepted: bool = False
+    unsure: bool = False
 
     @property
     def takes_tasks(self) -> bool:
         """Whether it counts for the work that is to be done."""
         return not self.leaving and self.deserted_s is None
+
+    @property
+    def note(self) -> str:
+        """Why it may take long to come; empty when nothing is known."""
+        if self.managers:
+            return ""
+        if self.unsure:
+            return "is in a state that the provider cannot tell"
+        return "is held by the batch system" if self.status.state == JobState.HELD else ""
 
     @property
     def connected(self) -> int:

@@ -11,19 +11,22 @@ told to drain; a job whose managers are all gone takes no tasks even while the q
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plait.model.events import BLOCK_ENDED, BLOCK_REQUESTED, BLOCK_STATUS, BLOCK_UP, BLOCKS_SCALED
 from plait.model.jobs import FAILED_STATES, JobState, JobStatus
 from plait.model.units import format_duration
 from plait.scaling.block import Action, Block, Cancel, Drain, Gone, Request
-from plait.scaling.policy import BlockView, Decision, Limits, Load, ScalingPolicy, View, blocks_text
+from plait.scaling.view import BlockView, Decision, View, blocks_text, workers_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from plait.model.events import EventTuple
+    from plait.scaling.policy import ScalingPolicy
+    from plait.scaling.view import Limits, Load
 
 #: Seconds before the first block after a failed one, doubled with each further failure in a row, and the longest such pause.
 BACKOFF_S: Final = (1.0, 60.0)
@@ -34,6 +37,8 @@ RECANCEL_S: Final = (5.0, 60.0)
 JOB_OVER: Final = "the batch system says that its job is over"
 #: Ended blocks that are remembered.
 REMEMBERED: Final = 1000
+#: Seconds within which a policy's `max_submissions_per_hour` counts.
+HOUR_S: Final = 3600.0
 
 
 class BlockCore:
@@ -84,6 +89,9 @@ class BlockCore:
         self._not_before_s = float("-inf")  # no block is requested before this time
         self._no_tasks_since_s: float | None = None
         self._block_workers: int | None = None  # of a block that was up
+        self._fresh_s: float | None = None  # for which the last block that came up was to last from then on
+        self._requested_s: deque[float] = deque()  # when blocks were requested, within the last hour
+        self._memory: tuple[object, dict[str, Any]] = (policy, {})  # of the policy
         self._given_up = ""
 
     # ------------------------------------------------------------------ commands
@@ -91,12 +99,13 @@ class BlockCore:
         """Requests the first blocks."""
         self._decide_s = now_s + self.period_s
         self._base = first = min(max(self.limits.init_blocks, self.limits.min_blocks), self.limits.max_blocks)
+        first = min(first, self._allowed(now_s))
         if first:
             self._scale(Decision(add=first, why=f"requests {blocks_text(first)} to begin with"), now_s)
 
     def scale_out(self, count: int, now_s: float) -> list[str]:
         """Requests blocks because somebody said so, no more than there may be; their names."""
-        count = min(count, self.limits.max_blocks - len(self.live))
+        count = min(count, self.limits.max_blocks - len(self.live), self._allowed(now_s))
         if count <= 0 or self._given_up:
             return []
         self._base += count
@@ -182,6 +191,7 @@ class BlockCore:
             block = self.live.get(name)
             if block is None:
                 continue
+            block.unsure = status.state == JobState.UNKNOWN
             if status.terminal:
                 self._end(block, status, now_s)
             elif status.state == JobState.UNKNOWN:  # not the same as ended: what was known stays
@@ -216,6 +226,7 @@ class BlockCore:
         if block.up_s is None:
             block.up_s = now_s
             self._not_before_s = now_s
+            self._fresh_s = self._left_s(block, now_s)
             self.events.append((BLOCK_UP, now_s, self.label, block.id, now_s - block.requested_s))
         if block.leaving:
             self.out.append(Drain(name, block.leaving))
@@ -290,9 +301,33 @@ class BlockCore:
             why = f"{why}; but waits {pause} with that, because the last {last} failed"
             self._decide_s = min(self._decide_s, self._not_before_s)
             add = 0
+        allowed = self._allowed(now_s)
+        if add > allowed:
+            again_s = (self._requested_s[0] if self._requested_s else now_s) + HOUR_S
+            pause = format_duration(again_s - now_s)
+            why = (
+                f"{why}; but waits {pause} with {add - allowed} of them, because {allowed + len(self._requested_s)} within an hour are "
+                "as many as may be (max_submissions_per_hour)"
+            )
+            self._decide_s = min(self._decide_s, again_s)
+            add = allowed
         self.reason = why
         if add > 0 or remove:
-            self._scale(Decision(max(add, 0), remove, why), now_s)
+            self._scale(Decision(max(add, 0), remove, why, decision.drain_s), now_s)
+
+    def _allowed(self, now_s: float) -> int:
+        """How many blocks may be requested now, by what the policy says of an hour."""
+        while self._requested_s and self._requested_s[0] <= now_s - HOUR_S:
+            self._requested_s.popleft()
+        most: int | None = getattr(self.policy, "max_submissions_per_hour", None)
+        return self.limits.max_blocks if most is None else max(0, most - len(self._requested_s))
+
+    def _left_s(self, block: Block, now_s: float) -> float | None:
+        """How long a block will last, as far as the provider's walltime says."""
+        if self.limits.walltime_s is None:
+            return None
+        begins = [moment_s for moment_s in (block.running_s, block.up_s) if moment_s is not None]
+        return max(0.0, self.limits.walltime_s - (now_s - min(begins) if begins else 0.0))
 
     def view(self, load: Load, now_s: float) -> View:
         """What the policy sees."""
@@ -303,6 +338,9 @@ class BlockCore:
                 block.size(nodes, now_s) or None,
                 not block.takes_tasks,
                 load.idle_s.get(block.id) if block.managers else None,
+                min(load.used.get(block.id, 0.0), float(nodes)) if block.managers else 0.0,
+                self._left_s(block, now_s),
+                block.note,
             )
             for block in self.live.values()
         ]
@@ -310,9 +348,13 @@ class BlockCore:
         if not known and load.workers_per_node:
             known = load.workers_per_node * nodes
         quiet_s = 0.0 if self._no_tasks_since_s is None or load.tasks else now_s - self._no_tasks_since_s
+        if self._memory[0] is not self.policy:
+            self._memory = (self.policy, {})
+        wanted = workers_wanted(load.tasks, load.wants, load.node) if load.wanted is None else load.wanted
         return View(
-            blocks, load.tasks, load.wanted, quiet_s, known or None, self.limits, self.max_idletime_s, self._base
-        )
+            blocks, load.tasks, wanted, quiet_s, known or None, self.limits, self.max_idletime_s, self._base, now_s, load.waiting, load.wants,
+            load.node, self._fresh_s, self._memory[1],
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ parts
     def _scale(self, decision: Decision, now_s: float) -> list[str]:
@@ -323,6 +365,7 @@ class BlockCore:
         self.events.append((BLOCKS_SCALED, now_s, self.label, names, list(decision.remove), decision.why))
         for name in names:
             self.live[name] = Block(name, now_s, since_s=now_s)
+            self._requested_s.append(now_s)
             self.events.append((BLOCK_REQUESTED, now_s, self.label, name))
             self.out.append(Request(name))
         for name in decision.remove:
@@ -330,7 +373,7 @@ class BlockCore:
             block.leaving = decision.why
             self.out.append(Drain(name, decision.why))  # one that is not up yet, too: it may come up at this moment
             if block.managers:
-                block.drain_by_s = now_s + self.drain_timeout_s
+                block.drain_by_s = now_s + (self.drain_timeout_s if decision.drain_s is None else decision.drain_s)
             else:
                 self._cancel(block, JobStatus(JobState.SCALED_IN, decision.why), now_s)
         self._flush_cancels(now_s)

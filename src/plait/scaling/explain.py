@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from plait.model.jobs import FAILED_STATES
-from plait.scaling.policy import blocks_text
+from plait.scaling.view import blocks_text
 
 if TYPE_CHECKING:
     from plait.scaling.core import BlockCore

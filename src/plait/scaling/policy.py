@@ -6,116 +6,30 @@ A policy never sees a provider, and the same one runs in production and under th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from plait.scaling.demand import Demand
+from plait.scaling.view import (
+    BlockView,
+    Decision,
+    Limits,
+    Load,
+    NodeSize,
+    Shape,
+    View,
+    Want,
+    blocks_text,
+    tasks_text,
+    workers_text,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-
-@dataclass(frozen=True)
-class Load:
-    """The work of an executor.
-
-    Attributes:
-        tasks: tasks that have not ended, running or waiting.
-        workers_per_node: workers that a node will have, before the first manager has said so; None when that cannot be known.
-        idle_s: for each connected block without tasks: since how many seconds it has had none.
-        wanted: workers that the tasks want, where some ask for more than one core; None when each wants one.
-    """
-
-    tasks: int
-    workers_per_node: int | None = None
-    idle_s: Mapping[str, float] = field(default_factory=dict)
-    wanted: float | None = None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the provider's configuration says about the number of blocks."""
-
-    init_blocks: int = 1
-    min_blocks: int = 0
-    max_blocks: int = 1
-    nodes_per_block: int = 1
-    parallelism: float = 1.0
-
-
-@dataclass(frozen=True)
-class BlockView:
-    """One block, as a policy sees it.
-
-    Attributes:
-        id: its name.
-        workers: of its connected managers; None while none is connected.
-        leaving: it is being given back, or its managers have left: it takes no more tasks.
-        idle_s: since how long it has been without tasks; None when it has some or is not connected.
-    """
-
-    id: str
-    workers: int | None = None
-    leaving: bool = False
-    idle_s: float | None = None
-
-
-@dataclass(frozen=True)
-class View:
-    """What a decision rests on.
-
-    Attributes:
-        blocks: those whose jobs have not ended: queued, held, running, of unknown state, or being given back.
-        tasks: tasks that have not ended.
-        workers_wanted: workers that they want; None when each wants one.
-        no_tasks_s: since how long there have been none; 0 while there are some.
-        block_workers: workers of one block, known or guessed; None when not known.
-        limits: the provider's.
-        max_idletime_s: when an idle block may be given back.
-        base: blocks at the start, and what people added or took away since.
-    """
-
-    blocks: Sequence[BlockView]
-    tasks: int
-    workers_wanted: float | None
-    no_tasks_s: float
-    block_workers: int | None
-    limits: Limits
-    max_idletime_s: float
-    base: int = 0
-
-    @property
-    def active(self) -> list[BlockView]:
-        """Blocks that take tasks, or will."""
-        return [block for block in self.blocks if not block.leaving]
-
-    @property
-    def slots(self) -> int:
-        """Workers that are there or will be, as far as is known."""
-        return sum(block.workers or self.block_workers or 0 for block in self.active)
-
-    @property
-    def wanted(self) -> float:
-        """Workers that there should be for the tasks."""
-        return (self.tasks if self.workers_wanted is None else self.workers_wanted) * self.limits.parallelism
-
-    @property
-    def room(self) -> int:
-        """How many blocks may be added. Those that are being given back still hold their nodes."""
-        return max(0, self.limits.max_blocks - len(self.blocks))
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What is to be done.
-
-    Attributes:
-        add: blocks to request.
-        remove: blocks to give back.
-        why: the reason, as a sentence without its full stop; also for doing nothing.
-    """
-
-    add: int = 0
-    remove: tuple[str, ...] = ()
-    why: str = ""
+__all__ = [
+    "STRATEGIES", "BlockView", "Decision", "Demand", "HtexAutoScale", "Limits", "Load", "NoScaling", "NodeSize", "ScalingPolicy", "Shape", "Simple",
+    "View", "Want", "blocks_text", "policy_of",
+]  # fmt: skip
 
 
 class ScalingPolicy(Protocol):
@@ -184,15 +98,16 @@ class HtexAutoScale(Simple):
             return None
         why = (
             f"gives back {blocks_text(len(chosen))}: idle for {min(block.idle_s or 0.0 for block in chosen):.0f} s "
-            f"(max_idletime {view.max_idletime_s:g} s), and {_tasks(view.tasks)} need no more than the other {len(view.active) - len(chosen)}"
+            f"(max_idletime {view.max_idletime_s:g} s), and {tasks_text(view.tasks)} need no more than the other {len(view.active) - len(chosen)}"
         )
         return Decision(remove=tuple(block.id for block in chosen), why=why)
 
 
-STRATEGIES: Final[dict[str, type[NoScaling | Simple]]] = {
+STRATEGIES: Final[dict[str, type[NoScaling | Simple | Demand]]] = {
     "none": NoScaling,
     "simple": Simple,
     "htex_auto_scale": HtexAutoScale,
+    "demand": Demand,
 }
 
 
@@ -230,10 +145,10 @@ def _grow(view: View) -> Decision | None:
     if add <= 0:
         return None
     slots = view.slots
-    have = f"{_workers(slots)} in {blocks_text(active)}" if active else "no block"
+    have = f"{workers_text(slots)} in {blocks_text(active)}" if active else "no block"
     return Decision(
         add=add,
-        why=f"requests {blocks_text(add)}: {_tasks(view.tasks)} for {have} (at most {blocks_text(view.limits.max_blocks)})",
+        why=f"requests {blocks_text(add)}: {tasks_text(view.tasks)} for {have} (at most {blocks_text(view.limits.max_blocks)})",
     )
 
 
@@ -245,7 +160,7 @@ def _enough(view: View) -> str:
         return f"keeps {active}: how many workers a block has is not known before its first manager is up"
     enough = view.slots >= view.wanted
     reason = "enough for" if enough else f"max_blocks={view.limits.max_blocks} is reached, for"
-    return f"keeps {active} with {_workers(view.slots)}: {reason} {_tasks(view.tasks)}"
+    return f"keeps {active} with {workers_text(view.slots)}: {reason} {tasks_text(view.tasks)}"
 
 
 def _longest_idle(blocks: Sequence[BlockView]) -> list[BlockView]:
@@ -253,16 +168,3 @@ def _longest_idle(blocks: Sequence[BlockView]) -> list[BlockView]:
     waiting = [block for block in blocks if block.workers is None]
     up = [block for block in blocks if block.workers is not None]
     return [*reversed(waiting), *sorted(up, key=lambda block: -(block.idle_s or 0.0))]
-
-
-def blocks_text(count: int) -> str:
-    """``3 blocks``."""
-    return f"{count} block{'s' if count != 1 else ''}"
-
-
-def _tasks(count: int) -> str:
-    return f"{count} task{'s' if count != 1 else ''}"
-
-
-def _workers(count: int) -> str:
-    return f"{count} worker{'s' if count != 1 else ''}"

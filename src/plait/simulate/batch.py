@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from plait.model.jobs import JobState, JobStatus
 from plait.scaling.block import Cancel, Drain, Request
 from plait.scaling.core import BlockCore
-from plait.scaling.policy import Limits, Load, policy_of
+from plait.scaling.policy import policy_of
+from plait.scaling.view import Limits, Load, NodeSize
 from plait.simulate.draws import key_of, uniform
+from plait.simulate.driver import shape_of
 from plait.simulate.node import Node, Totals
 
 if TYPE_CHECKING:
@@ -66,7 +68,10 @@ class Blocks:
     ) -> None:  # fmt: skip
         most = machine.max_blocks
         first = most if machine.init_blocks is None else min(machine.init_blocks, most)
-        limits = Limits(first, min(machine.min_blocks, most), most, machine.block_nodes, machine.parallelism)
+        limits = Limits(
+            first, min(machine.min_blocks, most), most, machine.block_nodes, machine.parallelism, machine.walltime_s
+        )
+        self._node = NodeSize(machine.workers, machine.node_cores, machine.memory_bytes, float(machine.gpus))
         self.core = BlockCore(
             "simulated", limits, policy_of(machine.strategy), max_idletime_s=machine.max_idletime_s, period_s=_PERIOD_S,
             start_timeout_s=_START_TIMEOUT_S + machine.start.at(0.999), drain_timeout_s=_DRAIN_TIMEOUT_S,
@@ -156,7 +161,15 @@ class Blocks:
             else:
                 since.setdefault(block, now_s)
         idle_s = {block: now_s - since_s for block, since_s in since.items() if block in self.core.live}
-        return Load(self._driver.outstanding(now_s), self._machine.workers, idle_s)
+        driver, machine = self._driver, self._machine
+        outstanding, wants = driver.outstanding(now_s), driver.wants()
+        used: dict[str, float] = {}
+        for manager in self._interchange.core.managers.values():
+            part = (len(manager.held) - len(manager.granted)) / machine.workers
+            part += sum(self._node.share(shape_of(granted.ask)) for granted in manager.granted.values())
+            used[manager.block] = used.get(manager.block, 0.0) + min(1.0, part)
+        waiting = outstanding - len(driver.live) + len(driver.unplaced)
+        return Load(outstanding, machine.workers, idle_s, waiting=waiting, wants=wants, node=self._node, used=used)
 
     # ------------------------------------------------------------------ the batch system
     def _request(self, name: str, now_s: float) -> None:

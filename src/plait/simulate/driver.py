@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from plait.executors.htex import messages as m
 from plait.executors.htex.offers import BATCH_TASKS, WINDOW_TASKS
 from plait.model.units import format_duration
+from plait.scaling.view import Shape, Want
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from plait.executors.htex.messages import Message, OfferedTask, OutcomeItem
+    from plait.executors.htex.messages import Ask, Message, OfferedTask, OutcomeItem
     from plait.simulate.batch import Blocks
     from plait.simulate.clock import Clock
     from plait.simulate.interchange import SimInterchange
@@ -53,6 +54,8 @@ class Driver:
             if ask is not None and ask.priority is not None:
                 urgency[number] = ask.priority
         self._order = sorted(range(len(self._room)), key=lambda number: urgency[number])
+        self._asking: dict[Ask, int] = {}  # unfinished tasks that ask for something
+        self._unplaced_asking: dict[Ask, int] = {}  # of these, those without a place
         self._again: list[OfferedTask] = []  # those to be offered once more
         self._spent: dict[tuple[int, str], int] = {}  # (task, losses or retries): how many
         self._free_s = 0.0
@@ -71,6 +74,15 @@ class Driver:
     def outstanding(self, now_s: float) -> int:
         """Tasks that are ready, or run: those that a scaling policy sees."""
         return len(self.live) + self._source.waiting(now_s)
+
+    def wants(self) -> list[Want]:
+        """What tasks that were offered ask for. Those beyond the window are counted as if they asked for nothing."""
+        waiting = self._unplaced_asking
+        return [
+            Want(shape_of(ask), waiting.get(ask, 0), count - waiting.get(ask, 0))
+            for ask, count in self._asking.items()
+            if count
+        ]
 
     def drain_block(self, block: str, reason: str, now_s: float, *, over: bool) -> None:
         """A block is to be given back, or is over."""
@@ -164,6 +176,9 @@ class Driver:
                 item: Any = (task, 1, 0, load, None, ask)  # the load stands for the bytes
                 live[task] = item
                 unplaced[task] = number
+                if ask is not None:
+                    self._asking[ask] = self._asking.get(ask, 0) + 1
+                    self._unplaced_asking[ask] = self._unplaced_asking.get(ask, 0) + 1
                 items.append(item)
         return items
 
@@ -174,6 +189,9 @@ class Driver:
             number = unplaced.pop(task, None)
             if number is not None:
                 room[number] += 1
+                ask = self.live[task][5] if task in self.live else None
+                if ask is not None:
+                    self._unplaced_asking[ask] -= 1
 
     def _outcome(self, item: OutcomeItem) -> None:
         task, attempt, status, _, start_s, stop_s, _ = item
@@ -190,7 +208,7 @@ class Driver:
         if stop_s > kind.last_s:  # noqa: PLR1730 - likewise
             kind.last_s = stop_s
         if status == m.DONE:
-            del self.live[task]
+            self._forget(task)
             result.done += 1
             kind.done += 1
             kind.useful_s += stop_s - start_s
@@ -242,7 +260,17 @@ class Driver:
         self._again.append(again)
 
     def _failed(self, task: int, load: Any) -> None:
-        del self.live[task]
+        self._forget(task)
         self._result.failed += 1
         self._result.kinds[load.kind].failed += 1
         self._source.ended(task, load, ok=False)
+
+    def _forget(self, task: int) -> None:
+        ask = self.live.pop(task)[5]
+        if ask is not None:
+            self._asking[ask] -= 1
+
+
+def shape_of(ask: Ask) -> Shape:
+    """What a scaling policy sees of what a task asks for."""
+    return Shape(ask.cores, ask.memory_bytes, ask.gpus, getattr(ask, "nodes", 0), ask.walltime_s)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from plait.executors.htex import messages as m
+from plait.scaling.core import HOUR_S
 from plait.scaling.explain import explain
 from plait.simulate.batch import Blocks
 from plait.simulate.clock import Clock
@@ -139,9 +140,9 @@ class Simulation:
         elif blocks.workers or not blocks.waiting:
             self._idle_s += now_s - self._looked_s
         self._looked_s = now_s
-        return self._idle_s > _STUCK_S + 2 * machine.heartbeat_threshold_s + machine.max_idletime_s + (
-            machine.walltime_s or 0.0
-        )
+        capped_s = HOUR_S if getattr(machine.strategy, "max_submissions_per_hour", None) else 0.0
+        patience_s = _STUCK_S + 2 * machine.heartbeat_threshold_s + machine.max_idletime_s + capped_s
+        return self._idle_s > patience_s + (machine.walltime_s or 0.0)
 
     def _say_stuck(self, now_s: float) -> None:
         core = self.interchange.core

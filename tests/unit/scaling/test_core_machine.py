@@ -21,7 +21,7 @@ class Blocks(RuleBasedStateMachine):
     """A provider that is told what to do by Hypothesis, and managers likewise."""
 
     @initialize(
-        strategy=st.sampled_from(["none", "simple", "htex_auto_scale"]),
+        strategy=st.sampled_from(["none", "simple", "htex_auto_scale", "demand"]),
         numbers=st.lists(st.integers(0, 5), min_size=3, max_size=3).map(sorted),
         nodes=st.integers(1, 2),
         parallelism=st.sampled_from([0.0, 0.5, 1.0]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plait.scaling.check import check
+from plait.scaling.demand import Demand
 from plait.simulate import Failure, Machine, described, parse_draw
 from plait.simulate.machine import Costs
 from plait.simulate.simulation import Simulation
@@ -88,3 +89,24 @@ def test_a_block_in_the_queue_is_given_back_too():
         result = simulation.run()
         assert result.done == 5
         assert simulation.blocks.waiting >= 0
+
+
+def test_the_policy_demand_sees_what_tasks_ask_for():
+    """Eight tasks of which each wants a whole node are not two nodes' worth; what is not needed any more is given back, and no more is requested than may be."""
+    bags = {"big": {"tasks": 8, "duration": 300, "cores": 4}, "late": {"tasks": 4, "duration": 10, "start": 2000}}
+    policy = Demand(hold_down=30.0, max_submissions_per_hour=7)
+    machine = {"nodes": 8, "workers": 4, "nodes_per_block": 1, "init_blocks": 0, "max_idletime_s": 30.0}
+    _, result = run(bags, strategy=policy, **machine)
+    assert result.done == 12
+    assert max(result.history.columns["nodes"]) == 7
+    assert result.allocated_core_s < 7 * 4 * 450 + 4 * 2000
+    assert result.blocks == 8, "the late ones wait until the hour is over"
+    assert 3600 < result.makespan_s < 3650
+
+
+@pytest.mark.parametrize(("strategy", "blocks"), [(Demand(max_submissions_per_hour=2), 2), ("demand", 16)])
+def test_the_cap_on_submissions_holds_in_simulations(strategy, blocks):
+    _, result = run(
+        {"a": {"tasks": 64, "duration": 10}}, nodes=16, workers=4, nodes_per_block=1, init_blocks=0, strategy=strategy
+    )
+    assert (result.done, result.blocks) == (64, blocks)
