@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import shlex
 from abc import abstractmethod
-from typing import Final
+from typing import ClassVar, Final
 
 from plait.errors import ConfigurationError
 from plait.launchers.base import Launcher
@@ -35,6 +35,9 @@ class CommandFileLauncher(Launcher):
         ConfigurationError: the overrides are no text.
     """
 
+    #: Lines of bash whose output is put before the command.
+    head: ClassVar[str] = ""
+
     def __init__(self, debug: bool = True, overrides: str = "") -> None:
         super().__init__(debug=debug)
         self.overrides = checked_line(self, "overrides", overrides)
@@ -51,7 +54,7 @@ class CommandFileLauncher(Launcher):
         """
         copies(self, tasks_per_node, nodes_per_block)
         run = f"{self.line(tasks_per_node, nodes_per_block)} {BASH} {FILE} </dev/null"
-        return in_file(command, shown(run, self.debug), script_dir)
+        return in_file(command, shown(run, self.debug), script_dir, self.head)
 
 
 #: How lines that `in_file` is given name the file.

@@ -34,7 +34,7 @@ class GnuParallelLauncher(Launcher):
         copies(self, tasks_per_node, nodes_per_block)
         on_a_host = SingleNodeLauncher(debug=False, fail_on_any=True)(command, tasks_per_node, 1)
         line = (
-            f"parallel --will-cite --plain --nonall --jobs 0 --ungroup --quote --joblog {_LOG} "
+            f"parallel --will-cite --plain --nonall --jobs {nodes_per_block} --ungroup --quote --joblog {_LOG} "
             f"--sshloginfile {HOSTS_FILE} {BASH} {FILE} </dev/null"
         )
         run = f"""\

@@ -9,6 +9,9 @@ from plait.launchers.command_file import BASH, FILE, CommandFileLauncher, copies
 #: From Slurm 22.05 on, steps do not take this from the job any more, and a copy would have one CPU of those that it was promised.
 CPUS_OF_THE_JOB: Final = '${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"}'
 
+#: A line for the file of the command: `srun` makes its options variables of the copies, so that what tasks start with `srun` would be labelled too.
+_NO_LABELS: Final = "echo unset SLURM_LABELIO"
+
 
 class SrunLauncher(CommandFileLauncher):
     """The copies as one job step: ``srun --nodes … --ntasks … --label``.
@@ -19,6 +22,8 @@ class SrunLauncher(CommandFileLauncher):
         debug: whether the job's errors show the command line of the launcher.
         overrides: options that are added to that line as they are.
     """
+
+    head = _NO_LABELS
 
     def line(self, tasks_per_node: int, nodes_per_block: int) -> str:
         """``srun`` with as many tasks on each node as are wanted."""
@@ -55,7 +60,7 @@ class SrunMPILauncher(CommandFileLauncher):
         """
         number = copies(self, tasks_per_node, nodes_per_block)
         step = shown(f"{self.line(tasks_per_node, nodes_per_block)} {BASH} {FILE} </dev/null", self.debug)
-        return in_file(command, all_at_once(step, number), script_dir)
+        return in_file(command, all_at_once(step, number), script_dir, head=_NO_LABELS)
 
 
 def all_at_once(line: str, number: int) -> str:

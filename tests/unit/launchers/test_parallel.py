@@ -8,7 +8,7 @@ from plait.launchers.parallel import GnuParallelLauncher
 from tests.unit.launchers.fake import Fake
 
 WORDS = (
-    "--will-cite --plain --nonall --jobs 0 --ungroup --quote --joblog FILE.log --sshloginfile FILE.hosts /bin/bash FILE"
+    "--will-cite --plain --nonall --jobs 2 --ungroup --quote --joblog FILE.log --sshloginfile FILE.hosts /bin/bash FILE"
 )
 
 

@@ -49,6 +49,12 @@ def test_the_worst_status_of_the_steps_is_that_of_the_job(fake):
     assert fake.bash("set -e\n" + SrunMPILauncher(debug=False)("exit 0", 1, 3, str(fake.folder))).returncode == 0
 
 
+@pytest.mark.parametrize("launcher", [SrunLauncher(), SrunMPILauncher()])
+def test_what_tasks_start_with_srun_is_not_labelled(fake, launcher):
+    fake.environment["SLURM_LABELIO"] = "1"
+    assert fake.bash(launcher('echo "${SLURM_LABELIO-none}"', 1, 1, str(fake.folder))).stdout == "none\n"
+
+
 def test_their_text_can_be_written_into_a_configuration():
     for launcher in (SrunLauncher(overrides="-c 4"), SrunMPILauncher(debug=False)):
         assert repr(eval(repr(launcher))) == repr(launcher)
