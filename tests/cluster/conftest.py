@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.testbed.gridengine import sge, sge_bed
 from tests.testbed.slurm import slurm, slurm_accounting, slurm_accounting_bed, slurm_bed
 
-__all__ = ["slurm", "slurm_accounting", "slurm_accounting_bed", "slurm_bed"]
+__all__ = ["sge", "sge_bed", "slurm", "slurm_accounting", "slurm_accounting_bed", "slurm_bed"]

@@ -1,0 +1,185 @@
+"""`GridEngineProvider` against Grid Engine 8.1.9 on three hosts."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import plait
+from plait.errors import SubmitException
+from plait.launchers.base import Launcher
+from plait.model.jobs import JobState
+from plait.providers import GridEngineProvider
+from plait.providers.tickets import recall
+from plait.testing import tasks
+from plait.testing.provider_contract import ProviderContract
+from tests.support import wait_until
+
+WAIT_S = 60.0
+
+
+class TestContract(ProviderContract):
+    timeout_s = 30.0
+
+    @pytest.fixture(autouse=True)
+    def _cluster(self, sge):
+        self.sge = sge
+
+    def make(self, **numbers):
+        return GridEngineProvider(**numbers)
+
+
+@pytest.fixture
+def provider(sge, tmp_path):
+    provider = GridEngineProvider(max_blocks=4)
+    provider.script_dir = str(tmp_path / "with blank")
+    return provider
+
+
+def state(provider, job):
+    return provider.status([job])[0].state
+
+
+def until(provider, job, *states):
+    """The status of a job once it is in one of these states."""
+    wait_until(lambda: state(provider, job) in states, WAIT_S, lambda: provider.status([job]))
+    return provider.status([job])[0]
+
+
+class OnEachHost(Launcher):
+    """The command on each host of the job, by Grid Engine's own remote start."""
+
+    def __call__(self, command, tasks_per_node, nodes_per_block, script_dir=""):
+        hosts = "$(awk '{print $1}' \"$PE_HOSTFILE\")"
+        return f"for host in {hosts}; do qrsh -inherit -nostdin $host bash -c '{command}'; done"
+
+
+def test_states_of_a_job(sge, provider):
+    """Held, suspended, running, and deleted by the administrator."""
+    job = provider.submit("sleep 600", 1, "held")
+    until(provider, job, JobState.RUNNING)
+    sge.run("qmod", "-sj", job)
+    assert until(provider, job, JobState.HELD).message == "it is suspended"
+    sge.run("qmod", "-usj", job)
+    until(provider, job, JobState.RUNNING)
+    sge.run("qdel", job)
+    ended = until(provider, job, JobState.CANCELLED)
+    assert "deleted" in ended.message
+    assert ended.exit_code == -9
+
+
+def test_a_hold_is_released(sge, provider):
+    provider.scheduler_options = "#$ -h"
+    job = provider.submit("true", 1, "held")
+    assert "hold" in until(provider, job, JobState.HELD).message
+    sge.run("qrls", job)
+    until(provider, job, JobState.COMPLETED)
+
+
+def test_what_never_fits_waits_and_is_cancelled_in_the_queue(sge, provider):
+    provider.scheduler_options = "#$ -pe smp 100"
+    job = provider.submit("true", 1, "big")
+    assert state(provider, job) == JobState.PENDING
+    assert provider.cancel([job]) == [True]
+    until(provider, job, JobState.CANCELLED)
+    assert job not in sge.jobs()
+
+
+def test_a_job_in_an_error_state_has_failed_with_its_reason_and_is_deleted(sge, provider):
+    provider.scheduler_options = "#$ -e /no/such/folder/err"
+    job = provider.submit("true", 1, "broken")
+    status = until(provider, job, JobState.FAILED)
+    assert 'can\'t open output file "/no/such/folder/err": No such file or directory' in status.message
+    assert job not in sge.jobs()
+
+
+def test_a_walltime_that_is_over_is_no_failure(sge, provider):
+    provider.walltime_s = 2
+    job = provider.submit("sleep 600", 1, "long")
+    assert "walltime" in until(provider, job, JobState.TIMEOUT).message
+
+
+def test_what_is_refused_says_why(sge, provider):
+    provider.queue = "no.such.queue"
+    with pytest.raises(SubmitException, match=r'exit code 1.*unknown queue "no.such.queue"'):
+        provider.submit("true", 1, "refused")
+
+
+def test_a_submission_whose_answer_is_lost_is_not_made_twice(sge, provider, tmp_path, monkeypatch):
+    """F58: the command submits, and then fails."""
+    (tmp_path / "bin").mkdir()
+    liar = tmp_path / "bin" / "qsub"
+    liar.write_text(
+        f'#!/bin/sh\n{sge.bin}/qsub "$@" >/dev/null\necho "error: commlib error: got read error" >&2\nexit 1\n'
+    )
+    liar.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{liar.parent}{os.pathsep}{os.environ['PATH']}")
+    job = provider.submit("sleep 600", 1, "lost")
+    assert list(sge.jobs()) == [job]
+    until(provider, job, JobState.RUNNING)
+    quick = provider.submit("exit 3", 1, "quick")
+    assert until(provider, quick, JobState.FAILED).exit_code == 3
+
+
+def test_another_process_finds_and_ends_a_job_by_its_ticket(sge, provider):
+    job = provider.submit("sleep 600", 1, "plait.run.block-1")
+    other, id_ = recall(provider.ticket(job))
+    until(other, id_, JobState.RUNNING)
+    assert other.cancel([id_]) == [True]
+    until(other, id_, JobState.CANCELLED)
+    by_name, id_ = recall({**provider.ticket(job), "job": ""})
+    assert until(by_name, id_, JobState.CANCELLED, JobState.FAILED)
+
+
+def test_a_job_has_several_hosts(sge, tmp_path):
+    provider = GridEngineProvider(nodes_per_block=3, parallel_environment="nodes", launcher=OnEachHost())
+    provider.script_dir = str(tmp_path)
+    status = until(provider, provider.submit("hostname", 1, "wide"), JobState.COMPLETED, JobState.FAILED)
+    assert sorted(status.stdout.split()) == ["sge1", "sge2", "sge3"], status.stderr
+
+
+def test_the_master_restarts(sge, provider):
+    job = provider.submit("sleep 600", 1, "steady")
+    until(provider, job, JobState.RUNNING)
+    sge.bed.kill("qmaster")
+    assert state(provider, job) == JobState.RUNNING  # what was known stays
+    sge.restart_master()
+    until(provider, job, JobState.RUNNING)
+
+
+# ------------------------------------------------------------------ a run
+add = plait.python_app(tasks.add)
+hold = plait.python_app(tasks.hold)
+
+
+def test_a_run_survives_a_lost_host_and_a_deleted_block(sge, tmp_path):
+    """One block is deleted by the administrator, another goes with its host, both full of work: all tasks end, and no job stays in the queue."""
+    provider = GridEngineProvider(
+        init_blocks=3, min_blocks=3, max_blocks=4, walltime="01:00:00", parallel_environment="smp", cores_per_node=4
+    )
+    provider.POLL_S = 1.0
+    executor = plait.HighThroughputExecutor(
+        provider=provider, address=sge.here, max_workers_per_node=2, cores_per_worker=0.25, heartbeat_period=0.3, heartbeat_threshold=3,
+    )  # fmt: skip
+    config = plait.Config(
+        [executor], progress=False, run_dir=str(tmp_path / "runs"), strategy_period=0.2, max_losses=10
+    )
+    notes, gate = tmp_path / "notes", tmp_path / "gate"
+    lost = sge.hosts[2]
+    with plait.load(config):
+        wait_until(lambda: len({one["hostname"] for one in executor.connected_managers()}) == 3, WAIT_S, sge.jobs)
+        long = [hold(str(notes), str(number), str(gate), WAIT_S) for number in range(6)]
+        wait_until(lambda: len(tasks.notes(str(notes))) == 6, WAIT_S)  # every worker has one
+        short = [add(number, 1) for number in range(400)]
+        victim = next(one["block_id"] for one in executor.connected_managers() if one["hostname"] != lost.name)
+        lost.crash()
+        sge.run("qdel", executor._keeper.blocks_to_job_id[victim])
+        try:
+            wait_until(lambda: len(tasks.notes(str(notes))) == 10, WAIT_S)  # four began again
+            gate.touch()
+            assert [future.result(WAIT_S) for future in short] == [number + 1 for number in range(400)]
+            assert sorted(future.result(WAIT_S) for future in long) == [str(number) for number in range(6)]
+        finally:
+            sge.boot(lost)
+    wait_until(lambda: not sge.jobs(), WAIT_S, sge.jobs)
