@@ -133,6 +133,16 @@ def test_mpi_libraries_start_the_copies(mpi, launcher, tmp_path):
     assert list(tmp_path.glob("command.*")) == []
 
 
+def test_they_start_as_many_on_each_node_of_a_job(mpi, slurm, tmp_path):
+    """Both libraries start what they need on the other node by themselves, as Slurm's jobs."""
+    variables = "".join(f"export {name}={os.environ[name]!r}\n" for name in ("PATH", *OPEN_MPI) if "rsh" not in name)
+    script = variables + "".join(
+        launcher(debug=False)('echo "$(hostname) $GREETING"', 2, 2, str(tmp_path))
+        for launcher in (MpiExecLauncher, MpiRunLauncher)
+    )
+    assert in_job(slurm, tmp_path, script) == (0, ["node1 hello $HOME"] * 4 + ["node2 hello $HOME"] * 4)
+
+
 @pytest.mark.parametrize("launcher", [MpiExecLauncher, MpiRunLauncher])
 def test_their_status_is_that_of_a_copy_that_failed(mpi, launcher, tmp_path):
     command = '[ "${OMPI_COMM_WORLD_RANK-$PMI_RANK}" != 1 ] || exit 7'
