@@ -1,0 +1,57 @@
+"""The providers of batch systems that run nowhere here keep the promises of the port, against scripted fakes of their commands."""
+
+from __future__ import annotations
+
+import pytest
+
+from plait.launchers import SimpleLauncher
+from plait.providers import CondorProvider, FluxProvider, LSFProvider, PBSProProvider, TorqueProvider
+from tests.fakes.fixtures import fake_of  # noqa: F401 - a fixture
+
+pytest.register_assert_rewrite("plait.testing.provider_contract")
+
+from plait.testing.provider_contract import ProviderContract  # noqa: E402 - after its assertions were registered
+
+
+class OnAFake(ProviderContract):
+    system = ""
+    kind = None
+
+    @pytest.fixture(autouse=True)
+    def fake(self, fake_of):  # noqa: F811
+        self.scheduler = fake_of(self.system)
+
+    def make(self, **numbers):
+        if "nodes_per_block" not in numbers:
+            numbers["nodes_per_block"] = 1
+        return self.kind(launcher=SimpleLauncher(), **numbers)
+
+
+class TestPBSPro(OnAFake):
+    system, kind = "pbspro", PBSProProvider
+
+
+class TestTorque(OnAFake):
+    system, kind = "torque", TorqueProvider
+
+
+class TestLSF(OnAFake):
+    system, kind = "lsf", LSFProvider
+
+
+class TestLSFWithRedirection(OnAFake):
+    system = "lsf"
+
+    def kind(self, **options):
+        return LSFProvider(bsub_redirection=True, **options)
+
+
+class TestCondor(OnAFake):
+    system, kind = "condor", CondorProvider
+
+
+class TestFlux(OnAFake):
+    system, kind = "flux", FluxProvider
+
+
+del OnAFake  # is no suite of its own
