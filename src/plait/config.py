@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from plait._util.given import RemembersGiven
+from plait.configfile import system
 from plait.dataflow.memo import Memoizer
 from plait.dataflow.resolve import DEEP_DEPENDENCY_RESOLVER, DependencyResolver
 from plait.errors import ConfigurationError
@@ -20,7 +22,7 @@ EXIT_MODES: Final = ("cleanup", "skip", "wait")
 STRATEGIES: Final = ("none", "simple", "htex_auto_scale", "demand")
 
 
-class Config:
+class Config(RemembersGiven):
     """How a run is to be done. It is never changed by a run, and checked when it is made.
 
     Args:
@@ -98,7 +100,61 @@ class Config:
         self.project_name = project_name
         self.initialize_logging = initialize_logging
         self.progress = progress
+        if system.files():
+            from plait.configfile.rules import enforce
+
+            enforce(self)
         self._check()
+
+    @classmethod
+    def from_toml(cls, source: str | os.PathLike[str]) -> Config:
+        """The configuration of a file.
+
+        Args:
+            source: its path; or its text, which has more than one line, or a ``=`` in the only one.
+
+        Raises:
+            ConfigurationError: with every mistake in it: line, path of the key, value, and what was expected.
+        """
+        from plait.configfile.reading import Reader
+        from plait.configfile.rules import defaults_of
+        from plait.configfile.toml import read_text
+
+        text, name = (source, "the text") if _is_text(source) else (read_text(source), os.fspath(source))
+        made: Config = Reader(str(text), name, defaults_of).read(cls)
+        return made
+
+    @classmethod
+    def from_site(cls, name: str, **values: Any) -> Config:
+        """The configuration that the catalogue has for a machine (``plait sites`` lists them).
+
+        Args:
+            name: of the site.
+            values: for every object of it that has a parameter of this name, such as ``account="m1234"``.
+
+        Raises:
+            ConfigurationError: there is no such site, it needs a value that was not given, or a value cannot work.
+        """
+        from plait.configfile.reading import Reader
+        from plait.configfile.rules import defaults_of
+        from plait.sites import find_site
+
+        site = find_site(name)
+        made: Config = Reader(site.text, f"site {name} ({site.path})", defaults_of).read(cls, values)
+        return made
+
+    def to_toml(self, *, defaults: bool = False) -> str:
+        """The text of a file that gives the same configuration.
+
+        Args:
+            defaults: whether to write parameters that have their default too.
+
+        Raises:
+            ConfigurationError: a value cannot stand in a file, such as a function without a name; with its path.
+        """
+        from plait.configfile.writing import to_text
+
+        return '# A configuration of plait: plait.load("plait.toml")\n' + to_text(self, defaults=defaults)
 
     def _check(self) -> None:
         labels = [executor.label for executor in self.executors]
@@ -178,7 +234,7 @@ class Config:
         _expect(has_both, "dependency_resolver", resolver, "a DependencyResolver or None")
 
     def __repr__(self) -> str:
-        fields = [f"{name}={value!r}" for name, value in vars(self).items()]
+        fields = [f"{name}={value!r}" for name, value in vars(self).items() if name != "_given"]
         line = f"Config({', '.join(fields)})"
         return line if len(line) <= 80 else "Config(\n    " + ",\n    ".join(fields) + "\n)"
 
@@ -195,6 +251,10 @@ def _executors(executors: Iterable[Executor] | None) -> tuple[Executor, ...]:
             hint = "; call it: write ProcessPoolExecutor() with parentheses" if isinstance(executor, type) else ""
             raise ConfigurationError(f"Config(executors=[…, {executor!r}]): expected executors{hint}")
     return given or (ProcessPoolExecutor(),)
+
+
+def _is_text(source: str | os.PathLike[str]) -> bool:
+    return isinstance(source, str) and ("\n" in source or "=" in source)
 
 
 def _expect(condition: bool, name: str, value: object, expected: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,64 @@ def test_repr_shows_every_field():
 def test_a_strategy_may_be_a_policy():
     policy = Simple()
     assert Config(strategy=policy).strategy is policy
+
+
+FILE = """
+retries = 2
+[[executors]]
+type = "HighThroughputExecutor"
+[executors.provider]
+type = "LocalProvider"
+max_blocks = 3
+"""
+
+
+def test_from_a_file_a_text_and_back(tmp_path):
+    path = tmp_path / "plait.toml"
+    path.write_text(FILE)
+    for config in (
+        Config.from_toml(path),
+        Config.from_toml(str(path)),
+        Config.from_toml(FILE),
+        Config.from_toml("retries = 2"),
+    ):
+        assert isinstance(config, Config)
+        assert config.retries == 2
+    text = Config.from_toml(path).to_toml()
+    assert "max_blocks = 3" in text
+    assert Config.from_toml(text).to_toml() == text
+    path.write_text("retries = 2\nrun_dri = 'x'")
+    with pytest.raises(ConfigurationError, match=r"plait\.toml, line 2: run_dri: .*did you mean run_dir"):
+        Config.from_toml(path)
+    with pytest.raises(ConfigurationError, match="nowhere.toml: this file cannot be read"):
+        Config.from_toml(tmp_path / "nowhere.toml")
+
+
+def test_from_a_site():
+    assert Config.from_site("localhost", max_blocks=5, retries=1).executors[0].provider.max_blocks == 5
+    with pytest.raises(ConfigurationError, match=r"site localhost \(.*localhost.toml\)"):
+        Config.from_site("localhost", max_blok=5)
+
+
+def test_administrators_rules_hold_for_python_and_files(tmp_path, monkeypatch):
+    rules = tmp_path / "rules.toml"
+    rules.write_text(
+        "[limits.LocalProvider]\nmax_blocks = 2\n[defaults.Config]\nretries = 1\n[pinned.Config]\nusage_tracking = 1\n"
+    )
+    monkeypatch.setattr("plait.configfile.system.SYSTEM", str(rules))
+    monkeypatch.delenv("PLAIT_SYSTEM_CONFIG", raising=False)
+    with pytest.raises(
+        ConfigurationError, match=r"LocalProvider\(max_blocks=3\): expected at most 2 here .*rules.toml"
+    ):
+        Config.from_toml(FILE)
+    with pytest.raises(ConfigurationError, match="at most 2"):
+        Config([plait.HighThroughputExecutor(provider=plait.LocalProvider(max_blocks=3))])
+    config = Config([plait.HighThroughputExecutor(provider=plait.LocalProvider(max_blocks=2))])
+    assert (config.usage_tracking, config.retries) == (1, 0)  # what a program does not say is not a default of files
+    assert Config.from_toml("max_losses = 1").retries == 1
+
+
+def test_a_configuration_costs_nothing_more_where_there_are_no_rules():
+    code = "import sys, plait; plait.Config(); print(sorted(m for m in sys.modules if m.startswith('plait.configfile') or m == 'tomlkit'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['plait.configfile', 'plait.configfile.system']\n"

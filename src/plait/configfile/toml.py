@@ -138,7 +138,7 @@ class Lines:
                 self._counts[path] = self._counts.get(path, -1) + 1
             if path in self._counts:
                 path = (*path, self._counts[path])
-        self.of.setdefault(path, line)
+            self.of.setdefault(path, line)
         return path
 
     def _keys(self) -> list[str]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from plait._util.given import RemembersGiven
 from plait.errors import InvalidResourceSpecification
 from plait.model.resources import DEFAULT
 
@@ -64,7 +65,7 @@ class ExecutorStatus:
     queued: int
 
 
-class Executor(ABC):
+class Executor(RemembersGiven, ABC):
     """Runs tasks that are ready. An executor belongs to one kernel, from `start` to `shutdown`."""
 
     label: str

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from plait._util.dirs import make_numbered_dir
 from plait._util.timers import Timers
 from plait.clock import SystemClock
+from plait.configfile import system
 from plait.dataflow.engine import Effects
 from plait.errors import ConfigurationError, InvalidResourceSpecification, NoDataFlowKernelError, UnknownExecutor
 from plait.executors.base import ExecutorContext
@@ -165,6 +166,10 @@ class Lifecycle:
             raise ConfigurationError(f"executor {executor!r}: the label {executor.label!r} is taken")
         if executor.run_id is not None:
             raise ConfigurationError(f"executor {executor!r} belongs to another run, {executor.run_id}; make a new one")
+        if system.files():
+            from plait.configfile.rules import enforce
+
+            enforce(executor)  # it may have been changed since its configuration was made, or have none
         executor.run_id = self.run_id
         log_dir = self._log_dir if self.config.initialize_logging else None
         config = self.config

@@ -1,0 +1,39 @@
+"""Remembers what constructors were given, where they make something else of it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class RemembersGiven:
+    """Base of classes whose objects remember the arguments of their constructor."""
+
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """As usual; the arguments are put aside."""
+        made = super().__new__(cls)
+        made._given = (args, kwargs)
+        return made
+
+
+def given_to(thing: object) -> dict[str, Any] | None:
+    """The arguments by name; None when they are not known."""
+    given = getattr(thing, "_given", None)
+    if not isinstance(given, tuple) or len(given) != 2:
+        return None
+    try:
+        bound = inspect.signature(type(thing).__init__).bind(thing, *given[0], **given[1])
+    except TypeError:
+        return None  # a copy, or a class whose objects are made in another way
+    found = dict(list(bound.arguments.items())[1:])
+    for name, parameter in inspect.signature(type(thing).__init__).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            found.update(found.pop(name, {}))
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            found.pop(name, None)
+    return found

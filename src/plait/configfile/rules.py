@@ -1,0 +1,241 @@
+"""What administrators say about everybody's configurations, in a file of the system: defaults, pins, limits.
+
+Rules are looked at wherever a configuration comes into being, from a file or from Python, and again when it is loaded. They keep honest people
+within bounds and tell them where these are; who may submit what is decided by the scheduler.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from plait._util.given import given_to
+from plait.configfile.kinds import UnknownName, find_class
+from plait.configfile.reading import literal
+from plait.configfile.signatures import PORTS, parameters
+from plait.configfile.system import files
+from plait.configfile.toml import Lines, parse, read_text, show
+from plait.errors import ConfigurationError
+from plait.model.units import parse_bytes, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from plait.configfile.toml import Path
+
+_KINDS: Final = ("defaults", "pinned", "limits", "allowed")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """One file of rules: for each kind, class name -> parameter -> value.
+
+    Attributes:
+        source: the file.
+        defaults: for parameters that a configuration file leaves out.
+        pinned: values that nobody may change.
+        limits: the most that may be asked for.
+        allowed: lists of the values that there may be.
+        contact: what to say to those who need more.
+    """
+
+    source: str
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pinned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    limits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    allowed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    contact: str = "ask your administrators"
+
+    def of(self, kind: str, cls: type) -> dict[str, Any]:
+        """What a kind of rules says about a class: of rules for it and for the classes above it the nearest counts."""
+        found: dict[str, Any] = {}
+        tables: Mapping[str, Mapping[str, Any]] = getattr(self, kind)
+        for each in reversed(cls.__mro__):
+            found.update(tables.get(each.__name__, {}))
+            found.update(tables.get(f"{each.__module__}:{each.__qualname__}", {}))
+        return {name: value for name, value in found.items() if name in parameters(cls)}
+
+
+_read: dict[str, tuple[tuple[int, int, int], Rules]] = {}
+
+
+def system_rules() -> list[Rules]:
+    """The rules of this machine; none on most. A file is read again when it has changed.
+
+    Raises:
+        ConfigurationError: a file is wrong. Nothing runs without the rules that it was meant to give.
+    """
+    found = []
+    for path in files():
+        info = os.stat(path)
+        state = (info.st_mtime_ns, info.st_size, info.st_ino)
+        known = _read.get(path)
+        if known is None or known[0] != state:
+            known = _read[path] = (state, read_rules(path))
+        found.append(known[1])
+    return found
+
+
+def read_rules(path: str) -> Rules:
+    """Reads one file.
+
+    Raises:
+        ConfigurationError: naming the file, the line and the key.
+    """
+    text = read_text(path)
+    document = parse(text, path)
+    lines = Lines(text)
+
+    def wrong(where: Path, problem: str) -> ConfigurationError:
+        line = lines.find(where)
+        return ConfigurationError(f"{path}{f', line {line}' if line else ''}: {show(where)}{problem}")
+
+    contact = document.pop("contact", Rules.contact)
+    if not isinstance(contact, str):
+        raise wrong(("contact",), f" = {literal(contact)}: expected text")
+    for kind, tables in document.items():
+        if kind not in _KINDS:
+            close = difflib.get_close_matches(kind, _KINDS, 1)
+            hint = f"did you mean {close[0]}?" if close else f"expected some of {', '.join(_KINDS)}, contact"
+            raise wrong((kind,), f": there is no such table; {hint}")
+        if not isinstance(tables, dict) or not all(isinstance(each, dict) for each in tables.values()):
+            raise wrong((kind,), f": expected tables of classes, such as [{kind}.SlurmProvider]")
+        for name, table in tables.items():
+            for parameter, value in table.items():
+                problem = _problem(kind, name, parameter, value)
+                if problem:
+                    raise wrong((kind, name, parameter), problem)
+    return Rules(source=path, contact=contact, **document)
+
+
+def _problem(kind: str, name: str, parameter: str, value: Any) -> str:
+    """What is wrong with a rule; empty for nothing. A rule with a slip of the pen would otherwise bind nobody, without a word."""
+    known = _parameters(name)
+    if known is not None and parameter not in known:
+        close = difflib.get_close_matches(parameter, known, 1, 0.6)
+        return f": there is no such parameter of {name}" + (f"; did you mean {close[0]}?" if close else "")
+    if kind == "allowed" and not isinstance(value, list):
+        return f" = {literal(value)}: expected a list of values"
+    if kind == "limits" and _amount(value) is None:
+        return f' = {literal(value)}: expected a number, a time such as "24:00:00", or a size such as "4GB"'
+    return ""
+
+
+def _parameters(name: str) -> list[str] | None:
+    """Of a class; None when it is not known here: a plug-in's, or one for several, whose parameters are those of its children."""
+    if name in PORTS or name == "ClusterProvider" or ":" in name:
+        return None
+    if name == "Config":
+        return None  # the class is above this room; its names are checked when it is made
+    try:
+        return list(parameters(find_class(name)))
+    except UnknownName:
+        return None
+
+
+# ------------------------------------------------------------------ applying
+def defaults_of(cls: type) -> dict[str, Any]:
+    """What the rules say for parameters that a file leaves out; pins too."""
+    found: dict[str, Any] = {}
+    for rules in system_rules():
+        found.update(rules.of("defaults", cls))
+        found.update(rules.of("pinned", cls))
+    return found
+
+
+def enforce(thing: Any) -> None:
+    """Looks at an object and all that it is made of. Parameters that are pinned and were left at their defaults get the pinned values.
+
+    Raises:
+        ConfigurationError: naming the system's file, the key, the value and what is allowed.
+    """
+    all_rules = system_rules()
+    if not all_rules:
+        return
+    for each in objects_in(thing):
+        for rules in all_rules:
+            _enforce(each, rules)
+
+
+def _enforce(thing: Any, rules: Rules) -> None:
+    cls = type(thing)
+    known = parameters(cls)
+    given = given_to(thing)
+    for name, value in rules.of("pinned", cls).items():
+        now = getattr(thing, name, None)
+        unsaid = (
+            now == known[name].default if given is None else name not in given or given[name] == known[name].default
+        )
+        if unsaid and now != value:
+            setattr(thing, name, value)
+        elif now != value:
+            raise _refusal(thing, name, rules, "pinned", f"it is always {literal(value)} here; leave it out")
+    for name, values in rules.of("allowed", cls).items():
+        now = getattr(thing, name, None)
+        if now is not None and now not in values:
+            raise _refusal(thing, name, rules, "allowed", f"expected {' or '.join(map(literal, values))} here")
+    for name, cap in rules.of("limits", cls).items():
+        why = _exceeds(name, getattr(thing, name, None), cap)
+        if why:
+            raise _refusal(thing, name, rules, "limits", why)
+
+
+def _refusal(thing: Any, name: str, rules: Rules, kind: str, why: str) -> ConfigurationError:
+    cls = type(thing).__name__
+    return ConfigurationError(
+        f"{cls}({name}={getattr(thing, name, None)!r}): {why} ({rules.source}, [{kind}.…] {name}); {rules.contact}"
+    )
+
+
+def _exceeds(name: str, value: Any, cap: Any) -> str:
+    """Why a value is more than its cap; empty when it is not."""
+    if value is None:
+        # Nothing asked for: for most parameters that is the least there is, but a job without a walltime has no end.
+        return f"expected at most {literal(cap)} here, and no end is more" if name == "walltime" else ""
+    amount, most = _amount(value), _amount(cap)
+    if amount is None:
+        return f"expected something of at most {literal(cap)} here"
+    return f"expected at most {literal(cap)} here" if most is not None and amount > most else ""
+
+
+def _amount(value: Any) -> float | None:
+    """A number, a time or a size, as a number; None when it is none of these."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    for read in _READERS:
+        try:
+            return float(read(value))
+        except (ValueError, TypeError):
+            continue
+    return None
+
+
+def _kubernetes_size(value: Any) -> float:
+    """``500Mi``, as Kubernetes writes sizes."""
+    if not isinstance(value, str) or not value.endswith("i"):
+        raise ValueError(value)
+    return parse_bytes(value + "B")
+
+
+_READERS: Final[tuple[Callable[[Any], float], ...]] = (parse_duration, parse_bytes, _kubernetes_size)
+
+
+def objects_in(thing: Any, depth: int = 8) -> Iterator[Any]:
+    """An object, and those in its parameters: executors, providers, launchers, and what those are made of."""
+    seen: set[int] = set()
+
+    def walk(value: Any, left: int) -> Iterator[Any]:
+        if left < 0 or id(value) in seen:
+            return
+        if isinstance(value, (list, tuple)):
+            for each in value:
+                yield from walk(each, left - 1)
+        elif isinstance(value, tuple(PORTS.values())) or value is thing:
+            seen.add(id(value))
+            yield value
+            for name in parameters(type(value)):
+                yield from walk(getattr(value, name, None), left - 1)
+
+    yield from walk(thing, depth)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import copy
+
+from plait._util.given import RemembersGiven, given_to
+
+
+class Thing(RemembersGiven):
+    def __init__(self, a, b=2, *more, c=3, **rest):
+        self.a = a * 2
+
+
+class Child(Thing):
+    def __init__(self, d):
+        super().__init__(d)
+
+
+def test_arguments_by_name():
+    assert given_to(Thing(1)) == {"a": 1}
+    assert given_to(Thing(1, c=5, d=6)) == {"a": 1, "c": 5, "d": 6}
+    assert given_to(Thing(1, 2, 3)) == {"a": 1, "b": 2}
+    assert given_to(Child(7)) == {"d": 7}
+
+
+def test_a_copy_was_given_the_same():
+    assert given_to(copy.copy(Thing(1, c=4))) == {"a": 1, "c": 4}
+
+
+def test_what_remembers_nothing():
+    assert given_to(object()) is None
+    thing = Thing(1)
+    thing._given = ((), {})
+    assert given_to(thing) is None
