@@ -80,6 +80,7 @@ class Lifecycle:
         self._close_log: Callable[[], None] = _nothing
         self._emit: Callable[[Any], None] | None = None
         self._stream: Any = None
+        self._meter: Any = None  # of what blocks cost
         self._progress: Any = None
         self._only: Executor | None = None
         self._timers = Timers("plait-timers")
@@ -113,7 +114,13 @@ class Lifecycle:
 
         directory = self.run_dir
         self._close_log = self._open_log(directory)
-        self._stream = EventStream([Journal(directory)])
+        sinks: list[Any] = [Journal(directory)]
+        if any(getattr(executor, "provider", None) is not None for executor in self.config.executors):
+            from plait.monitoring.usage import UsageMeter
+
+            self._meter = UsageMeter()
+            sinks.append(self._meter)
+        self._stream = EventStream(sinks)
         self._emit = self._endings.emit = self._stream.emit
         self._emit((RUN_STARTED, time.monotonic(), time.time(), self.run_id, SCHEMA_VERSION, _version(), platform.python_version(),
                     platform.node(), os.getpid(), script_name(), [e.label for e in self.config.executors]))  # fmt: skip
@@ -253,6 +260,14 @@ class Lifecycle:
     def failures(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Failed tasks, grouped: (error, app) to (how many, number of the first)."""
         return {key: (count, first) for key, (count, first) in list(self._endings.failures.items())}
+
+    @property
+    def usages(self) -> list[Any]:
+        """What the blocks of each executor cost until now, and what of it was useful (`monitoring.usage.Usage`); empty without a journal."""
+        if self._meter is None:
+            return []
+        self._stream.flush()
+        return list(self._meter.usages(time.monotonic()))
 
     def log_task_states(self) -> None:
         """Writes the counts of states to the log."""
@@ -413,7 +428,7 @@ class Lifecycle:
     def _end_log(self) -> None:
         from plait.monitoring.summary import closing_sentence
 
-        sentence = closing_sentence(self.task_state_counts, self.failures)
+        sentence = closing_sentence(self.task_state_counts, self.failures, self.usages)
         self._logger.info("run %s ended: %s", self.run_id, sentence)
         if self._stream is not None:
             self._emit_end(sentence)

@@ -70,7 +70,11 @@ class TaskSubmitted(Event, tag=TASK_SUBMITTED, frozen=True):
 
 
 class AttemptStarted(Event, tag=ATTEMPT_STARTED, frozen=True):
-    """An attempt was handed to a worker, or to a manager, which chooses the worker (then that is -1)."""
+    """An attempt was handed to a worker, or to a manager, which chooses the worker (then that is -1).
+
+    Attributes:
+        cores: that the task has asked for; 0 for a worker's share of its node.
+    """
 
     t_s: float
     task: int
@@ -78,6 +82,7 @@ class AttemptStarted(Event, tag=ATTEMPT_STARTED, frozen=True):
     executor: str
     worker: int
     manager: str = ""
+    cores: float = 0.0
 
 
 class TaskEnded(Event, tag=TASK_ENDED, frozen=True):
@@ -177,10 +182,14 @@ class AttemptsStarted(Event, tag=ATTEMPTS_STARTED, frozen=True):
     worker: int
     tasks: list[int]
     manager: str = ""
+    cores: float = 0.0
 
     def single(self) -> list[Event]:
         """The same as single events."""
-        return [AttemptStarted(self.t_s, task, 1, self.executor, self.worker, self.manager) for task in self.tasks]
+        return [
+            AttemptStarted(self.t_s, task, 1, self.executor, self.worker, self.manager, self.cores)
+            for task in self.tasks
+        ]
 
 
 class TasksDone(Event, tag=TASKS_DONE, frozen=True):
@@ -275,6 +284,7 @@ class ManagerStarted(Event, tag=MANAGER_STARTED, frozen=True):
     Attributes:
         manager: its random name.
         workers: tasks that it can run at once.
+        cores: of its node, for tasks; 0 in journals of versions that did not say.
     """
 
     t_s: float
@@ -284,6 +294,7 @@ class ManagerStarted(Event, tag=MANAGER_STARTED, frozen=True):
     hostname: str
     pid: int
     workers: int
+    cores: float = 0.0
 
 
 class ManagerEnded(Event, tag=MANAGER_ENDED, frozen=True):

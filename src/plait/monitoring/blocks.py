@@ -38,6 +38,12 @@ class ManagerHistory:
     start_s: float
     end_s: float = 0.0
     how: str = ""
+    cores: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Cores that a task has which asks for none."""
+        return self.cores / self.workers if self.cores and self.workers else 1.0
 
 
 @dataclass
@@ -53,6 +59,7 @@ class BlockHistory:
         state_s: when that began.
         message: what was said about it.
         exit_code: of its job.
+        running_s: when its job was first seen running; 0 for never.
         up_s: when its first manager connected; 0 for never.
         end_s: when it ended; 0 for not yet.
         managers: by name.
@@ -66,6 +73,7 @@ class BlockHistory:
     state_s: float = 0.0
     message: str = ""
     exit_code: int | None = None
+    running_s: float = 0.0
     up_s: float = 0.0
     end_s: float = 0.0
     managers: dict[str, ManagerHistory] = field(default_factory=dict)
@@ -84,6 +92,24 @@ class BlockHistory:
     def workers(self) -> int:
         """Workers of all managers that it had."""
         return sum(manager.workers for manager in self.managers.values())
+
+    @property
+    def cores(self) -> float:
+        """The most cores that its managers had at one time; 0 when none ever came."""
+        moves = []
+        for manager in self.managers.values():
+            cores = manager.cores or float(manager.workers)
+            moves += [(manager.start_s, cores), (manager.end_s or float("inf"), -cores)]
+        now = most = 0.0
+        for _, change in sorted(moves):
+            now += change
+            most = max(most, now)
+        return most
+
+    def allocated_s(self, now_s: float) -> float:
+        """Seconds for which it had its nodes, until now."""
+        begins = [moment_s for moment_s in (self.running_s, self.up_s) if moment_s]
+        return max(0.0, (self.end_s or now_s) - min(begins)) if begins else 0.0
 
 
 @dataclass
@@ -126,6 +152,8 @@ class Blocks:
         block = self.block(event.executor, event.block)
         block.job_id, block.message, block.state_s = event.job_id, event.message, event.t_s
         block.state = _state(event.state)
+        if block.state == JobState.RUNNING and not block.running_s:
+            block.running_s = event.t_s
 
     def _up(self, event: BlockUp) -> None:
         self.block(event.executor, event.block).up_s = event.t_s
@@ -137,13 +165,29 @@ class Blocks:
 
     def _manager_started(self, event: ManagerStarted) -> None:
         block = self.block(event.executor, event.block)
-        manager = ManagerHistory(event.manager, event.hostname, event.workers, event.t_s)
+        manager = ManagerHistory(event.manager, event.hostname, event.workers, event.t_s, cores=event.cores)
         block.managers[event.manager] = self._managers[event.executor, event.manager] = manager
 
     def _manager_ended(self, event: ManagerEnded) -> None:
         manager = self._managers.get((event.executor, event.manager))
         if manager is not None:
             manager.end_s, manager.how = event.t_s, f"{event.how}: {event.reason}" if event.reason else event.how
+
+    def share(self, executor: str, manager: str) -> float:
+        """Cores of a manager's node that a task has which asks for none."""
+        known = self._managers.get((executor, manager))
+        return 1.0 if known is None else known.share
+
+    def allocated_core_s(self, now_s: float) -> dict[str, float]:
+        """For each executor the seconds of cores that its blocks have had, until now. A block of which no manager came is taken to be like the others."""
+        core_s: dict[str, float] = {}
+        most: dict[str, float] = {}
+        for block in self.blocks.values():
+            most[block.executor] = max(most.get(block.executor, 0.0), block.cores)
+        for block in self.blocks.values():
+            cores = block.cores or most[block.executor]
+            core_s[block.executor] = core_s.get(block.executor, 0.0) + block.allocated_s(now_s) * cores
+        return core_s
 
     # ------------------------------------------------------------------ sentences
     def sentence_on(self, executor: str, manager: str) -> str:

@@ -116,7 +116,7 @@ class Display:
 
     def _sentence(self) -> str:
         counts = self._kernel.task_state_counts
-        return closing_sentence(counts, self._kernel.failures) if any(counts.values()) else ""
+        return closing_sentence(counts, self._kernel.failures, self._kernel.usages) if any(counts.values()) else ""
 
     def _run(self) -> None:
         if self._stop.wait(self._quiet_s):

@@ -49,6 +49,7 @@ class EventStream:
         self.emit = self._events.append
         self._sinks = list(sinks)
         self._stop = threading.Event()
+        self._draining = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="plait-events", daemon=True)
         self._thread.start()
 
@@ -58,10 +59,15 @@ class EventStream:
             self._stop.set()
             self._thread.join(5.0)
 
+    def flush(self) -> None:
+        """Has the sinks get now what was emitted before this call."""
+        with self._draining:
+            self._drain()
+
     def _run(self) -> None:
         while not self._stop.wait(JOURNAL_FLUSH_S):
-            self._drain()
-        self._drain()
+            self.flush()
+        self.flush()
         for sink in self._sinks:
             sink.close()
 

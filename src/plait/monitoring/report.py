@@ -13,6 +13,7 @@ from plait.model.units import format_duration
 from plait.monitoring.runs import CRASHED, ENDED, LIVE, Run, TaskHistory, read_run
 from plait.monitoring.summary import closing_sentence
 from plait.monitoring.timeline import COLOURS, lanes, spans_of, throughput, timeline
+from plait.monitoring.usage import core_time_text, usage_of
 from plait.monitoring.why import explain_run, explain_task
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def render(run: Run) -> str:
             _legend(looks, failed=any(s.failed for s in stats.values()))
             + timeline(lanes(spans_of(run, looks)), length_s),
         ),
-        _section("Blocks", run.blocks.render(zero_s, run.now_s())),
+        _section("Blocks", _usage(run) + run.blocks.render(zero_s, run.now_s())),
         _section("Tasks that ended, over time", throughput(ends_s, length_s)),
         _section("Failures", _failures(run)),
         _section("Unfinished", _unfinished(run)),
@@ -113,11 +114,17 @@ def _subtitle(run: Run, length_s: float) -> str:
 
 def _sentence(run: Run) -> str:
     failures = run.failures()
-    text = run.ended.sentence if run.ended is not None else closing_sentence(run.counts(), failures)
+    text = run.ended.sentence if run.ended is not None else closing_sentence(run.counts(), failures, usage_of(run))
     if run.state == CRASHED:
         text = f"Its process was ended without cleaning up. Until then: {text}"
     kind = " warn" if failures or run.state == CRASHED else ""
     return f"<p class='sentence{kind}'>{html.escape(text)}</p>"
+
+
+def _usage(run: Run) -> str:
+    return "".join(
+        f"<p>{html.escape(str(usage))}: {core_time_text(usage.useful_core_s)}</p>" for usage in usage_of(run)
+    )
 
 
 # ------------------------------------------------------------------ apps

@@ -118,6 +118,7 @@ class TaskHistory:
         attempt: number of the last attempt; 0 for none.
         executor: label of the executor that had it last.
         worker: number of the worker there; -1 for none.
+        cores: that the last attempt has asked for; 0 for a worker's share of its node.
         manager: name of the manager that the last attempt was given to, which chose the worker; empty where workers are given tasks directly.
         sent_s: when the last attempt was handed to a worker or a manager; 0 if it was not.
         start_s: when the last attempt began to run; 0 where that is not known.
@@ -130,7 +131,7 @@ class TaskHistory:
     """
 
     __slots__ = (
-        "app", "attempt", "depends", "end_s", "error", "executor", "failed_attempts", "id", "joins", "manager", "sent_s", "start_s", "state", "stop_s",
+        "app", "attempt", "cores", "depends", "end_s", "error", "executor", "failed_attempts", "id", "joins", "manager", "sent_s", "start_s", "state", "stop_s",
         "submit_s", "traceback", "why", "worker",
     )  # fmt: skip
 
@@ -145,6 +146,7 @@ class TaskHistory:
         self.executor = ""
         self.worker = -1
         self.manager = ""
+        self.cores = 0.0
         self.sent_s = self.start_s = self.stop_s = self.end_s = 0.0
         self.error = self.why = self.traceback = ""
         self.failed_attempts: list[AttemptFailed] = []
@@ -271,7 +273,7 @@ class Run:
         task = self.task(event.task)
         if event.attempt < task.attempt:
             return
-        task.executor, task.manager = event.executor, event.manager
+        task.executor, task.manager, task.cores = event.executor, event.manager, event.cores
         if not task.has_ended:
             task.state, task.attempt, task.worker = LAUNCHED, event.attempt, event.worker
         task.sent_s = event.t_s

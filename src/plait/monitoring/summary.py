@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 from plait.model.task import CANCELLED, DEP_FAIL, EXEC_DONE, FAILED, MEMO_DONE, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from plait.monitoring.usage import Usage
 
 #: Groups of failures that are named; the others are counted.
 _SHOWN = 3
 
 
-def closing_sentence(counts: Mapping[TaskState, int], failures: Mapping[tuple[str, str], tuple[int, int]]) -> str:
+def closing_sentence(
+    counts: Mapping[TaskState, int], failures: Mapping[tuple[str, str], tuple[int, int]], usages: Iterable[Usage] = ()
+) -> str:
     """``812 done, 3 failed: 3× ZeroDivisionError in normalise(), see `plait explain 17```.
 
     Args:
         counts: number of tasks in each state.
         failures: (error, app) to (how many, number of the first).
+        usages: what blocks gave, where there were some.
     """
     done = counts.get(TaskState(EXEC_DONE), 0) + counts.get(TaskState(MEMO_DONE), 0)
     failed, skipped, cancelled = (counts.get(TaskState(state), 0) for state in (FAILED, DEP_FAIL, CANCELLED))
@@ -38,4 +43,4 @@ def closing_sentence(counts: Mapping[TaskState, int], failures: Mapping[tuple[st
         named = ", ".join(f"{n}× {error} in {app}()" for n, error, app, _ in groups[:_SHOWN])
         more = f" and {len(groups) - _SHOWN} more kinds" if len(groups) > _SHOWN else ""
         sentence += f": {named}{more}, see `plait explain {groups[0][3]}`"
-    return sentence
+    return "; ".join([sentence, *map(str, usages)])

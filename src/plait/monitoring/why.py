@@ -12,6 +12,7 @@ from plait.model.task import CANCELLED, EXEC_DONE, JOINING, LAUNCHED, MEMO_DONE,
 from plait.model.units import format_duration
 from plait.monitoring.runs import CRASHED, ELSEWHERE, ENDED, LIVE, Run, TaskHistory
 from plait.monitoring.summary import closing_sentence
+from plait.monitoring.usage import usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,7 +157,7 @@ def headline(run: Run) -> str:
     counts = run.counts()
     unfinished = sum(counts[TaskState(state)] for state in (PENDING, LAUNCHED, JOINING))
     still = f", {unfinished} {'unfinished' if run.state != LIVE else 'to go'}" if unfinished else ""
-    return f"run {run.name}{script} {how}: {closing_sentence(counts, run.failures())}{still}"
+    return f"run {run.name}{script} {how}: {closing_sentence(counts, run.failures(), usage_of(run))}{still}"
 
 
 def _process(run: Run) -> str:

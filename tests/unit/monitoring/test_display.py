@@ -21,6 +21,7 @@ class Kernel:
         self.app_counts = {"f": {EXEC_DONE: done, LAUNCHED: running, FAILED: failed}}
         self.executors = {}
         self.failures = {("E", "f"): (failed, 7)} if failed else {}
+        self.usages = []
 
     @property
     def task_state_counts(self):

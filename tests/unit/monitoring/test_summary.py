@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from plait.model.task import TaskState
 from plait.monitoring.summary import closing_sentence
+from plait.monitoring.usage import Usage
 
 S = TaskState
 
@@ -27,3 +28,11 @@ def test_three_groups_are_named_largest_first():
     failures = {(f"E{n}", "f"): (n, n) for n in range(1, 6)}
     text = closing_sentence({S.failed: 15}, failures)
     assert "5× E5 in f(), 4× E4 in f(), 3× E3 in f() and 2 more kinds, see `plait explain 5`" in text
+
+
+def test_what_blocks_cost_is_said_at_the_end():
+    text = closing_sentence({S.exec_done: 5}, {}, [Usage("htex", 1800.0, 3600.0), Usage("gpu", 1.0, 4.0)])
+    assert (
+        text
+        == "5 done; 50% of 1.0 core-hours in blocks of 'htex' were useful; 25% of 4 core-seconds in blocks of 'gpu' were useful"
+    )

@@ -125,6 +125,10 @@ class Hearing:
         emit = self._emit
         if emit is None:
             return
+        wishes = self._offers.wishes.of
+        if wishes and not wishes.keys().isdisjoint(number for number, _ in message.items):
+            self._say_started(message, now_s)
+            return
         first = [number for number, attempt in message.items if attempt == 1]
         if first:
             emit((ATTEMPTS_STARTED, now_s, self._label, -1, first, message.manager))
@@ -132,6 +136,25 @@ class Hearing:
             for number, attempt in message.items:
                 if attempt != 1:
                     emit((ATTEMPT_STARTED, now_s, number, attempt, self._label, -1, message.manager))
+
+    def _say_started(self, message: m.Placed, now_s: float) -> None:
+        """As `placed`, where some ask for cores of their own."""
+        if self._emit is None:
+            return
+        manager = self.managers.get(message.manager)
+        of = self._offers.wishes.of
+        first: dict[float, list[int]] = {}
+        for number, attempt in message.items:
+            shape = of.get(number)
+            cores = 0.0 if shape is None else shape.cores
+            if shape is not None and shape.nodes:
+                cores = shape.nodes * (manager.cores if manager is not None else shape.cores)
+            if attempt == 1:
+                first.setdefault(cores, []).append(number)
+            else:
+                self._emit((ATTEMPT_STARTED, now_s, number, attempt, self._label, -1, message.manager, cores))
+        for cores, numbers in first.items():
+            self._emit((ATTEMPTS_STARTED, now_s, self._label, -1, numbers, message.manager, cores))
 
     def forget_life(self) -> None:
         """Another life of the interchange begins: it wants and acknowledges by itself."""
@@ -232,7 +255,7 @@ class Hearing:
             now_s = self.busy_s[message.manager] = time.monotonic()
             if self._emit is not None:
                 self._emit((MANAGER_STARTED, now_s, self._label, message.manager, message.block, message.hostname, message.pid,
-                            message.workers))  # fmt: skip
+                            message.workers, message.cores))  # fmt: skip
         self._hooks.manager_up(message)
 
     def _manager_gone(self, message: m.ManagerGone, _: bytes, fds: list[int], outcomes: list[Outcome]) -> None:

@@ -18,12 +18,13 @@ from plait.model.units import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from plait.executors.blocks import BlockKeeper, Load
+    from plait.executors.blocks import BlockKeeper
     from plait.executors.htex.driver import DriverLink
     from plait.model.jobs import JobStatus
     from plait.model.resources import Resources
     from plait.model.task import Task
     from plait.providers.base import ExecutionProvider
+    from plait.scaling.view import Load
 
 GIB: Final = 1 << 30
 #: Seconds that the interchange has to answer a question.
@@ -110,12 +111,37 @@ class Inspection(Executor):
         return cores, memory_bytes
 
     def _load(self) -> Load:
-        from plait.executors.blocks import Load
+        from plait.scaling.view import Load, NodeSize
 
         link = self._link
         if link is None:
             return Load(0, self._expected_workers())
-        return Load(self.outstanding, self.workers_per_node, link.hearing.idle_blocks())
+        offers, workers = link.offers, self.workers_per_node
+        managers = list(link.hearing.managers.values())
+        node = None
+        if workers is not None:
+            cores, memory_bytes = self._node_hints()
+            node = NodeSize(
+                workers,
+                max([up.cores for up in managers], default=cores or 0.0),
+                max([up.memory_bytes for up in managers], default=memory_bytes or 0),
+                float(max([len(up.gpus) for up in managers], default=len(self.available_accelerators))),
+            )
+        used: dict[str, float] = {}
+        for up in managers:
+            asking, nodes = offers.wishes.on(up.manager, node) if node is not None and offers.wishes.of else (0, 0.0)
+            plain = max(0, offers.counts.get(up.manager, 0) - asking) / max(1, up.workers)
+            used[up.block] = used.get(up.block, 0.0) + max(min(1.0, plain + nodes), nodes)
+        wants = offers.wishes.wants() if offers.wishes.of else ()
+        return Load(
+            self.outstanding,
+            workers,
+            link.hearing.idle_blocks(),
+            waiting=offers.queued,
+            wants=wants,
+            node=node,
+            used=used,
+        )
 
     def connected_managers(self) -> list[dict[str, Any]]:
         """The managers that are connected, each as a dictionary: ``manager``, ``block_id``, ``worker_count``, ``tasks``, and more."""

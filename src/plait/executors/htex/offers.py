@@ -17,6 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from plait.executors.htex.messages import Ask, OfferedTask
+from plait.executors.htex.wishes import Wishes
 from plait.executors.pool.core import is_plain, resources_of, walltime_of
 from plait.limits import GRACE_S
 from plait.model.task import LAUNCHED
@@ -49,6 +50,7 @@ class Offers:
         counts: how many of them each manager has.
         unplaced: bytes of the arguments, for those that were not.
         waiting_bytes: the sum of these.
+        wishes: what those that are special ask for.
     """
 
     def __init__(self, number_of: Callable[[Task], int]) -> None:
@@ -59,6 +61,7 @@ class Offers:
         self.counts: dict[str, int] = {}
         self.unplaced: dict[int, int] = {}
         self.waiting_bytes = 0
+        self.wishes = Wishes()
         self._ties = 0
         self._number_of = number_of
 
@@ -70,6 +73,7 @@ class Offers:
     def add_special(self, task: Task) -> None:
         """A task that asks for something waits in the order of priorities."""
         priority = resources_of(task).priority
+        self.wishes.add(task)
         self._ties += 1
         heapq.heappush(self.special, (float("inf") if priority is None else priority, task.id, self._ties, task))
 
@@ -89,7 +93,9 @@ class Offers:
         while self.special and room > 0 and size < BATCH_BYTES:
             task = heapq.heappop(self.special)[3]
             item = self.offer(task, ask_of(task))
-            if item is not None:
+            if item is None:
+                self.wishes.drop(task.id)
+            else:
                 items.append(item)
                 size += len(item[3])
                 room -= 1
@@ -125,7 +131,7 @@ class Offers:
         self.unplaced[task.id] = 0
         return task.id, task.attempt, self._number_of(task), b"", payload.sizes, ask
 
-    def placed(self, manager: str, items: Iterable[AttemptId]) -> None:
+    def placed(self, manager: str, items: Sequence[AttemptId]) -> None:
         """These are about to be sent to a manager; with an empty name, they came back from one and wait again."""
         if not manager:
             self._displaced(items)
@@ -143,6 +149,8 @@ class Offers:
             places[number] = manager
             new += 1
         counts[manager] = counts.get(manager, 0) + new
+        if self.wishes.of:
+            self.wishes.placed(manager, items)
 
     def _displaced(self, items: Iterable[AttemptId]) -> None:
         for number, attempt in items:
@@ -151,6 +159,7 @@ class Offers:
             if task is None or place is None:
                 continue
             self.counts[place] -= 1
+            self.wishes.displaced(number)
             payload = task.payload
             self.unplaced[number] = size = len(payload) if type(payload) is bytes else 0
             self.waiting_bytes += size
@@ -161,6 +170,8 @@ class Offers:
         if task is None or task.attempt != attempt:
             return None
         del self.held[number]
+        if self.wishes.of:
+            self.wishes.drop(number)
         place = self.places.pop(number, None)
         if place is None:
             self.waiting_bytes -= self.unplaced.pop(number)
@@ -180,6 +191,7 @@ class Offers:
         before = self.places
         tasks = list(self.held.values())
         self.held, self.places, self.counts, self.unplaced, self.waiting_bytes = {}, {}, {}, {}, 0
+        self.wishes.all_displaced()
         for task in tasks:
             manager = before.get(task.id)
             if manager is None or manager not in managers:
