@@ -90,6 +90,12 @@ _HELD: Final = {
     "launch failed requeued held": "it could not be started, and is held",
 }
 _NEVER: Final = re.compile(r"(Assoc|QOS)(Max|Min)\w*PerJob\w*|(Assoc|QOS)Max\w*PerNode\w*|QOSMin\w+|QOSMaxWall\w+")
+#: Why it failed, where that says more than that it did.
+_FAILED: Final = {
+    "JobLaunchFailure": "its script was killed, or could not be started",
+    "NonZeroExitCode": "its script failed",
+    "OutOfMemory": "it used more memory than it had",
+}
 _WAITS: Final = {
     "BeginTime": "its time has not come",
     "Cleaning": "it is being tidied up before it starts again",
@@ -99,6 +105,7 @@ _WAITS: Final = {
     "PartitionDown": "the partition does not run jobs now",
     "PartitionInactive": "the partition takes no jobs now",
     "Priority": "others come first",
+    "ReqNodeNotAvail": "a node that it needs is not there",
     "Reservation": "its reservation has not begun",
     "Resources": "the nodes that it needs are in use",
 }
@@ -139,13 +146,15 @@ class Line:
         if self.state == "CANCELLED":
             return Report(state, "it was cancelled" if cancelled else "somebody cancelled it")
         said = _SAID.get(self.state, "")
-        if self.state == "PENDING":
+        if self.state == "FAILED":
+            said = _FAILED.get(reason, said)
+        elif self.state == "PENDING":
             if reason in _HELD:
                 state, said = JobState.HELD, _HELD[reason]
             elif _NEVER.fullmatch(reason):
                 state, said = JobState.HELD, "it asks for more than its account or quality of service allows"
             else:
-                said = _WAITS.get(reason, "it waits")
+                said = _WAITS.get(reason.partition(",")[0], "it waits")
         return Report(state, f"{said} ({reason})" if said and reason else said or None)
 
 
