@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from plait._util.lazy import lazy
 
 if TYPE_CHECKING:
-    from plait.executors.base import Executor, ExecutorContext, ExecutorStatus
-    from plait.executors.htex.executor import HighThroughputExecutor
-    from plait.executors.processes import ProcessPoolExecutor
-    from plait.executors.threads import ThreadPoolExecutor
+    from plait.executors.base import Executor as Executor
+    from plait.executors.base import ExecutorContext as ExecutorContext
+    from plait.executors.base import ExecutorStatus as ExecutorStatus
+    from plait.executors.htex.executor import HighThroughputExecutor as HighThroughputExecutor
+    from plait.executors.mpi import MPIExecutor as MPIExecutor
+    from plait.executors.processes import ProcessPoolExecutor as ProcessPoolExecutor
+    from plait.executors.threads import ThreadPoolExecutor as ThreadPoolExecutor
 
-__all__ = [
-    "Executor",
-    "ExecutorContext",
-    "ExecutorStatus",
-    "HighThroughputExecutor",
-    "ProcessPoolExecutor",
-    "ThreadPoolExecutor",
-]
-
-_HOME = {"HighThroughputExecutor": "htex.executor", "ProcessPoolExecutor": "processes", "ThreadPoolExecutor": "threads"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'plait.executors' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"plait.executors.{_HOME.get(name, 'base')}"), name)
-    globals()[name] = value
-    return value
+_HOME = {
+    "Executor": "base",
+    "ExecutorContext": "base",
+    "ExecutorStatus": "base",
+    "HighThroughputExecutor": "htex.executor",
+    "MPIExecutor": "mpi",
+    "ProcessPoolExecutor": "processes",
+    "ThreadPoolExecutor": "threads",
+}
+__all__ = [*_HOME]  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
+__getattr__, __dir__ = lazy(__name__, _HOME)

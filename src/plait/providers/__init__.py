@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from plait._util.lazy import lazy
 
 if TYPE_CHECKING:
-    from plait.providers.base import ExecutionProvider
-    from plait.providers.cluster import ClusterProvider
-    from plait.providers.local import LocalProvider
-
-__all__ = ["ClusterProvider", "ExecutionProvider", "LocalProvider"]
+    from plait.providers.aws import AWSProvider as AWSProvider
+    from plait.providers.azure import AzureProvider as AzureProvider
+    from plait.providers.base import ExecutionProvider as ExecutionProvider
+    from plait.providers.cluster import ClusterProvider as ClusterProvider
+    from plait.providers.condor import CondorProvider as CondorProvider
+    from plait.providers.flux import FluxProvider as FluxProvider
+    from plait.providers.googlecloud import GoogleCloudProvider as GoogleCloudProvider
+    from plait.providers.grid_engine import GridEngineProvider as GridEngineProvider
+    from plait.providers.kubernetes import KubernetesProvider as KubernetesProvider
+    from plait.providers.local import LocalProvider as LocalProvider
+    from plait.providers.lsf import LSFProvider as LSFProvider
+    from plait.providers.pbspro import PBSProProvider as PBSProProvider
+    from plait.providers.slurm import SlurmProvider as SlurmProvider
+    from plait.providers.ssh import SSHProvider as SSHProvider
+    from plait.providers.torque import TorqueProvider as TorqueProvider
 
 _HOME = {
     "ExecutionProvider": "base",
@@ -29,15 +40,5 @@ _HOME = {
     "GoogleCloudProvider": "googlecloud",
     "AzureProvider": "azure",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'plait.providers' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"plait.providers.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+__all__ = [*_HOME]  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
+__getattr__, __dir__ = lazy(__name__, _HOME)
