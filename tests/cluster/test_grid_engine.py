@@ -133,10 +133,10 @@ def test_another_process_finds_and_ends_a_job_by_its_ticket(sge, provider):
 
 
 def test_a_job_has_several_hosts(sge, tmp_path):
-    provider = GridEngineProvider(nodes_per_block=3, parallel_environment="nodes", launcher=OnEachHost())
+    provider = GridEngineProvider(nodes_per_block=2, parallel_environment="nodes", launcher=OnEachHost())
     provider.script_dir = str(tmp_path)
     status = until(provider, provider.submit("hostname", 1, "wide"), JobState.COMPLETED, JobState.FAILED)
-    assert sorted(status.stdout.split()) == ["sge1", "sge2", "sge3"], status.stderr
+    assert len({*status.stdout.split()} & {"sge1", "sge2", "sge3"}) == 2, status.stderr
 
 
 def test_the_master_restarts(sge, provider):

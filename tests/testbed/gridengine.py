@@ -168,6 +168,7 @@ class GridEngine:
         """Brings back a host that crashed."""
         host.boot()
         self.start_daemon(host)
+        self.bed.until(self._all_are_up, "all hosts are up", "qmaster", f"execd-{host.name}")
 
     def restart_master(self) -> None:
         """The master is killed and comes back."""
