@@ -81,11 +81,16 @@ def _app() -> "Typer":
         report: Annotated[
             str | None, typer.Option(metavar="FILE", help="Write a report of the run into this HTML file.")
         ] = None,
+        config: Annotated[
+            str | None,
+            typer.Option(metavar="FILE", help="Configuration of the run; plait.toml of this folder, if it is there."),
+        ] = None,
+        no_config: Annotated[bool, typer.Option("--no-config", help="Do not look for plait.toml.")] = False,
     ) -> None:
         """Run a Python script with a progress display and a closing line that says what happened."""
         from plait.cli.run import Plan, run_script
 
-        run_script(Plan(script, tuple(args or ()), as_parsl, run_dir, progress, report))
+        run_script(Plan(script, tuple(args or ()), as_parsl, run_dir, progress, report, config, not no_config))
 
     @app.command()
     def explain(

@@ -17,6 +17,7 @@ import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from plait._util.trust import untrusted
 from plait.cli.main import EXCEPTHOOK, FAILED, INTERRUPTED
 from plait.cli.tracebacks import print_error, where_in
 from plait.errors import ConfigurationError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Of the time to leave after Ctrl-C, what is kept for leaving itself.
 _LAST_S: Final = 0.7
+#: The configuration of a folder, for scripts that say none of their own.
+FILE: Final = "plait.toml"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Plan:
         run_dir: where runs put their folders; None to leave that to the script.
         progress: whether to show progress; None to show it unless the script says no.
         report: HTML file to write; None for none.
+        config: file that says how the run is to be done; None for `FILE` of the current folder, if there is one.
+        use_file: whether to look for that.
     """
 
     script: str
@@ -48,13 +53,15 @@ class Plan:
     run_dir: str | None = None
     progress: bool | None = None
     report: str | None = None
+    config: str | None = None
+    use_file: bool = True
 
 
 def run_script(plan: Plan) -> None:
     """Runs it. Returns when it ended well, and leaves by SystemExit otherwise.
 
     Raises:
-        ConfigurationError: the script or the place of the report is not there.
+        ConfigurationError: the script or the place of the report is not there, or the configuration is wrong.
     """
     path, code = _load(plan.script)
     if plan.report is not None:
@@ -69,6 +76,7 @@ def run_script(plan: Plan) -> None:
             lambda: _write_report(kernels, report)
         )  # first registered, last called: after the kernels ended
     module = _become_main(path, plan)
+    _configure(plan)
     sys.excepthook = EXCEPTHOOK
     try:
         exec(code, module.__dict__)  # noqa: S102 - running the user's program is what was asked for
@@ -122,6 +130,39 @@ def _become_main(path: str, plan: Plan) -> types.ModuleType:
     if not getattr(sys.flags, "safe_path", False) and sys.path:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
     return module
+
+
+def _configure(plan: Plan) -> None:
+    """A script that says no configuration of its own gets that of a file."""
+    from plait.kernel.loader import DataFlowKernelLoader
+
+    if plan.config is not None:
+        from plait.config import Config
+
+        name = plan.config
+        Config.from_toml(os.fspath(_existing(name)))  # what is wrong in it is said before the script does anything
+        DataFlowKernelLoader.default = lambda: Config.from_toml(name)
+        DataFlowKernelLoader.only_default = f"--config {name}: the script loads a configuration of its own; let it call plait.load() without one, or leave --config away"
+    elif plan.use_file and os.path.isfile(FILE):
+        why = untrusted(FILE) or untrusted(os.curdir)
+        if why:
+            print(f"plait: {FILE} of this folder is not used: {why}; name it with --config to use it", file=sys.stderr)
+        else:
+            DataFlowKernelLoader.default = _found
+
+
+def _existing(name: str) -> str:
+    if not os.path.isfile(name):
+        raise ConfigurationError(f"--config {name}: there is no such file; `plait init` writes one")
+    return name
+
+
+def _found() -> Any:
+    """The configuration of this folder, when a script wants one."""
+    from plait.config import Config
+
+    print(f"plait: configuration from {os.path.abspath(FILE)} (--no-config leaves it out)", file=sys.stderr)
+    return Config.from_toml(os.path.join(os.curdir, FILE))
 
 
 def _follow_kernels(plan: Plan, kernels: list[Lifecycle]) -> None:

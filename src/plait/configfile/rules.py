@@ -161,17 +161,7 @@ def enforce(thing: Any) -> None:
 
 def _enforce(thing: Any, rules: Rules) -> None:
     cls = type(thing)
-    known = parameters(cls)
-    given = given_to(thing)
-    for name, value in rules.of("pinned", cls).items():
-        now = getattr(thing, name, None)
-        unsaid = (
-            now == known[name].default if given is None else name not in given or given[name] == known[name].default
-        )
-        if unsaid and now != value:
-            setattr(thing, name, value)
-        elif now != value:
-            raise _refusal(thing, name, rules, "pinned", f"it is always {literal(value)} here; leave it out")
+    _pin(thing, rules)
     for name, values in rules.of("allowed", cls).items():
         now = getattr(thing, name, None)
         if now is not None and now not in values:
@@ -180,6 +170,28 @@ def _enforce(thing: Any, rules: Rules) -> None:
         why = _exceeds(name, getattr(thing, name, None), cap)
         if why:
             raise _refusal(thing, name, rules, "limits", why)
+
+
+def _pin(thing: Any, rules: Rules) -> None:
+    """Parameters that were left at their defaults get their pinned values; any others are refused."""
+    cls = type(thing)
+    known = parameters(cls)
+    given = given_to(thing)
+    missing = {}
+    for name, value in rules.of("pinned", cls).items():
+        now = getattr(thing, name, None)
+        if now == value:
+            continue
+        said = now if given is None else given.get(name, known[name].default)
+        if said != known[name].default:
+            raise _refusal(thing, name, rules, "pinned", f"it is always {literal(value)} here; leave it out")
+        missing[name] = value
+    if missing:
+        # Made once more, so that everything that a constructor makes of its parameters, and checks in them, follows.
+        values = {name: getattr(thing, name) for name in known if hasattr(thing, name)} if given is None else given
+        if given is not None:
+            thing._given = ((), values | missing)  # noqa: SLF001 - see `given_to`
+        type(thing).__init__(thing, **values | missing)
 
 
 def _refusal(thing: Any, name: str, rules: Rules, kind: str, why: str) -> ConfigurationError:

@@ -24,20 +24,34 @@ class DataFlowKernelLoader:
     _automatic = False
     #: Whether calling an app with nothing loaded loads the default.
     auto_load = True
+    #: Makes the configuration where a program says none; None for the usual defaults.
+    default: Callable[[], Config] | None = None
+    #: Why a program may say none of its own; empty when it may.
+    only_default = ""
 
     @classmethod
-    def load(cls, config: Config | None = None, make: Callable[[Any], DataFlowKernel] | None = None) -> DataFlowKernel:
+    def load(
+        cls,
+        config: Config | str | os.PathLike[str] | None = None,
+        make: Callable[[Any], DataFlowKernel] | None = None,
+    ) -> DataFlowKernel:
         """Starts a run and makes it the one that apps use.
 
         Args:
-            config: how it is to be done; None for the defaults.
+            config: how it is to be done, or the path of a file that says so; None for the defaults.
             make: makes the kernel of the configuration, where it is a kernel of one's own, with a configuration of one's own.
 
         Raises:
             ConfigurationError: another run is loaded, or the configuration cannot work.
         """
+        if make is None and config is not None:
+            cls.check_own()
+        if isinstance(config, (str, os.PathLike)) and make is None:
+            config = Config.from_toml(config)
         if make is None and config is not None and not isinstance(config, Config):
-            raise ConfigurationError(f"plait.load({config!r}): expected a plait.Config or nothing")
+            raise ConfigurationError(
+                f"plait.load({config!r}): expected a plait.Config, the path of a configuration file, or nothing"
+            )
         with _lock:
             current = cls.current()
             if current is not None:
@@ -52,7 +66,22 @@ class DataFlowKernelLoader:
                     )
                 current.cleanup()
             cls._automatic = False
-            return cls._start(config or Config()) if make is None else cls._start(config, make)
+            return cls._start(config or cls.make_default()) if make is None else cls._start(config, make)
+
+    @classmethod
+    def check_own(cls) -> None:
+        """Called where a program brings a configuration of its own.
+
+        Raises:
+            ConfigurationError: it may not.
+        """
+        if cls.only_default:
+            raise ConfigurationError(cls.only_default)
+
+    @classmethod
+    def make_default(cls) -> Config:
+        """The configuration for programs that say none."""
+        return Config() if cls.default is None else cls.default()
 
     @classmethod
     def _start(cls, config: Any, make: Callable[[Any], DataFlowKernel] = DataFlowKernel) -> DataFlowKernel:
@@ -94,7 +123,7 @@ class DataFlowKernelLoader:
             raise NoDataFlowKernelError("Must first load config")
         with _lock:
             if cls._kernel is None:
-                cls._start(Config())
+                cls._start(cls.make_default())
                 cls._automatic = True
             assert cls._kernel is not None  # noqa: S101 - just set
             return cls._kernel

@@ -11,6 +11,7 @@ from plait.cli import run
 from plait.cli.run import Plan
 from plait.errors import ConfigurationError
 from plait.kernel import lifecycle
+from plait.kernel.loader import DataFlowKernelLoader
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +104,59 @@ def test_run_dir():
 def test_no_report_is_said(kernels, says, capsys):
     run._write_report(kernels, "r.html")
     assert says in capsys.readouterr().err
+
+
+FILE = (
+    "progress = false\ninitialize_logging = false\n[[executors]]\ntype = 'ThreadPoolExecutor'\nlabel = 'from a file'\n"
+)
+SHOW = "import plait\nwith plait.load(*ARGS) as kernel: print([e.label for e in kernel.config.executors])"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder, with a configuration file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(DataFlowKernelLoader, "default", None)
+    monkeypatch.setattr(DataFlowKernelLoader, "only_default", "")
+    (tmp_path / "plait.toml").write_text(FILE)
+    return tmp_path
+
+
+def test_the_file_of_the_folder_is_used_and_announced(here, capsys):
+    run.run_script(Plan(script(here, SHOW.replace("*ARGS", ""))))
+    done = capsys.readouterr()
+    assert done.out == "['from a file']\n"
+    assert f"plait: configuration from {here}/plait.toml (--no-config leaves it out)\n" in done.err
+
+
+def test_the_file_of_the_folder_is_left_out(here, capsys):
+    own = "plait.Config([plait.ThreadPoolExecutor()], progress=False, initialize_logging=False)"
+    run.run_script(Plan(script(here, SHOW.replace("*ARGS", own))))
+    assert "configuration from" not in capsys.readouterr().err  # the script has one of its own
+    run.run_script(Plan(script(here, "print(1)"), use_file=False))
+    assert DataFlowKernelLoader.default is not None  # from before
+    DataFlowKernelLoader.default = None
+    run.run_script(Plan(script(here, "print(1)"), use_file=False))
+    assert DataFlowKernelLoader.default is None
+    (here / "plait.toml").chmod(0o666)
+    capsys.readouterr()
+    run.run_script(Plan(script(here, "print(1)")))
+    assert DataFlowKernelLoader.default is None
+    assert "plait.toml of this folder is not used: others may write it" in capsys.readouterr().err
+
+
+def test_a_file_that_was_named_must_be_used(here, capsys):
+    (here / "other.toml").write_text(FILE.replace("from a file", "other"))
+    run.run_script(Plan(script(here, SHOW.replace("*ARGS", "")), config="other.toml"))
+    assert capsys.readouterr().out == "['other']\n"
+    with pytest.raises(SystemExit):
+        run.run_script(Plan(script(here, SHOW.replace("*ARGS", "plait.Config()")), config="other.toml"))
+    assert "--config other.toml: the script loads a configuration of its own" in capsys.readouterr().err
+
+
+def test_a_file_that_is_wrong_is_said_before_the_script_begins(here, capsys):
+    (here / "wrong.toml").write_text("retires = 1")
+    for name, message in (("wrong.toml", "did you mean retries"), ("none.toml", "there is no such file")):
+        with pytest.raises(ConfigurationError, match=message):
+            run.run_script(Plan(script(here, "print('it ran')"), config=name))
+    assert capsys.readouterr().out == ""

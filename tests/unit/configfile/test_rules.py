@@ -10,7 +10,7 @@ import plait
 from plait.configfile import rules, system
 from plait.errors import ConfigurationError
 from plait.launchers import WrappedLauncher
-from plait.providers import LocalProvider
+from plait.providers import LocalProvider, SlurmProvider
 
 
 class Site(LocalProvider):
@@ -86,6 +86,16 @@ def test_pins_of_executors_know_what_was_said(write):
     rules.enforce(executor)
     assert executor.max_workers == 2
     assert "it is always 2 here" in refused(plait.ProcessPoolExecutor(max_workers=3))
+
+
+def test_what_follows_from_a_pinned_value_follows(write):
+    write("[pinned.SlurmProvider]\nwalltime = '02:00:00'\n[pinned.WrappedLauncher]\ndebug = false\n")
+    provider = SlurmProvider(partition="a", launcher=WrappedLauncher("nice"))
+    rules.enforce(provider)
+    assert (provider.walltime, provider.walltime_s, provider.partition) == ("02:00:00", 7200, "a")
+    assert repr(provider.launcher) == "WrappedLauncher(debug=False, prepend='nice')"
+    write("[pinned.SlurmProvider]\nwalltime = 'soon'\n")
+    assert "SlurmProvider(walltime='soon'): expected a time" in refused(SlurmProvider())
 
 
 def test_lists_of_what_is_allowed(write):

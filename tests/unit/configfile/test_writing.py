@@ -116,7 +116,25 @@ CLASSES = [
     if name in importlib.import_module(f"plait.{room}").__all__
 ]
 #: What classes cannot do without.
-NEEDS = {"KubernetesProvider": {"image": "x"}, "WrappedLauncher": {"prepend": "nice"}}
+NEEDS = {
+    "AWSProvider": {"image_id": "ami-1", "key_name": "key"},
+    "AzureProvider": {
+        "vm_reference": {
+            "publisher": "a",
+            "offer": "b",
+            "sku": "c",
+            "version": "latest",
+            "vm_size": "d",
+            "admin_username": "e",
+            "password": "f",
+            "disk_size_gb": 10,
+        }
+    },
+    "GoogleCloudProvider": {"project_id": "a", "key_file": "b", "region": "c", "os_project": "d", "os_family": "e"},
+    "KubernetesProvider": {"image": "x"},
+    "SSHProvider": {"hosts": ["a", "b"]},
+    "WrappedLauncher": {"prepend": "nice"},
+}
 
 
 @pytest.mark.parametrize(("room", "name", "port"), CLASSES, ids=[name for _, name, _ in CLASSES])

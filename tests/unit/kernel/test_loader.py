@@ -48,7 +48,10 @@ def test_nothing_loaded():
 
 @pytest.mark.parametrize("value", ["threads", plait.Config, [plait.ThreadPoolExecutor()]])
 def test_only_a_configuration_can_be_loaded(value):
-    with pytest.raises(ConfigurationError, match=r"expected a plait\.Config or nothing"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"expected a plait\.Config, the path of a configuration file, or nothing|cannot be read",
+    ):
         plait.load(value)
 
 
@@ -134,3 +137,36 @@ def test_another_process_has_none(monkeypatch):
         monkeypatch.undo()
     finally:
         kernel.cleanup()
+
+
+FILE = """
+initialize_logging = false
+progress = false
+[[executors]]
+type = "ThreadPoolExecutor"
+label = "from a file"
+"""
+
+
+def test_a_path_is_the_configuration_in_that_file(tmp_path):
+    path = tmp_path / "plait.toml"
+    path.write_text(FILE)
+    for given in (path, str(path)):
+        with plait.load(given) as kernel:
+            assert [executor.label for executor in kernel.config.executors] == ["from a file"]
+    with pytest.raises(ConfigurationError, match="nowhere.toml: this file cannot be read"):
+        plait.load(tmp_path / "nowhere.toml")
+
+
+def test_a_default_stands_in_where_a_program_says_nothing(monkeypatch):
+    monkeypatch.setattr(DataFlowKernelLoader, "default", staticmethod(lambda: plait.Config.from_toml(FILE)))
+    with plait.load() as kernel:
+        assert kernel.config.executors[0].label == "from a file"
+    assert app(1).result() == 2
+    assert plait.dfk().config.executors[0].label == "from a file"
+    plait.dfk().cleanup()
+    monkeypatch.setattr(DataFlowKernelLoader, "only_default", "the file counts")
+    with pytest.raises(ConfigurationError, match="the file counts"):
+        plait.load(config())
+    with plait.load():
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ from plait.compat.parsl.dataflow.dependency_resolvers import SHALLOW_DEPENDENCY_
 from plait.compat.parsl.dataflow.memoization import BasicMemoizer, refuse_checkpoints
 from plait.compat.parsl.executors.base import as_plait
 from plait.compat.parsl.executors.threads import ThreadPoolExecutor
+from plait.compat.parsl.jobs.strategy import Strategy
 from plait.compat.parsl.logconfigs.base import LogConfig
 from plait.compat.parsl.utils import RepresentationMixin
 from plait.errors import ConfigurationError
@@ -43,7 +45,7 @@ class Config(RepresentationMixin):
         retry_handler: Callable[[Exception, TaskRecord], float] | None = None,
         run_dir: str = "runinfo",
         std_autopath: Callable[..., Any] | None = None,
-        strategy: str | None = "simple",
+        strategy: str | Strategy | None = "simple",
         strategy_period: float = 5,
         max_idletime: float = 120.0,
         monitoring: None = None,
@@ -101,7 +103,7 @@ class Config(RepresentationMixin):
             max_losses=0,
             run_dir=os.fspath(self.run_dir),
             std_autopath=self.std_autopath,
-            strategy=self.strategy,
+            strategy=self.strategy.start_with() if isinstance(self.strategy, Strategy) else self.strategy,
             strategy_period=self.strategy_period,
             max_idletime=self.max_idletime,
             usage_tracking=self.usage_tracking,
@@ -109,6 +111,12 @@ class Config(RepresentationMixin):
             initialize_logging=isinstance(self.initialize_logging, LogConfig) or self.initialize_logging,
             progress=False,
         )
+
+    @classmethod
+    def of_plait(cls, config: plait.config.Config) -> Config:
+        """The same for programs that were written for upstream, from a file (``plait run --config``)."""
+        names = inspect.signature(cls).parameters
+        return cls(**{name: getattr(config, name) for name in names if hasattr(config, name)})
 
     @staticmethod
     def _read_removed(removed: dict[str, Any]) -> Memoizer | None:

@@ -106,3 +106,19 @@ def test_no_warning_without_reason():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Config()
+
+
+def test_a_configuration_of_plait_for_programs_of_upstream(monkeypatch):
+    import plait
+    from plait.compat.parsl.dataflow.dflow import DataFlowKernelLoader
+    from plait.kernel.loader import DataFlowKernelLoader as Loader
+
+    text = "retries = 3\ninitialize_logging = false\n[[executors]]\ntype = 'ThreadPoolExecutor'\nlabel = 'x'\n"
+    config = Config.of_plait(plait.Config.from_toml(text))
+    assert (config.retries, [executor.label for executor in config.executors]) == (3, ["x"])
+    monkeypatch.setattr(Loader, "default", staticmethod(lambda: plait.Config.from_toml(text)))
+    monkeypatch.setattr(Loader, "only_default", "the file counts")
+    with DataFlowKernelLoader.load() as kernel:
+        assert kernel.config.retries == 3
+    with pytest.raises(plait.errors.ConfigurationError, match="the file counts"):
+        DataFlowKernelLoader.load(Config())

@@ -169,6 +169,10 @@ class DataFlowKernelLoader:
     def load(cls, config: Config | None = None) -> DataFlowKernel:
         if config is not None and not isinstance(config, Config):
             raise ConfigurationError(f"parsl.load({config!r}): expected a parsl.Config or nothing")
+        if config is not None:
+            _Loader.check_own()
+        elif _Loader.default is not None:
+            config = Config.of_plait(_Loader.default())
         return _Loader.load(config or Config(), DataFlowKernel)  # type: ignore[arg-type,return-value]
 
     @classmethod
