@@ -69,6 +69,7 @@ def manager_s(make: Callable[[], ExecutionProvider]) -> float:
     executor = plait.HighThroughputExecutor("htex", provider, max_workers_per_node=WORKERS, cores_per_worker=0.5)
     config = plait.Config([executor], strategy="none", initialize_logging=False, progress=False)
     with plait.load(config):
+        executor.connected_managers()  # waits for the interchange
         start_s = time.perf_counter()
         executor.scale_out(1)
         while not executor.connected_managers():

@@ -18,14 +18,14 @@ def lazy(package: str, home: Mapping[str, str]) -> tuple[Callable[[str], Any], C
         home: for each public name, the module below the package that has it.
     """
 
-    def __getattr__(name: str) -> Any:
+    def get(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(f"{package}.{home[name]}"), name)
         setattr(sys.modules[package], name, value)
         return value
 
-    def __dir__() -> list[str]:
+    def names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *home})
 
-    return __getattr__, __dir__
+    return get, names
