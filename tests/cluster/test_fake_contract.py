@@ -39,13 +39,6 @@ class TestLSF(OnAFake):
     system, kind = "lsf", LSFProvider
 
 
-class TestLSFWithRedirection(OnAFake):
-    system = "lsf"
-
-    def kind(self, **options):
-        return LSFProvider(bsub_redirection=True, **options)
-
-
 class TestCondor(OnAFake):
     system, kind = "condor", CondorProvider
 

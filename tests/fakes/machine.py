@@ -6,7 +6,7 @@ test ──rules──▶ state folder ◀── qsub, qstat, bjobs …     each
                      └── keeper                            one for each job: runs its script, writes down how it ended
 ```
 
-The commands run with ``python -IS`` and import nothing but the standard library, so that each takes some milliseconds only. What they print is the
+The commands run with ``python -IS``, and import little: json, re and signal would cost more than the rest of a command together. What they print is the
 business of the dialects beside this file: one for each system, written from that system's public documentation.
 
 Rules make the commands misbehave: see `scheduler.py`, through which tests use all this.
@@ -15,10 +15,8 @@ Rules make the commands misbehave: see `scheduler.py`, through which tests use a
 from __future__ import annotations
 
 import fcntl
-import importlib
-import json
+import marshal
 import os
-import signal
 import sys
 import time
 
@@ -26,6 +24,7 @@ import time
 GRACE_S = 1.0
 #: Seconds that a command hangs: longer than any time-out of a test.
 HANG_S = 600.0
+SIGKILL, SIGTERM = 9, 15
 
 
 class Machine:
@@ -39,13 +38,13 @@ class Machine:
     def __enter__(self):
         self._lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        with open(f"{self.folder}/state", encoding="utf-8") as file:
-            self.state = json.load(file)
+        with open(f"{self.folder}/state", "rb") as file:
+            self.state = marshal.load(file)
         return self
 
     def __exit__(self, *_):
-        with open(f"{self.folder}/state.new", "w", encoding="utf-8") as file:
-            json.dump(self.state, file)
+        with open(f"{self.folder}/state.new", "wb") as file:
+            marshal.dump(self.state, file)
         os.replace(f"{self.folder}/state.new", f"{self.folder}/state")
         os.close(self._lock)
 
@@ -103,7 +102,7 @@ class Machine:
         elif job["pid"]:
             with open(f"{self.folder}/kill-{number}", "w", encoding="utf-8"):
                 pass
-            _signal(job["pid"], signal.SIGTERM)
+            _signal(job["pid"], SIGTERM)
         return True
 
     def known(self, number):
@@ -128,6 +127,21 @@ def used_s(job):
 def clock(seconds):
     """`hours:minutes:seconds`."""
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def to_json(value, indent=4, level=0):
+    """A value as JSON with so many blanks for each level."""
+    inner, outer = "\n" + " " * indent * (level + 1), "\n" + " " * indent * level
+    if isinstance(value, dict) and value:
+        pairs = (f"{to_json(name)}:{to_json(each, indent, level + 1)}" for name, each in value.items())
+        return "{" + inner + f",{inner}".join(pairs) + outer + "}"
+    if isinstance(value, list) and value:
+        return "[" + inner + f",{inner}".join(to_json(each, indent, level + 1) for each in value) + outer + "]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    return (
+        {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else repr(value)
+    )
 
 
 # ------------------------------------------------------------------ running jobs
@@ -155,7 +169,7 @@ def _keep(folder, number, variables):
         _mine(machine, number)["pid"] = pid
         early = _mine(machine, number)["why"]
     if early:
-        _signal(pid, signal.SIGTERM)
+        _signal(pid, SIGTERM)
     killed_s = time.monotonic() if early else None
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -164,9 +178,9 @@ def _keep(folder, number, variables):
         if killed_s is None and os.path.exists(f"{folder}/kill-{number}"):
             killed_s = time.monotonic()
         if killed_s is not None and time.monotonic() - killed_s > GRACE_S:
-            _signal(pid, signal.SIGKILL)
+            _signal(pid, SIGKILL)
         time.sleep(0.01)
-    _signal(pid, signal.SIGKILL)  # what the script left in its group
+    _signal(pid, SIGKILL)  # what the script left in its group
     with Machine(folder) as machine:
         _mine(machine, number).update(state="ended", ended_s=time.time(), code=os.waitstatus_to_exitcode(status))
 
@@ -239,7 +253,7 @@ def main(system, folder, command, argv):
             getattr(machine, argv[0])(*argv[1:])
         return 0
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "dialects"))
-    dialect = importlib.import_module(system)
+    dialect = __import__(system)
     kind, act = dialect.command(command, argv)
     rule = _rule(folder, system, kind, command, argv)
     do = rule.get("do", "")

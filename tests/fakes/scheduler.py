@@ -6,7 +6,7 @@ The commands are put on PATH by the fixture ``fake`` of ``tests/fakes/fixtures.p
 from __future__ import annotations
 
 import contextlib
-import json
+import marshal
 import os
 import signal
 import subprocess
@@ -44,7 +44,7 @@ class FakeScheduler:
         self.bin = self.folder / "bin"
         self.bin.mkdir(parents=True)
         state = {"next": 1001, "jobs": {}, "rules": [], "calls": [], "starts": True, "repeat": None}
-        (self.folder / "state").write_text(json.dumps(state))
+        (self.folder / "state").write_bytes(marshal.dumps(state))
         for name in (*COMMANDS[system], "fake-control"):
             path = self.bin / name
             path.write_text(
@@ -93,6 +93,12 @@ class FakeScheduler:
         """Ends a job as the system would: ``walltime``, ``administrator``, ``preempted``, ``node``."""
         with Machine(self.folder) as machine:
             machine.end(number, why)
+        self.ended(number)
+
+    def kill(self, number):
+        """Its node dies: its script has no time to write anything."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(next(job["pid"] for job in self.jobs() if job["number"] == number), signal.SIGKILL)
         self.ended(number)
 
     def ended(self, number):

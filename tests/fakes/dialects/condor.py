@@ -6,11 +6,9 @@ From its manual, version 24 (https://htcondor.readthedocs.io/en/latest/man-pages
 
 from __future__ import annotations
 
-import json
-import re
 import time
 
-from machine import options
+from machine import options, to_json
 
 _STATUS = {"queued": 1, "running": 2, "removed": 3, "ended": 4, "held": 5, "exiting": 6, "suspended": 7}
 
@@ -26,6 +24,8 @@ def command(name, argv):
 
 
 def submit(machine, argv):
+    import re
+
     _, words = options(argv, ("-name", "-pool"), ("-terse",))
     try:
         said = description(words[0])
@@ -35,7 +35,7 @@ def submit(machine, argv):
         return "", f"\nERROR: Parse error in expression: \n\t{error}\n", 1
     wall = re.search(r"> (\d+)", said.get("periodic_remove", ""))
     number = machine.submit(
-        json.loads(said.get("+plaitjob", '""')), said["executable"], said.get("output"), said.get("error"), int(wall[1]) if wall else 0,
+        said.get("+plaitjob", "").strip('"'), said["executable"], said.get("output"), said.get("error"), int(wall[1]) if wall else 0,
         leave="leave_in_queue" in said, said=said, reason="",
     )  # fmt: skip
     return f"{number}.0 - {number}.0\n", "", 0
@@ -43,6 +43,8 @@ def submit(machine, argv):
 
 def description(path):
     """The commands of a submit description: names are in any case, the last of a name counts, and ``queue`` comes at the end."""
+    import re
+
     said, queued = {}, False
     with open(path, encoding="utf-8") as file:
         for line in file.read().splitlines():
@@ -64,16 +66,17 @@ def look(machine, argv, queue):
     given, words = options(argv, ("-attributes", "-constraint", "-limit", "-match"), ("-json", "-nobatch", "-allusers"))
     if "-json" not in given:
         return "", "the fake has -json only\n", 1
-    names = re.findall(r'PlaitJob == "([^"]*)"', given.get("-constraint", [""])[-1])
-    jobs = (
-        [job for job in machine.listed() if job["name"] in names]
-        if names
-        else [machine.known(word.split(".")[0]) for word in words]
-    )
+    if "-constraint" in given:
+        import re
+
+        names = re.findall(r'PlaitJob == "([^"]*)"', given["-constraint"][-1])
+        jobs = [job for job in machine.listed() if job["name"] in names]
+    else:
+        jobs = [machine.known(word.split(".")[0]) for word in words]
     ads = [_ad(job, given["-attributes"][-1].split(",")) for job in jobs if job is not None and _in_queue(job) == queue]
     if not ads:
         return "", "", 0  # no job, no text: not even an empty list
-    return "[\n" + ",\n".join(json.dumps(ad, indent=2) for ad in ads) + "\n]\n", "", 0
+    return "[\n" + ",\n".join(to_json(ad, 2) for ad in ads) + "\n]\n", "", 0
 
 
 def _in_queue(job):

@@ -6,10 +6,7 @@ RFC 19 (job ids), 21 (job states) and 36 (directives in scripts, https://flux-fr
 
 from __future__ import annotations
 
-import json
-import re
-
-from machine import directives, options
+from machine import directives, options, to_json
 
 _DIGITS = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _VALUED = (
@@ -53,6 +50,8 @@ def number_of(word):
 
 
 def batch(machine, argv):
+    import re
+
     try:
         given, words = options(argv, _VALUED, ("--exclusive", "-x"))
         with open(words[0], encoding="utf-8") as file:
@@ -94,8 +93,8 @@ def jobs(machine, argv):
             if job["name"] == given["--name"][-1] and ("-a" in given or job["state"] != "ended")
         ]
     if len(words) == 1:  # one id is answered with an object, several with an array
-        return (json.dumps(found[0]) + "\n" if found else ""), wrong, 1 if wrong else 0
-    return json.dumps({"jobs": found}) + "\n", wrong, 1 if wrong else 0
+        return (to_json(found[0]) + "\n" if found else ""), wrong, 1 if wrong else 0
+    return to_json({"jobs": found}) + "\n", wrong, 1 if wrong else 0
 
 
 def _facts(job):

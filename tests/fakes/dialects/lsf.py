@@ -7,13 +7,11 @@ of ``bjobs -json`` that sites have published.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 import time
 
-from machine import directives, options
+from machine import directives, options, to_json
 
 _VALUED = (
     "-J",
@@ -55,6 +53,8 @@ def command(name, argv):
 
 def bsub(machine, argv):
     """Options in the script count only when it comes from standard input; a script that is named is a command like any other."""
+    import re
+
     try:
         given, words = options(argv, _VALUED, ("-x", "-H"))
         script = words[0] if words else f"{machine.folder}/stdin-{machine.state['next']}"
@@ -96,7 +96,7 @@ def bjobs(machine, argv):
         jobs = [job for job in machine.listed() if job["name"] == given["-J"][-1]]
         if not jobs:
             return (
-                json.dumps({"COMMAND": "bjobs", "JOBS": 0, "RECORDS": []}, indent=2) + "\n",
+                to_json({"COMMAND": "bjobs", "JOBS": 0, "RECORDS": []}, 2) + "\n",
                 f"Job <{given['-J'][-1]}> is not found\n",
                 255,
             )
@@ -109,7 +109,7 @@ def bjobs(machine, argv):
                 wrong = "all" if len(words) == 1 else wrong
             else:
                 records.append(_facts(job, fields))
-    text = json.dumps({"COMMAND": "bjobs", "JOBS": len(records), "RECORDS": records}, indent=2).replace("/", "\\/")
+    text = to_json({"COMMAND": "bjobs", "JOBS": len(records), "RECORDS": records}, 2).replace("/", "\\/")
     return text + "\n", "", 255 if wrong or any("ERROR" in record for record in records) else 0
 
 

@@ -7,12 +7,10 @@ of version 2022.1 (job states, job exit codes, https://help.altair.com/2022.1.0/
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
 
-from machine import clock, directives, options, used_s
+from machine import clock, directives, options, to_json, used_s
 
 SERVER = "pbs01.example.org"
 _VALUED = ("-N", "-o", "-e", "-l", "-q", "-A", "-j", "-k", "-W", "-S", "-v", "-m", "-M", "-P", "-p", "-r", "-a")
@@ -33,6 +31,8 @@ def command(name, argv):
 
 
 def qsub(machine, argv):
+    import re
+
     try:
         given, words = options(argv, _VALUED, ("-V", "-z"))
         with open(words[0], encoding="utf-8") as file:
@@ -89,7 +89,7 @@ def qstat(machine, argv):
             found[f"{job['number']}.{SERVER}"] = _facts(job)
     if found:
         answer["Jobs"] = found
-    return json.dumps(answer, indent=4, separators=(",", ":")) + "\n", wrong, code
+    return to_json(answer) + "\n", wrong, code
 
 
 def _facts(job):

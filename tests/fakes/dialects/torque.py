@@ -6,7 +6,6 @@ https://docs.adaptivecomputing.com/8-1-0/basic/Content/topics/torque/commands/qs
 
 from __future__ import annotations
 
-import re
 import time
 
 from machine import clock, directives, options, used_s
@@ -29,6 +28,8 @@ def command(name, argv):
 
 
 def qsub(machine, argv):
+    import re
+
     try:
         given, words = options(argv, _VALUED, ("-V", "-z"))
         with open(words[0], encoding="utf-8") as file:
