@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -146,9 +147,9 @@ class Slurm(Bed):
         self.start("slurmctld", [*self.hosts[-1][1], "slurmctld", "-D"])
         self.until(lambda: "UP" in self.run(["scontrol", "ping"]), "the controller answers", "slurmctld")
 
-    def kill_controller(self) -> None:
-        """Kills the controller; jobs go on, commands fail."""
-        self.kill("slurmctld")
+    def stop_controller(self) -> None:
+        """Ends the controller, which writes down what it knows; jobs go on, commands fail."""
+        self.kill("slurmctld", signal.SIGTERM)
 
     # ------------------------------------------------------------------ nodes
     def start_node(self, node: int) -> None:
