@@ -52,10 +52,12 @@ NAMES = {
     "parsl.jobs.job_status_poller": "JobStatusPoller",
     "parsl.jobs.states": "TERMINAL_STATES JobState JobStatus",
     "parsl.jobs.strategy": "Strategy",
-    "parsl.launchers": "SimpleLauncher SingleNodeLauncher WrappedLauncher",
+    "parsl.launchers": "AprunLauncher GnuParallelLauncher JsrunLauncher MpiExecLauncher MpiRunLauncher SimpleLauncher SingleNodeLauncher SrunLauncher "
+    "SrunMPILauncher WrappedLauncher",
     "parsl.launchers.base": "Launcher",
     "parsl.launchers.errors": "BadLauncher",
-    "parsl.launchers.launchers": "SimpleLauncher SingleNodeLauncher WrappedLauncher",
+    "parsl.launchers.launchers": "AprunLauncher GnuParallelLauncher JsrunLauncher MpiExecLauncher MpiRunLauncher SimpleLauncher SingleNodeLauncher "
+    "SrunLauncher SrunMPILauncher WrappedLauncher",
     "parsl.log_utils": "DEFAULT_FORMAT set_file_logger set_stream_logger",
     "parsl.logconfigs.base": "LogConfig",
     "parsl.logconfigs.file": "FileLogging",
@@ -64,6 +66,7 @@ NAMES = {
     "parsl.multiprocessing": "ForkProcess SpawnContext SpawnEvent SpawnProcess SpawnQueue join_terminate_close_proc",
     "parsl.providers": "LocalProvider",
     "parsl.providers.base": "ExecutionProvider",
+    "parsl.providers.cluster_provider": "ClusterProvider",
     "parsl.providers.errors": "ExecutionProviderException ScaleOutFailed SchedulerMissingArgs ScriptPathError SubmitException",
     "parsl.providers.local.local": "LocalProvider",
     "parsl.serialize": "deserialize pack_apply_message serialize unpack_apply_message",

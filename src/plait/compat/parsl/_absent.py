@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 _MPI: Final = "MPI tasks over several nodes"
-_BATCH: Final = "batch systems"
 _MONITORING: Final = "the monitoring database"
 _STAGING: Final = "staging of remote files"
 _OTHER: Final = "executors that stand on other systems"
@@ -20,18 +19,8 @@ NAMES: Final = {
     "GlobusComputeExecutor": _OTHER,
     "RadicalPilotExecutor": _OTHER,
     "MonitoringHub": _MONITORING,
-    **dict.fromkeys(
-        (
-            "AWSProvider", "AzureProvider", "CondorProvider", "GoogleCloudProvider", "GridEngineProvider", "KubernetesProvider", "LSFProvider",
-            "PBSProProvider", "SlurmProvider", "TorqueProvider", "AprunLauncher", "GnuParallelLauncher", "JsrunLauncher", "MpiExecLauncher",
-            "MpiRunLauncher", "SrunLauncher", "SrunMPILauncher",
-        ),
-        _BATCH,
-    ),
 }  # fmt: skip
-PACKAGES: Final = frozenset(
-    {"parsl", "parsl.executors", "parsl.providers", "parsl.launchers", "parsl.launchers.launchers"}
-)
+PACKAGES: Final = frozenset({"parsl", "parsl.executors"})
 
 #: Modules of upstream, by the beginning of their name.
 MODULES: Final = {
@@ -40,10 +29,8 @@ MODULES: Final = {
     "parsl.executors.high_throughput.mpi_prefix_composer": _MPI,
     "parsl.executors.high_throughput": "the inside of upstream's pilot jobs, which is another here",
     "parsl.executors": _OTHER,
-    "parsl.configs": _BATCH,
     "parsl.curvezmq": "the inside of upstream's pilot jobs, which is another here",
-    "parsl.providers": _BATCH,
-    "parsl.launchers": _BATCH,
+    "parsl.configs": _OTHER,
     "parsl.monitoring": _MONITORING,
     "parsl.data_provider": _STAGING,
     "parsl.usage_tracking": "usage tracking, of which this version sends nothing",
@@ -58,8 +45,7 @@ def why_absent(name: str) -> str:
     if not feature:
         return ""
     return (
-        f"plait does not have {name} yet: it belongs to {feature}. "
-        "This version runs threads, processes and pilot jobs on one machine (docs/reference/differences-from-parsl.md lists what is there)"
+        f"plait does not have {name} yet: it belongs to {feature} (docs/reference/differences-from-parsl.md lists what is there)"
     )
 
 

@@ -77,7 +77,7 @@ def _names(rundir: str) -> list[str]:
 
 
 # ------------------------------------------------------------------ commands, files, times
-def execute_wait(cmd: str, walltime: int | None = None) -> tuple[int, str, str]:
+def execute_wait(cmd: str, walltime: float | None = None) -> tuple[int, str, str]:
     """Runs a shell command; returns its exit code, output and errors.
 
     Raises:

@@ -26,10 +26,10 @@ def test_a_submodule_is_an_attribute_of_its_package():
 
 def test_absent_modules_say_why():
     with pytest.raises(
-        ModuleNotFoundError, match=r"parsl\.providers\.slurm yet: it belongs to batch systems"
+        ModuleNotFoundError, match=r"parsl\.executors\.taskvine yet: it belongs to executors that stand on other systems"
     ) as caught:
-        importlib.import_module("parsl.providers.slurm")
-    assert caught.value.name == "parsl.providers.slurm"
+        importlib.import_module("parsl.executors.taskvine")
+    assert caught.value.name == "parsl.executors.taskvine"
 
 
 def test_absent_names_of_packages_say_why():

@@ -17,6 +17,7 @@ from plait.compat.parsl.dataflow.states import States
 from plait.compat.parsl.dataflow.taskrecord import INTERNAL, TaskRecord
 from plait.compat.parsl.executors.base import PluginExecutor, as_plait
 from plait.compat.parsl.executors.threads import ThreadPoolExecutor
+from plait.compat.parsl.jobs.strategy import Strategy
 from plait.compat.parsl.logconfigs.base import LogConfig
 from plait.compat.parsl.logconfigs.file import FileLogging
 from plait.compat.parsl.version import VERSION
@@ -62,6 +63,8 @@ class DataFlowKernel(plait.kernel.kernel.DataFlowKernel):
             raise
         self.on_cleanup.append(stop_forwarding)
         self.config = config
+        if isinstance(config.strategy, Strategy):
+            self.job_status_poller  # noqa: B018 - from its making on it asks the strategy
         _logger.info("parsl %s, run %s", VERSION, self.run_id)
         _logger.info("%r", config)
 
@@ -83,18 +86,19 @@ class DataFlowKernel(plait.kernel.kernel.DataFlowKernel):
             elif "_run_dir" in vars(executor):
                 executor.run_dir = lambda: self.run_dir  # type: ignore[attr-defined]
         super().add_executors(ready)
+        if "job_status_poller" in vars(self):  # those of the configuration are there before it is
+            self.job_status_poller.add_executors(_with_blocks(map(_as_given, ready)))
 
     @functools.cached_property
     def job_status_poller(self) -> JobStatusPoller:
         """Shows the executors that have blocks. Each keeps its own."""
-        from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
         from plait.compat.parsl.jobs.job_status_poller import JobStatusPoller
 
         config = self._given
         poller = JobStatusPoller(
             strategy=config.strategy, max_idletime=config.max_idletime, strategy_period=config.strategy_period
         )
-        poller.add_executors([each for each in self.executors.values() if isinstance(each, BlockProviderExecutor)])
+        poller.add_executors(_with_blocks(self.executors.values()))
         return poller
 
     def read_specification(self, task: Task, spec: dict[str, Any]) -> tuple[Resources, float | None]:
@@ -155,6 +159,12 @@ class DataFlowKernel(plait.kernel.kernel.DataFlowKernel):
             return f"task {dep.tid}"
         return repr(dep)
 
+    # ------------------------------------------------------------------ the end
+    def _cleanup(self, timeout_s: float) -> None:
+        if "job_status_poller" in vars(self):  # a strategy of one's own has nothing to decide while executors end
+            self.job_status_poller.close(timeout_s / 10)
+        super()._cleanup(timeout_s)
+
     # ------------------------------------------------------------------ the log
     def _open_log(self, directory: str) -> Callable[[], None]:
         given = self._given.initialize_logging
@@ -193,6 +203,12 @@ class DataFlowKernelLoader:
         if _Loader.current() is None and "PLAIT_WORKER" not in os.environ:
             raise NoDataFlowKernelError("Must first load config")
         return _Loader.for_call()
+
+
+def _with_blocks(executors: Iterable[Any]) -> list[Any]:
+    from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
+
+    return [executor for executor in executors if isinstance(executor, BlockProviderExecutor)]
 
 
 def _as_given(executor: Executor) -> Any:

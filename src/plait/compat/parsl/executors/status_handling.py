@@ -114,6 +114,10 @@ class BlockProviderExecutor(ParslExecutor):
         """Gives back blocks, only those that have been idle for so many seconds where that is known; their names."""
         return self.scale_in(n) if max_idletime is None else self._blocks().scale_in(n, max_idletime)
 
+    def scale_as(self, strategy: str, max_idletime: float, period_s: float) -> None:
+        """Decides by this policy of plait's from now on; for strategies (`parsl.jobs.strategy`)."""
+        self._blocks().scale_as(strategy, max_idletime, period_s)
+
     def _blocks(self) -> BlockKeeper:
         if self._keeper is None:
             raise ScalingFailed(self, "it has no blocks: it has no provider, or was not started")

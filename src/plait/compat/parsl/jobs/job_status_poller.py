@@ -8,6 +8,7 @@ from plait.clock import SystemClock
 from plait.compat.parsl.executors.base import ParslExecutor
 from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
 from plait.compat.parsl.jobs.strategy import Strategy
+from plait.compat.parsl.utils import Timer
 from plait.executors.base import ExecutorContext
 
 if TYPE_CHECKING:
@@ -22,22 +23,30 @@ class JobStatusPoller:
     """Keeps the blocks of executors.
 
     The one of a run (``dfk.job_status_poller``) only shows the run's executors, which were started with their blocks. One that a program makes for
-    executors that it starts itself begins to keep blocks for them.
+    executors that it starts itself begins to keep blocks for them. With a strategy that somebody has written it has a thread, which asks that.
     """
 
-    def __init__(self, *, strategy: str | None, max_idletime: float, strategy_period: float, **_: Any) -> None:
+    def __init__(
+        self, *, strategy: str | Strategy | None, max_idletime: float, strategy_period: float, **_: Any
+    ) -> None:
         self.interval = strategy_period
-        self._strategy = Strategy(strategy=strategy, max_idletime=max_idletime)
+        self.executors: list[Any] = []
+        self._strategy = (
+            strategy if isinstance(strategy, Strategy) else Strategy(strategy=strategy, max_idletime=max_idletime)
+        )
+        self._strategy.period_s = strategy_period
         self._own: list[ParslExecutor] = []
-
-    @property
-    def executors(self) -> list[Any]:
-        """Those that it was told of."""
-        return list(self._strategy.executors.values())
+        self._timer: Timer | None = None
 
     def add_executors(self, executors: Sequence[Any]) -> None:
         """Takes executors, which must have been started."""
+        self.executors += executors
         self._strategy.add_executors(executors)
+        self._begin_blocks(executors)
+        if self._timer is None and self._strategy.is_own():
+            self._timer = Timer(self.poll, interval=self.interval, name="JobStatusPoller-Timer")
+
+    def _begin_blocks(self, executors: Sequence[Any]) -> None:
         for executor in executors:
             if isinstance(executor, ParslExecutor) and executor.run_id is None:
                 self._own.append(executor)
@@ -46,15 +55,19 @@ class JobStatusPoller:
     def _context(self) -> ExecutorContext:
         strategy = self._strategy
         return ExecutorContext(
-            _deliver_to_nobody, None, None, SystemClock(), strategy.strategy, self.interval, strategy.max_idletime
+            _deliver_to_nobody, None, None, SystemClock(), strategy.start_with(), self.interval, strategy.max_idletime
         )
 
     def poll(self) -> None:
-        """Has the executors look at their blocks soon, and decide."""
-        self._strategy.strategize([each for each in self.executors if isinstance(each, BlockProviderExecutor)])
+        """Has the strategy decide for the executors that have blocks."""
+        able = [each for each in self.executors if isinstance(each, BlockProviderExecutor)]
+        self._strategy.strategize([each for each in able if each.status_polling_interval and not each.bad_state_is_set])
 
     def close(self, timeout: float | None = None) -> None:
-        """Gives back the blocks that this one began to keep."""
+        """Asks the strategy no more; gives back the blocks that this one began to keep."""
+        if self._timer is not None:
+            self._timer.close(timeout)
+            self._timer = None
         for executor in self._own:
             executor.end_blocks(10.0 if timeout is None else timeout)
         self._own.clear()

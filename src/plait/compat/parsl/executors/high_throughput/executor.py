@@ -307,7 +307,11 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
 
     def begin_blocks(self, context: ExecutorContext) -> None:
         """Scales as this says from now on; for one that was started without a kernel."""
-        self._blocks().scale_as(context.strategy, context.max_idletime_s, context.strategy_period_s)
+        self.scale_as(context.strategy, context.max_idletime_s, context.strategy_period_s)
+
+    def scale_as(self, strategy: Any, max_idletime: float, period_s: float) -> None:
+        """Decides by this policy of plait's from now on; for strategies (`parsl.jobs.strategy`)."""
+        self._blocks().scale_as(strategy, max_idletime, period_s)
 
     def end_blocks(self, timeout_s: float) -> None:
         """It ends its blocks itself."""
