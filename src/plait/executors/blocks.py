@@ -1,10 +1,13 @@
-"""Blocks of an executor: one thread between its provider and the core that decides.
+"""Blocks of an executor: one thread between its provider and the core that decides, and one that begins jobs where the provider allows that.
 
 ```
 executor ──commands, managers──▶ BlockKeeper ── lock ──▶ scaling/core.py (pure)
                                     │ thread
-                                    ├── provider.submit, status, cancel     may take seconds: never with the lock held
-                                    └── launch, drain, gone, broken, load   the executor's callbacks: likewise
+                                    ├── provider.status, cancel             may take seconds: never with the lock held
+                                    ├── gone, drain, broken, load           the executor's callbacks: likewise
+                                    ├── jobs_file.py ──▶ jobs.jsonl         for those who look for jobs of a driver that was killed
+                                    └── submitting.py ─▶ launch, provider.submit, submit_many      in a thread of its own if the provider
+                                                                                                   takes calls from two (`concurrent`)
 ```
 """
 
@@ -20,13 +23,19 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import text_of
+from plait.executors.jobs_file import JobsFile
 from plait.executors.polling import Poller
+from plait.executors.submitting import Submitter
+from plait.model.events import BLOCK_ENDED
+from plait.model.jobs import JobState
+from plait.model.units import parse_duration
 from plait.scaling.block import Cancel, Drain, Gone, Request, jobs_of
 from plait.scaling.check import check
 from plait.scaling.core import BlockCore
 from plait.scaling.error_handlers import handler_of
 from plait.scaling.explain import explain
-from plait.scaling.policy import Limits, Load, policy_of
+from plait.scaling.policy import policy_of
+from plait.scaling.view import Limits, Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,6 +53,10 @@ _logger: Final = logging.getLogger("plait")
 _VALIDATE: Final = os.environ.get("PLAIT_VALIDATE") == "1"
 #: Seconds between two attempts to cancel what is left at the end.
 _STOP_RETRY_S: Final = 0.2
+#: Jobs that are cancelled with one call; between two calls the time is looked at, and other blocks have their turn.
+_CANCEL_TOGETHER: Final = 100
+#: Characters of the run's id that names of jobs have.
+RUN_ID_CHARS: Final = 8
 
 
 class BlockKeeper:
@@ -67,6 +80,8 @@ class BlockKeeper:
         drain_timeout_s: seconds that a block that is given back has for its running tasks.
         owner: what error handlers get as the executor; this object when None.
         over: called instead of ``drain`` when the block's job has ended while managers are connected, which are most likely dead.
+        run_id: of the run; its beginning is part of the names of jobs, so that they can be found.
+        folder: where ``jobs.jsonl`` is kept; None for nowhere.
     """
 
     def __init__(
@@ -75,7 +90,7 @@ class BlockKeeper:
         emit: Callable[[EventTuple], None] | None = None, script_dir: str | None = None,
         strategy: str | ScalingPolicy | None = "simple", max_idletime_s: float = 120.0, period_s: float = 5.0,
         start_timeout_s: float = 300.0, error_handler: bool | BlockErrorHandler = True, *,
-        drain_timeout_s: float = 60.0, owner: Any = None, over: Callable[[str, str], None] | None = None,
+        drain_timeout_s: float = 60.0, owner: Any = None, over: Callable[[str, str], None] | None = None, run_id: str = "", folder: str | None = None,
     ) -> None:  # fmt: skip
         self.provider = provider
         self.label = label
@@ -96,6 +111,7 @@ class BlockKeeper:
             provider.max_blocks,
             provider.nodes_per_block,
             provider.parallelism,
+            walltime_of(provider),
         )
         self._core = BlockCore(
             label, limits, policy_of(strategy), max_idletime_s=max_idletime_s, period_s=period_s,
@@ -106,10 +122,16 @@ class BlockKeeper:
         self._thread: threading.Thread | None = None
         self._news = False  # something happened that the thread has not seen
         self._stopping = False
+        self._ended = False  # nothing is cancelled any more
         self._deadline_s = float("inf")  # of the shutdown
-        self._requests: deque[str] = deque()
+        self._cancels: deque[tuple[str, ...]] = deque()  # blocks that are to be cancelled with one call
         self._given: dict[str, Any] = {}  # ids of jobs that are no text
         self._poller = Poller(provider, label)
+        self._folder = folder
+        self._jobs: JobsFile | None = None
+        self._head = {"label": label, "provider": provider.label, "run_id": run_id}
+        self._prefix = ".".join(part for part in ("plait", run_id[:RUN_ID_CHARS], label) if part)
+        self._submitter: Submitter | None = None
         self._handled = 0  # blocks that had ended when the error handler was last asked
         self._handle_s = 0.0
         self._error: Exception | None = None
@@ -124,7 +146,13 @@ class BlockKeeper:
             self._script_dir = self._temporary = tempfile.mkdtemp(prefix="plait-jobs-")
         self.provider.script_dir = self._script_dir
         os.makedirs(self._script_dir, exist_ok=True)
+        if self._folder is not None:
+            self._jobs = JobsFile(self._folder, self._head)
+        self._submitter = Submitter(
+            self.provider, self.label, self._prefix, self._launch, self._is_wanted, self._begun, self._jobs
+        )
         self._core.start(time.monotonic())
+        self._submitter.start()
         self._thread = threading.Thread(target=self._run, name=f"plait-blocks-{self.label}", daemon=True)
         self._thread.start()
 
@@ -142,6 +170,10 @@ class BlockKeeper:
             self._say_what_is_left("the provider has not answered")
             return
         self._thread = None
+        if self._submitter is not None and not self._submitter.under_way:
+            self._submitter.join(timeout_s)
+            if self._jobs is not None:
+                self._jobs.close()
         self.provider.script_dir = self._had_script_dir  # a configuration may serve another run
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
@@ -170,7 +202,7 @@ class BlockKeeper:
         """
         with self._lock:
             self._core.manager_gone(block, manager, how, time.monotonic())
-            self._poller.early = True  # most often its job has ended
+            self._poller.hasten()  # most often its job has ended
             self._wake()
 
     def wake(self) -> None:
@@ -259,14 +291,17 @@ class BlockKeeper:
             self._news = False
             self._core.tick(load, time.monotonic())
         self._act()
-        self._submit_one()
+        self._cancel_some()
+        if self._submitter is not None and not self._submitter.concurrent:
+            self._submitter.turn()
         self._poll_if_due()
         self._act()
         self._handle_errors()
         with self._lock:
-            if self._news or self._requests or self._core.out or self._stopping:
+            if self._news or self._cancels or self._core.out or self._stopping:
                 return
-            due_s = min(self._core.next_s(), self._next_poll_s(), self._handle_s) - time.monotonic()
+            submit_s = self._submitter.due_s() if self._submitter is not None else float("inf")
+            due_s = min(self._core.next_s(), self._next_poll_s(), self._handle_s, submit_s) - time.monotonic()
             if due_s > 0:
                 self._changed.wait(min(due_s, 3600.0))
 
@@ -281,14 +316,18 @@ class BlockKeeper:
             events, self._core.events = self._core.events, []
             if _VALIDATE:
                 check(self._core)
-        if self._emit is not None:
-            for event in events:
+        for event in events:
+            if self._emit is not None:
                 self._emit(event)
+            if self._jobs is not None and event[0] == BLOCK_ENDED:
+                self._jobs.ended(event[3], event[4], JobState(event[5]), event[6])
         for action in actions:
             if isinstance(action, Request):
-                self._requests.append(action.block)
+                if self._submitter is not None:
+                    self._submitter.request(action.block)
             elif isinstance(action, Cancel):
-                self._cancel(action.blocks)
+                for first in range(0, len(action.blocks), _CANCEL_TOGETHER):
+                    self._cancels.append(action.blocks[first : first + _CANCEL_TOGETHER])
             elif isinstance(action, Drain):
                 self._tell(self._over if action.over else self._drain, action.block, action.reason)
             elif isinstance(action, Gone):
@@ -301,29 +340,36 @@ class BlockKeeper:
         except Exception:
             _logger.exception("executor %s could not take note of block %s", self.label, what[0])
 
-    def _submit_one(self) -> None:
-        if not self._requests:
-            return
-        name = self._requests.popleft()
+    # ------------------------------------------------------------------ beginning and ending jobs
+    def _is_wanted(self, name: str) -> bool:
         with self._lock:
-            wanted = self._core.may_submit(name, time.monotonic())
-        if not wanted:
-            return
-        job_id, reason = "", f"the provider {self.provider.label} did not say why it begins no job"
-        try:
-            given = self.provider.submit(self._launch(name), 1, f"plait.{self.label}.block-{name}")
-            job_id = str(given or "")
-            if job_id and job_id != given:
-                self._given[job_id] = given
-        except Exception as error:  # noqa: BLE001 - plug-ins and the world: a block that could not be begun
-            reason = f"could not be begun: {type(error).__name__}: {text_of(error)}"
+            return self._core.may_submit(name, time.monotonic())
+
+    def _begun(self, name: str, job_id: str, given: Any, reason: str) -> None:
+        """What became of a submission: told by the thread that made it."""
+        late = False
         with self._lock:
             if job_id:
-                self._core.submitted(name, job_id, time.monotonic())
-            else:
-                self._core.refused(name, reason, time.monotonic())
-        if not job_id:
-            _logger.warning("executor %s: block %s: %s", self.label, name, reason)
+                if given != job_id:
+                    self._given[job_id] = given
+                late = self._ended or name not in self._core.live  # the end did not wait for it
+                if not late:
+                    self._core.submitted(name, job_id, time.monotonic())
+                    self._poller.hasten()
+            elif name in self._core.live:
+                self._core.refused(name, reason, time.monotonic(), is_away=self._poller.failures > 0)
+            self._wake()
+        if late:
+            _logger.warning("executor %s: job %s was begun when it was too late; it is cancelled", self.label, job_id)
+            try:
+                self.provider.cancel(self._as_given([job_id]))
+            except Exception as error:  # noqa: BLE001 - plug-ins and the world: it is in jobs.jsonl
+                _logger.warning("executor %s: job %s could not be cancelled: %s", self.label, job_id, text_of(error))
+
+    def _cancel_some(self) -> None:
+        """Cancels what one call can."""
+        if self._cancels:
+            self._cancel(self._cancels.popleft())
 
     def _cancel(self, names: Sequence[str]) -> None:
         with self._lock:
@@ -340,7 +386,7 @@ class BlockKeeper:
         answers += [False] * (len(jobs) - len(answers))
         with self._lock:
             self._core.cancelled(dict(zip(names, answers, strict=False)), time.monotonic())
-            self._poller.early = True
+            self._poller.hasten()
 
     def _as_given(self, jobs: Sequence[str]) -> list[str]:
         """The ids as the provider gave them: plug-ins of other libraries may use numbers."""
@@ -383,14 +429,20 @@ class BlockKeeper:
 
     # ------------------------------------------------------------------ the end
     def _stop(self) -> None:
-        """Cancels everything, again and again until the provider has accepted it or the time is over."""
+        """Cancels everything, queued blocks too, again and again until the provider has accepted it or the time is over."""
+        under_way: set[str] = set()
+        if self._submitter is not None:
+            self._submitter.stop()
+            under_way = self._submitter.under_way
         with self._lock:
-            self._requests.clear()
             self._core.stop(time.monotonic())
             for block in [block for block in self._core.live.values() if not block.job_id]:
-                self._core.may_submit(block.id, time.monotonic())
+                if block.id not in under_way:
+                    self._core.may_submit(block.id, time.monotonic())
         while True:
             self._act()
+            while self._cancels and time.monotonic() < self._deadline_s:
+                self._cancel_some()
             with self._lock:
                 done = self._core.finish(time.monotonic())
                 left_s = self._deadline_s - time.monotonic()
@@ -399,17 +451,29 @@ class BlockKeeper:
             if done or left_s <= 0:
                 break
         self._act()
+        with self._lock:
+            self._ended = True
         if not done:
             self._say_what_is_left("the provider did not accept their cancelling")
 
     def _say_what_is_left(self, why: str) -> None:
         with self._lock:
             left = [
-                f"{block.job_id or 'a job that is being begun'} (block {block.id})"
+                f"{block.job_id or f'one that is being begun as {self._prefix}.block-{block.id}'} (block {block.id})"
                 for block in self._core.live.values()
+                if not block.cancel_accepted
             ]
         if left:
             _logger.error(
-                "executor %s: these jobs of provider %s may be left, because %s: %s. Please end them yourself.",
+                "executor %s: these jobs of provider %s may be left, because %s: %s. Please end them yourself, or with `plait blocks --cancel`.",
                 self.label, self.provider.label, why, ", ".join(left),
             )  # fmt: skip
+
+
+def walltime_of(provider: ExecutionProvider) -> float | None:
+    """How long its blocks last; None when it does not say."""
+    known: Any = getattr(provider, "walltime_s", None) or getattr(provider, "walltime", None)
+    try:
+        return parse_duration(known) or None if known else None
+    except ValueError:
+        return None

@@ -39,6 +39,8 @@ JOB_OVER: Final = "the batch system says that its job is over"
 REMEMBERED: Final = 1000
 #: Seconds within which a policy's `max_submissions_per_hour` counts.
 HOUR_S: Final = 3600.0
+#: Seconds for which a provider that took jobs before may take none before that is a failure of the blocks.
+AWAY_S: Final = 3600.0
 
 
 class BlockCore:
@@ -60,7 +62,8 @@ class BlockCore:
         ended: how others ended, in that order; the oldest are forgotten.
         ended_count: how many have ended.
         reason: the last decision, as a sentence without its full stop.
-        failures: failed blocks in a row.
+        failures: failed blocks in a row, and those that could not be begun.
+        refusal: why the provider takes no job for the time being; empty when nothing is known of that.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class BlockCore:
         self.ended_count = 0
         self.reason = "nothing was decided yet"
         self.failures = 0
+        self.refusal = ""
         self._speaking: dict[str, set[str]] = {}  # managers that still speak for blocks whose jobs have ended
         self._count = 0  # of blocks ever requested
         self._base = 0  # blocks at the start, and what people added or took away since
@@ -92,6 +96,8 @@ class BlockCore:
         self._fresh_s: float | None = None  # for which the last block that came up was to last from then on
         self._requested_s: deque[float] = deque()  # when blocks were requested, within the last hour
         self._memory: tuple[object, dict[str, Any]] = (policy, {})  # of the policy
+        self._has_accepted = False  # whether the provider ever took a job
+        self._refused_since_s: float | None = None  # since when it has taken none
         self._given_up = ""
 
     # ------------------------------------------------------------------ commands
@@ -178,12 +184,33 @@ class BlockCore:
         """The job of a block was begun."""
         block = self.live[name]
         block.job_id = job_id
+        if self.refusal:
+            self.failures = 0
+        self._has_accepted, self._refused_since_s, self.refusal = True, None, ""
         self._change(block, JobStatus(JobState.PENDING), now_s)
 
-    def refused(self, name: str, reason: str, now_s: float) -> None:
-        """The job of a block could not be begun."""
+    def refused(self, name: str, reason: str, now_s: float, *, is_away: bool = False) -> None:
+        """The job of a block could not be begun.
+
+        A provider that does not answer otherwise either, or has taken jobs before, is taken to be away, or full, for the time being: no fault of the
+        block's, which is requested again after a pause. When that lasts for long and nothing else is there, it is a failure.
+
+        Args:
+            name: of the block.
+            reason: what was said.
+            now_s: the time.
+            is_away: whether the provider does not answer other questions.
+        """
         block = self.live[name]
-        self._end(block, JobStatus(JobState.FAILED, reason), now_s)
+        if self._refused_since_s is None:
+            self._refused_since_s = now_s
+        patient = now_s - self._refused_since_s < AWAY_S or len(self.live) > 1
+        if (is_away or self._has_accepted) and patient:
+            self.refusal = reason
+            self._end(block, JobStatus(JobState.CANCELLED, f"{reason}; it is tried again later"), now_s, pause=True)
+        else:
+            self.refusal = ""
+            self._end(block, JobStatus(JobState.FAILED, reason), now_s)
 
     def polled(self, statuses: Mapping[str, JobStatus], now_s: float) -> None:
         """The provider said how jobs are."""
@@ -298,7 +325,8 @@ class BlockCore:
         if add > 0 and now_s < self._not_before_s:
             pause = format_duration(self._not_before_s - now_s)
             last = "block" if self.failures == 1 else f"{self.failures} blocks"
-            why = f"{why}; but waits {pause} with that, because the last {last} failed"
+            how = "could not be begun" if self.refusal else "failed"
+            why = f"{why}; but waits {pause} with that, because the last {last} {how}"
             self._decide_s = min(self._decide_s, self._not_before_s)
             add = 0
         allowed = self._allowed(now_s)
@@ -400,7 +428,7 @@ class BlockCore:
         event = (BLOCK_STATUS, now_s, self.label, block.id, block.job_id, int(status.state), status.message or "")
         self.events.append(event)
 
-    def _end(self, block: Block, status: JobStatus, now_s: float) -> None:
+    def _end(self, block: Block, status: JobStatus, now_s: float, *, pause: bool = False) -> None:
         final = block.final(status)
         del self.live[block.id]
         self.ended[block.id] = final
@@ -409,9 +437,9 @@ class BlockCore:
             del self.ended[next(iter(self.ended))]
         self._block_workers = block.workers or self._block_workers
         failed = final.state in FAILED_STATES
-        if not failed or (block.up_s is not None and now_s - block.up_s >= STABLE_S):
+        if not (failed or pause) or (block.up_s is not None and now_s - block.up_s >= STABLE_S):
             self.failures = 0
-        if failed:
+        if failed or pause:
             self.failures += 1
             self._not_before_s = now_s + min(BACKOFF_S[1], BACKOFF_S[0] * 2.0 ** min(self.failures - 1, 10))
         self.events.append(

@@ -9,6 +9,8 @@ import time
 import pytest
 
 from plait.errors import TooManyJobFailuresError
+from plait.executors.blocks import walltime_of
+from plait.executors.jobs_file import read_jobs
 from plait.launchers import SimpleLauncher
 from plait.model.events import BLOCK_ENDED, BLOCK_UP, BLOCKS_SCALED
 from plait.model.jobs import JobState
@@ -170,6 +172,109 @@ def test_a_policy_that_raises_ends_the_scaling_and_not_the_blocks_of_others(owne
     wait_until(lambda: it.broken)
     assert isinstance(it.broken[0], ZeroDivisionError)
     wait_until(lambda: it.provider.unfinished() == [])
+
+
+# ------------------------------------------------------------------ names, and what is written down
+def test_jobs_have_the_runs_name_and_are_written_down(owner, tmp_path):
+    it = owner(FakeProvider(init_blocks=2, max_blocks=2), run_id="0123abcd-4567-89ef", folder=str(tmp_path))
+    wait_until(lambda: len(it.provider.jobs) == 2)
+    names = [f"plait.0123abcd.x.block-{n}" for n in (0, 1)]
+    assert [job.name for job in it.provider.jobs.values()] == names
+    it.keeper.shutdown(5.0)
+    records = read_jobs(str(tmp_path / "jobs.jsonl"))
+    assert [(record.name, record.job, record.run_id) for record in records] == [
+        (name, job, "0123abcd-4567-89ef") for name, job in zip(names, ("1000", "1001"), strict=True)
+    ]
+    assert {record.state for record in records} == {"SCALED_IN"}
+    assert all(record.ended_s for record in records)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "seconds"),
+    [
+        ({}, None),
+        ({"walltime": "00:10:00"}, 600.0),
+        ({"walltime": "1h30m"}, 5400.0),
+        ({"walltime": "soon"}, None),
+        ({"walltime_s": 60.0, "walltime": "00:10:00"}, 60.0),
+        ({"walltime": 0}, None),
+    ],
+)
+def test_how_long_blocks_last(attributes, seconds):
+    provider = FakeProvider()
+    for name, value in attributes.items():
+        setattr(provider, name, value)
+    assert walltime_of(provider) == seconds
+
+
+# ------------------------------------------------------------------ providers that take their time
+def test_a_slow_submission_delays_nobody_where_the_provider_takes_calls_from_two_threads(owner):
+    provider = FakeProvider(init_blocks=2, max_blocks=3)
+    provider.concurrent = True
+    it = owner(provider, strategy="none")
+    it.running("0", "1")
+    provider.stall("submit")
+    it.keeper.scale_out(1)
+    wait_until(lambda: it.launched == ["0", "1", "2"])
+    provider.end("block-0", JobState.FAILED, 1)
+    it.lost("0")
+    wait_until(lambda: "0" in it.gone)
+    it.keeper.scale_in(["1"])
+    it.lost("1", "drained")
+    wait_until(lambda: "1" in it.gone)
+    assert "is being requested" in it.keeper.explain()
+    provider.go_on()
+    wait_until(lambda: it.states().get("2") == JobState.RUNNING)
+
+
+def test_a_submission_that_is_too_late_is_cancelled(owner, caplog):
+    provider = FakeProvider()
+    provider.concurrent = True
+    provider.stall("submit")
+    it = owner(provider)
+    wait_until(lambda: it.launched)
+    it.keeper.shutdown(0.2)
+    assert "one that is being begun as plait.x.block-0 (block 0)" in caplog.text
+    provider.go_on()
+    wait_until(lambda: provider.jobs)
+    wait_until(lambda: provider.unfinished() == [])
+
+
+def test_many_jobs_are_cancelled_in_batches_and_what_is_left_is_listed(owner, caplog, monkeypatch):
+    """F60: a batch system that takes its time for each job."""
+    monkeypatch.setattr("plait.executors.blocks._CANCEL_TOGETHER", 10)
+    provider = FakeProvider(init_blocks=35, max_blocks=35)
+    it = owner(provider, strategy="none")
+    wait_until(lambda: it.count(JobState.RUNNING) == 35)
+    cancel, calls = provider.cancel, []
+
+    def slow(job_ids):
+        calls.append(len(job_ids))
+        answers = cancel(job_ids)
+        if len(calls) == 2:
+            it.keeper._deadline_s = time.monotonic()  # the time is over
+        return answers
+
+    monkeypatch.setattr(provider, "cancel", slow)
+    it.keeper.shutdown(5.0)
+    assert calls == [10, 10]
+    assert len(provider.unfinished()) == 15
+    (text,) = (record.message for record in caplog.records if "may be left" in record.message)
+    assert text.count("(block ") == 15
+    assert "`plait blocks --cancel`" in text
+
+
+def test_requests_that_come_together_are_submitted_together(owner):
+    class Together(FakeProvider):
+        def submit_many(self, requests):
+            batches.append(len(requests))
+            return super().submit_many(requests)
+
+    batches = []
+    it = owner(Together(init_blocks=5, max_blocks=5))
+    wait_until(lambda: it.count(JobState.RUNNING) == 5)
+    assert sum(batches) >= 4
+    assert len(batches) <= 2
 
 
 # ------------------------------------------------------------------ asking how jobs are

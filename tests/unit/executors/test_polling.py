@@ -22,19 +22,46 @@ def test_it_asks_at_once_and_then_once_an_interval():
     assert 59 < wait_s(poller) <= 60
 
 
-def test_or_after_a_tenth_of_it_when_there_is_a_reason():
+def follow(poller, monkeypatch, count):
+    """The seconds between the next polls, each made when it is due."""
+    waits = []
+    for _ in range(count):
+        due_s = poller.due_s()
+        waits.append(due_s - poller._last_s)
+        monkeypatch.setattr("time.monotonic", lambda due_s=due_s: due_s)
+        poller.ask([])
+    return [round(wait) for wait in waits]
+
+
+def test_soon_after_a_change_and_then_more_and_more_seldom(monkeypatch):
     poller = Poller(FakeProvider(poll_s=60.0), "x")
     poller.ask([])
-    poller.early = True
-    assert 5 < wait_s(poller) <= 6
+    poller.hasten()
+    assert follow(poller, monkeypatch, 8) == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_provider_that_answers_at_once_is_asked_sooner():
+    poller = Poller(FakeProvider(poll_s=0.5), "x")
     poller.ask([])
-    assert wait_s(poller) > 59
+    poller.hasten()
+    assert 0 < wait_s(poller) <= 0.05
+
+
+def test_however_much_changes_it_is_not_asked_all_the_time(monkeypatch):
+    poller = Poller(FakeProvider(poll_s=60.0), "x")
+    poller.ask([])
+    waits = []
+    for _ in range(30):
+        poller.hasten()
+        waits += follow(poller, monkeypatch, 1)
+    assert waits[:9] == [1] * 9
+    assert sum(waits) > 120, "30 polls took more than two intervals"
 
 
 def test_a_provider_that_wants_to_be_asked_all_the_time_is_not():
     poller = Poller(FakeProvider(poll_s=0.0), "x")
     poller.ask([])
-    poller.early = True
+    poller.hasten()
     assert wait_s(poller) > 0
 
 

@@ -6,7 +6,7 @@ from plait.model.events import BLOCK_ENDED, BLOCK_REQUESTED, BLOCK_STATUS, BLOCK
 from plait.model.jobs import JobState, JobStatus
 from plait.scaling.block import LINGER_S, Cancel, Drain, Gone, Request
 from plait.scaling.check import check
-from plait.scaling.core import BACKOFF_S, RECANCEL_S, REMEMBERED, STABLE_S, BlockCore
+from plait.scaling.core import AWAY_S, BACKOFF_S, RECANCEL_S, REMEMBERED, STABLE_S, BlockCore
 from plait.scaling.policy import Limits, Load, policy_of
 
 PENDING, RUNNING, HELD = JobStatus(JobState.PENDING), JobStatus(JobState.RUNNING), JobStatus(JobState.HELD, "by hand")
@@ -508,3 +508,45 @@ def test_statuses_are_in_the_order_of_the_ends_then_the_living():
     assert list(statuses) == ["2", "0", "1"]
     assert statuses["0"].came_up
     assert statuses["1"] == JobStatus(JobState.RUNNING, came_up=True)
+
+
+# ------------------------------------------------------------------ a provider that takes no jobs for a while
+def test_a_provider_that_took_jobs_and_takes_none_now_is_away_and_not_wrong():
+    """The scheduler is down for half an hour: what runs goes on, and it recovers by itself."""
+    lab = Lab(init_blocks=2, max_blocks=2).running("0", tasks=8)
+    asked = []
+    while lab.now < 1800:
+        for action in lab.after(5, tasks=8):
+            assert isinstance(action, (Request, Gone))
+        for name in [name for name, block in lab.core.live.items() if not block.job_id]:
+            asked.append(lab.now)
+            lab.core.refused(name, "sbatch: error: Unable to contact slurm controller", lab.now)
+    assert lab.core.live["0"].managers, "what runs goes on"
+    assert 30 <= len(asked) <= 60, "and it is asked gently: not more than once a minute"
+    assert {status.state for status in lab.core.ended.values()} == {JobState.CANCELLED}
+    assert all(status.message.endswith("; it is tried again later") for status in lab.core.ended.values())
+    lab.after(61, tasks=8)
+    (name,) = (name for name, block in lab.core.live.items() if not block.job_id)
+    lab.begin(name).poll(**{f"b{name}": RUNNING})
+    lab.up(name)
+    assert lab.core.failures == 0
+    assert lab.core.refusal == ""
+
+
+def test_when_nothing_is_left_and_it_lasts_it_is_a_failure_after_all():
+    lab = Lab(init_blocks=1, max_blocks=1).running("0", tasks=8)
+    lab.poll(b0=COMPLETED)
+    lab.gone("0", "left")
+    while lab.now < 2 * AWAY_S:
+        lab.after(5, tasks=8)
+        for name in list(lab.core.live):
+            lab.core.refused(name, "no", lab.now)
+    assert lab.core.ended.popitem()[1] == JobStatus(JobState.FAILED, "no")
+
+
+@pytest.mark.parametrize(("is_away", "state"), [(True, JobState.CANCELLED), (False, JobState.FAILED)])
+def test_one_that_never_took_a_job_is_wrong_unless_it_does_not_answer_at_all(is_away, state):
+    lab = Lab()
+    lab.start()
+    lab.core.refused("0", "no such queue", 0.0, is_away=is_away)
+    assert lab.core.ended["0"].state == state

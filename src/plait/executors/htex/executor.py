@@ -318,6 +318,8 @@ class HighThroughputExecutor(Inspection):
             self.block_error_handler,
             owner=self,
             over=lambda block, reason: link.command("tell", DrainBlock(block, reason, over=True)),
+            run_id=self.run_id or "",
+            folder=log_dir or None,
         )
         self._keeper.start()
 
