@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from plait.errors import ConfigurationError, signal_name
+from plait.errors import ConfigurationError, ScriptPathError, signal_name, text_of
 from plait.model.jobs import JobState
 from plait.providers.answers import answered, chunks, json_of, list_of, same, whole
 from plait.providers.cluster import ClusterProvider, Job
@@ -19,6 +19,7 @@ from plait.providers.condor_submit import (
 )
 from plait.providers.judge import Report
 from plait.providers.script import checked_whole, checked_yes
+from plait.providers.shell import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,7 +158,10 @@ class CondorProvider(ClusterProvider):
         """Nothing: see `description`."""
 
     def _submit(self, job: Job) -> str:
-        self._shell.write(f"{job.path}.sub", self.description(job))
+        try:
+            self._shell.write(f"{job.path}.sub", self.description(job))
+        except (OSError, CommandFailed) as error:
+            raise ScriptPathError(f"{job.path}.sub", text_of(error)) from error
         return super()._submit(job)
 
     def description(self, job: Job) -> str:

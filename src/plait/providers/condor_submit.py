@@ -40,7 +40,7 @@ class Description:
         text = checked_value(name, value).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$(DOLLAR)")
         self._lines.append(f'+{name} = "{text}"')
 
-    def environment(self, variables: Mapping[str, str]) -> None:
+    def environment(self, variables: Mapping[str, str] | None) -> None:
         """Variables of the job."""
         if variables:
             words = " ".join(f"{name}={_word(value)}" for name, value in variables.items())
@@ -80,13 +80,15 @@ def checked_value(name: str, value: Any) -> str:
     return value
 
 
-def checked_environment(value: Mapping[str, str] | None) -> dict[str, str]:
+def checked_environment(value: Mapping[str, str] | None) -> dict[str, str] | None:
     """Variables for jobs.
 
     Raises:
         ConfigurationError: a name is none or somebody else's, or a value has a line break.
     """
-    variables = dict(value or {})
+    if not value:
+        return None
+    variables = dict(value)
     for name, text in variables.items():
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name) or _FORBIDDEN.fullmatch(name):
             raise ConfigurationError(
@@ -99,7 +101,7 @@ def checked_environment(value: Mapping[str, str] | None) -> dict[str, str]:
     return variables
 
 
-def checked_files(value: Sequence[str] | None) -> list[str]:
+def checked_files(value: Sequence[str] | None) -> tuple[str, ...]:
     """Names of files, which HTCondor separates by commas.
 
     Raises:
@@ -111,7 +113,7 @@ def checked_files(value: Sequence[str] | None) -> list[str]:
             raise ConfigurationError(
                 f"CondorProvider(transfer_input_files=[{name!r}]): HTCondor cannot transfer files with commas in their names"
             )
-    return files
+    return tuple(files)
 
 
 def checked_memory(value: Any) -> float | None:

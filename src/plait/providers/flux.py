@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from plait.errors import ConfigurationError
@@ -52,7 +53,7 @@ class FluxProvider(ClusterProvider):
         gpus_per_node: GPUs on each.
         exclusive: whether whole nodes are asked for, also where cores are.
         walltime: how long a block may run.
-        flux_options: further options of ``flux batch``, such as ``"--requires=hosts:node[1-9]"``, one on each line.
+        flux_options: further options of ``flux batch``, as they are: ``"--requires=hosts:node[1-9] -o cpu-affinity=off"``.
         scheduler_options: lines with ``#flux:``, as they are.
         worker_init: lines of bash that come before the command, such as ``module load python``.
         init_blocks: blocks that are requested at the start.
@@ -136,11 +137,7 @@ class FluxProvider(ClusterProvider):
             script.option("--bank", self.bank)
 
     def _submit_argv(self, job: Job) -> list[str]:
-        return (
-            ["flux", "batch", *self.flux_options.split("\n"), f"{job.path}.sh"]
-            if self.flux_options
-            else ["flux", "batch", f"{job.path}.sh"]
-        )
+        return ["flux", "batch", *shlex.split(self.flux_options), f"{job.path}.sh"]
 
     def _parse_id(self, out: str) -> str:
         found = _ID.findall(out)
@@ -165,18 +162,20 @@ class FluxProvider(ClusterProvider):
 
 
 def checked_options(owner: str, parameter: str, value: Any) -> str:
-    """Options of a command, one on each line.
+    """Options of a command, as a shell would split them.
 
     Raises:
-        ConfigurationError: a line is none.
+        ConfigurationError: they are none.
     """
-    if not isinstance(value, str) or not all(
-        re.fullmatch(r"--?[A-Za-z][ -~]*", line) for line in value.split("\n") if value
-    ):
+    try:
+        words = shlex.split(value) if isinstance(value, str) else ["?"]
+    except ValueError:
+        words = ["?"]
+    if words and not words[0].startswith("-"):
         raise ConfigurationError(
-            f"{owner}({parameter}={value!r}): expected options that begin with a hyphen, one on each line"
+            f'{owner}({parameter}={value!r}): expected options such as "--requires=gpu -o cpu-affinity=off"'
         )
-    return value
+    return str(value)
 
 
 def listed(text: str) -> list[dict[str, Any]]:
