@@ -14,6 +14,8 @@ from functools import cache
 from tests.support import require, wait_until
 
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true"}
+#: An image that moto has.
+IMAGE = "ami-12c6146b"
 
 
 @cache
@@ -25,7 +27,7 @@ def server() -> str:
         port = probe.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **KEYS},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **KEYS, "MOTO_ENABLE_AMI_VALIDATION": "true"},
     )  # fmt: skip
 
     def stop():
@@ -47,7 +49,10 @@ def answers(url):
         return False
 
 
-def forget(url):
-    """Everything in it is gone."""
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST"), timeout=30):
-        pass
+@cache
+def client(region: str):
+    """A client of it. Making one takes as long as a hundred requests, so tests of a region share theirs, and what they change in it they change back."""
+    import boto3
+
+    session = boto3.session.Session(aws_access_key_id="x", aws_secret_access_key="x", region_name=region)
+    return session.client("ec2", endpoint_url=server())
