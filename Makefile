@@ -34,7 +34,7 @@ unit: $(VENV)/.ready-dev ## the quick tests: pure parts and architecture
 # One order of the tests and one set of Hypothesis examples, so that a run can be had again; another number makes others.
 SEED ?= 1
 tests: $(VENV)/.ready-dev debian ## all tests:  make tests ARGS="-k cancel -x" SEED=7
-	$(BIN)/python -m pytest -m "not bench" --durations=10 --randomly-seed=$(SEED) --hypothesis-seed=$(SEED) $(ARGS)
+	@tools/lanes.sh $(BIN)/python -m "not bench" --durations=15 --randomly-seed=$(SEED) --hypothesis-seed=$(SEED) $(ARGS)
 
 docs: $(VENV)/.ready-dev ## the documentation, warnings as errors, into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
