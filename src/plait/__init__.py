@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from plait.dataflow.retry import Retry as Retry
     from plait.executors.base import Executor as Executor
     from plait.executors.htex.executor import HighThroughputExecutor as HighThroughputExecutor
+    from plait.executors.mpi import MPIExecutor as MPIExecutor
     from plait.executors.processes import ProcessPoolExecutor as ProcessPoolExecutor
     from plait.executors.threads import ThreadPoolExecutor as ThreadPoolExecutor
     from plait.futures import AppFuture as AppFuture
@@ -59,7 +60,7 @@ _HOME = {
     "BasicMemoizer": "dataflow.memo", "Memoizer": "dataflow.memo", "id_for_memo": "dataflow.memo",
     "DEEP_DEPENDENCY_RESOLVER": "dataflow.resolve", "SHALLOW_DEPENDENCY_RESOLVER": "dataflow.resolve", "DependencyResolver": "dataflow.resolve",
     "Retry": "dataflow.retry",
-    "Executor": "executors.base", "HighThroughputExecutor": "executors.htex.executor", "ProcessPoolExecutor": "executors.processes", "ThreadPoolExecutor": "executors.threads",
+    "Executor": "executors.base", "HighThroughputExecutor": "executors.htex.executor", "MPIExecutor": "executors.mpi", "ProcessPoolExecutor": "executors.processes", "ThreadPoolExecutor": "executors.threads",
     "AppFuture": "futures", "DataFuture": "futures",
     "AUTO_LOGNAME": "kernel.arguments", "DataFlowKernel": "kernel.kernel",
     "set_file_logger": "kernel.loggers", "set_stream_logger": "kernel.loggers",

@@ -105,5 +105,6 @@ def test_the_layout_of_a_frame():
     assert [(int(at), int(size)) for at, size in layout] == [(0, 2), (2, 1), (3, 1), (4, 1), (5, 1), (6, 4), (10, 4)]
     assert f"{wire.PREFIX.size} bytes" in page()
     assert wire.MAGIC.hex(" ") in page()
-    assert f"version of the protocol: {messages.PROTOCOL}" in page()
-    assert list(wire.encode(messages.WhoAreYou())[:4]) == [*wire.MAGIC, messages.PROTOCOL, 34]
+    assert f"version of the frame: {wire.VERSION}" in page()
+    assert f"version of the protocol is {messages.PROTOCOL}" in page()
+    assert list(wire.encode(messages.WhoAreYou())[:4]) == [*wire.MAGIC, wire.VERSION, 34]

@@ -37,6 +37,12 @@ OPTIONS = frozenset(
         "disk",
         "labels",
         "near",
+        "nodes",
+        "num_nodes",
+        "ranks_per_node",
+        "ranks",
+        "num_ranks",
+        "launcher_options",
         "retries",
         "max_losses",
         "executors",
@@ -110,7 +116,8 @@ class App(Generic[P, R]):
         """The same app with other options: ``app.options(cores=4)(x)``.
 
         Args:
-            options: any of cores, memory, gpus, disk, priority, walltime, labels, near, retries, max_losses, executors, cache, ignore_for_cache, label.
+            options: any of cores, memory, gpus, disk, priority, walltime, labels, near, nodes, ranks_per_node, ranks, launcher_options, retries,
+                max_losses, executors, cache, ignore_for_cache, label.
 
         Raises:
             ConfigurationError: an option is unknown or its value cannot work.

@@ -47,7 +47,8 @@ def python_app(
         executors: labels of executors that may run it, or ``"all"``.
         ignore_for_cache: names of keyword arguments that do not count for `cache`.
         options: cores, memory (``"4GB"``), gpus, disk, priority (lower runs first), walltime (``"10m"``), labels (whose it is, for a fair share),
-            near (where its data is), retries (a number or `plait.Retry`), max_losses, label (for file names).
+            near (where its data is), nodes (whole ones), ranks_per_node, ranks, launcher_options (for programs of several processes),
+            retries (a number or `plait.Retry`), max_losses, label (for file names).
 
     Raises:
         ConfigurationError: an option is unknown, or its value cannot work.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plait.errors import InvalidResourceSpecification
+from plait.model.resources import count_of
 from plait.model.units import format_bytes
 
 if TYPE_CHECKING:
@@ -68,5 +69,10 @@ class Capacity:
             )
         if want.gpus > self.gpus + TOLERANCE:
             problems["gpus"] = f"{want.gpus:g} GPUs asked, executor {label!r} has {self.gpus:g}"
+        if want.nodes:
+            problems["nodes"] = (
+                f"{count_of(want.nodes, 'whole node')} asked, executor {label!r} has one machine for all; "
+                "a HighThroughputExecutor or an MPIExecutor gives whole nodes"
+            )
         if problems:
             raise InvalidResourceSpecification(set(problems), "; ".join(problems.values()))

@@ -25,6 +25,10 @@ class Resources:
         disk_bytes: space in the node's scratch directory; 0 says nothing about it.
         labels: whose the task is, in the user's own words; an executor that shares its nodes does so fairly between different ones.
         near: names of hosts, blocks or managers that have the task's data: a hint for placing.
+        nodes: whole nodes of one block; 0 for a task that shares a node with others.
+        ranks_per_node: processes that the task's launcher starts on each of its nodes; 0 without nodes.
+        ranks: all of these processes together.
+        launcher_options: words for the launcher's command line, as they are.
     """
 
     cores: float = 1.0
@@ -34,6 +38,10 @@ class Resources:
     disk_bytes: int = 0
     labels: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
+    nodes: int = 0
+    ranks_per_node: int = 0
+    ranks: int = 0
+    launcher_options: str = ""
 
     @property
     def is_default(self) -> bool:
@@ -56,12 +64,27 @@ class Resources:
             parts.append(f"{self.gpus:g} GPU{'s' if self.gpus != 1 else ''}")
         if self.disk_bytes:
             parts.append(f"{format_bytes(self.disk_bytes)} of disk")
+        if self.nodes:
+            parts[:1] = [f"{count_of(self.nodes, 'node')} with {count_of(self.ranks_per_node, 'rank')} each"]
         return ", ".join(parts)
 
 
 DEFAULT: Final = Resources()
 #: Names that a resource specification may use.
-KEYS: Final = frozenset({"cores", "memory", "gpus", "priority", "walltime", "disk", "labels", "near"})
+KEYS: Final = frozenset(
+    {
+        "cores", "memory", "gpus", "priority", "walltime", "disk", "labels", "near",
+        "nodes", "num_nodes", "ranks_per_node", "ranks", "num_ranks", "launcher_options",
+    }
+)  # fmt: skip
+#: What says how a task is spread over nodes; other spellings, as programs that were written for Parsl have them, stand for the same.
+SHAPE: Final = {
+    "nodes": "nodes",
+    "num_nodes": "nodes",
+    "ranks_per_node": "ranks_per_node",
+    "ranks": "ranks",
+    "num_ranks": "ranks",
+}
 
 
 def parse_resources(spec: Mapping[str, Any], base: Resources = DEFAULT) -> tuple[Resources, float | None]:
@@ -78,6 +101,7 @@ def parse_resources(spec: Mapping[str, Any], base: Resources = DEFAULT) -> tuple
         raise InvalidResourceSpecification(unknown, f"expected some of {', '.join(sorted(KEYS))}")
     walltime_s: float | None = None
     changes: dict[str, Any] = {}
+    shape: dict[str, int] = {}
     for key, value in spec.items():
         if value is None:
             continue
@@ -88,11 +112,56 @@ def parse_resources(spec: Mapping[str, Any], base: Resources = DEFAULT) -> tuple
                 changes[key] = _names(key, value)
             elif key == "walltime":
                 walltime_s = parse_duration(value, key)
+            elif key in SHAPE:
+                _add_to(shape, key, _whole(key, value))
+            elif key == "launcher_options":
+                changes[key] = _words(key, value)
             else:
                 changes[key] = _number(key, value)
         except ValueError as error:
             raise InvalidResourceSpecification({key}, str(error)) from None
-    return (dataclasses.replace(base, **changes) if changes else base), walltime_s
+    if shape:
+        changes.update(_shape(shape, base))
+    found = dataclasses.replace(base, **changes) if changes else base
+    if found.launcher_options and not found.nodes:
+        raise InvalidResourceSpecification(
+            {"launcher_options"},
+            f"launcher_options={found.launcher_options!r} without nodes: expected nodes=… beside them",
+        )
+    return found, walltime_s
+
+
+def _add_to(shape: dict[str, int], key: str, number: int) -> None:
+    name = SHAPE[key]
+    if shape.setdefault(name, number) != number:
+        raise ValueError(f"{key}={number} and {name}={shape[name]} stand for the same and differ")
+
+
+def _shape(given: dict[str, int], base: Resources) -> dict[str, int]:
+    """Nodes, ranks of each and ranks of all: what was not said follows from the others, in whole numbers.
+
+    Raises:
+        InvalidResourceSpecification: they do not go together.
+    """
+    each, ranks = given.get("ranks_per_node"), given.get("ranks")
+    nodes = given.get("nodes") or (ranks // each if ranks and each and not base.nodes else base.nodes) or 1
+    if ranks is None:
+        each = each or base.ranks_per_node or 1
+        ranks = nodes * each
+    elif each is None:
+        each = ranks // nodes
+    if each * nodes != ranks:
+        whole = f"{each} on each of them make {each * nodes}" if "ranks_per_node" in given else "not as many on each"
+        raise InvalidResourceSpecification(
+            set(given),
+            f"{count_of(ranks, 'rank')} on {count_of(nodes, 'node')}: {whole}; expected ranks = nodes * ranks_per_node",
+        )
+    return {"nodes": nodes, "ranks_per_node": each, "ranks": ranks}
+
+
+def count_of(count: int, what: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def _names(key: str, value: object) -> tuple[str, ...]:
@@ -100,6 +169,18 @@ def _names(key: str, value: object) -> tuple[str, ...]:
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f"{key}={value!r}: expected a name or a list of names")
     return tuple(names)
+
+
+def _words(key: str, value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{key}={value!r}: expected a line of text")
+    return value.strip()
+
+
+def _whole(key: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not float(value).is_integer() or value < 1:
+        raise ValueError(f"{key}={value!r}: expected a whole number from 1")
+    return int(value)
 
 
 def _number(key: str, value: object) -> float:

@@ -49,6 +49,7 @@ def test_what_is_not_known_is_not_counted():
         (Resources(memory_bytes=2 << 30), ["memory"], "executor 'x' has 1"),
         (Resources(gpus=0.5), ["gpus"], "0.5 GPUs asked, executor 'x' has 0"),
         (Resources(cores=3, gpus=1), ["cores", "gpus"], "; "),
+        (Resources(nodes=2), ["nodes"], "2 whole nodes asked, executor 'x' has one machine for all"),
     ],
 )
 def test_refusals_have_the_numbers(want, keys, text):

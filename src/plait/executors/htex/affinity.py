@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from plait.errors import ConfigurationError
+from plait.executors.htex.mpi_prefix import variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from plait.executors.htex.messages import Grant
 
@@ -119,6 +120,9 @@ class Dress:
         threads: how many threads a program of a worker that is not bound should start; 0 to say nothing.
         block: that the manager belongs to.
         pool_id: returns the manager's name, which may change.
+        launcher: of processes, for tasks over whole nodes.
+        env: of the manager.
+        gpus: names of the node's accelerators.
     """
 
     def __init__(
@@ -131,6 +135,9 @@ class Dress:
         threads: int,
         block: str,
         pool_id: Callable[[], str],
+        launcher: str = "mpiexec",
+        env: Mapping[str, str] | None = None,
+        gpus: Sequence[str] = (),
     ) -> None:
         self._cpus = cpus
         self._sets = sets
@@ -139,6 +146,9 @@ class Dress:
         self._threads = threads
         self._block = block
         self._pool_id = pool_id
+        self._launcher = launcher
+        self._env = env or {}
+        self._gpus = gpus
 
     def of_worker(self, rank: int) -> dict[str, str]:
         """Variables of the worker of that rank."""
@@ -152,9 +162,11 @@ class Dress:
             env.update(accelerator_env([self._accelerators[rank % len(self._accelerators)]]))
         return env
 
-    def of_task(self, task: int, attempt: int, grant: Grant) -> tuple[dict[str, str], list[int]]:
-        """Variables of a task, and its cores; none to leave it those of its worker."""
-        env = {"PLAIT_TASK_ID": str(task), "PLAIT_ATTEMPT": str(attempt)}
+    def of_task(self, task: int, attempt: int, grant: Grant) -> tuple[dict[str, str | None], list[int]]:
+        """Variables of a task (None: removed), and its cores; none to leave it those of its worker."""
+        env: dict[str, str | None] = {"PLAIT_TASK_ID": str(task), "PLAIT_ATTEMPT": str(attempt)}
+        if grant.hosts:
+            return {**env, **self._of_nodes(grant)}, list(self._cpus) if self._sets else []
         if grant.gpus:
             env.update(accelerator_env(grant.gpus))
             env["PLAIT_GPU_IDS"] = ",".join(grant.gpus)
@@ -164,3 +176,15 @@ class Dress:
         if cores:
             env.update(cpu_env(cores))
         return env, cores
+
+    def _of_nodes(self, grant: Grant) -> dict[str, str | None]:
+        """For a task over whole nodes: what its worker is bound to binds none of its processes."""
+        env = variables(self._launcher, grant, self._env)
+        if self._sets:
+            env.update(dict.fromkeys(cpu_env(()), None))
+        if self._sets or self._threads:
+            cores = len(self._cpus) or self._threads * self._workers
+            env["OMP_NUM_THREADS"] = str(max(1, cores // max(1, grant.ranks_per_node)))
+        if self._accelerators:
+            env.update(accelerator_env(list(dict.fromkeys(self._gpus or self._accelerators))))
+        return env

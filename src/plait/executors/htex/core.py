@@ -6,7 +6,7 @@ in that order: the driver is told where a task goes before its manager gets it, 
 ```
             ┌ queue.py     what waits, and which is next
             ├ filling.py   who gets plain tasks ──┐
-core.py ────┼ granting.py  who gets others ───────┴ placement.py  which of several
+core.py ────┼ granting.py  who gets others ───────┴ placement.py  which of several · gangs.py  several at once
             ├ members.py   who is there ──── nodes.py  what each has · ghosts.py  what is being ended · limbo.py  who may come back
             └ accounts.py  which outcomes have arrived
 ```
@@ -88,6 +88,8 @@ class InterchangeCore(State):
     def from_driver(self, message: Message, payload: bytes, now_s: float) -> None:
         """The driver says something."""
         self._from_driver[type(message)](message, payload, now_s)
+        if self.freed:
+            self._members.settle_freed(now_s)
 
     def _offer(self, message: m.Offer, _: bytes, now_s: float) -> None:
         plain = self.queue.tasks
@@ -163,6 +165,8 @@ class InterchangeCore(State):
         else:
             manager.heard_s = now_s
             self._from_manager[type(message)](manager, message, payload, now_s)
+        if self.freed:
+            self._members.settle_freed(now_s)
 
     def _heartbeat(self, manager: ManagerState, message: m.Heartbeat, _: bytes, now_s: float) -> None:
         self.out.append((manager.conn, m.Heartbeat(message.sent_s, now_s), b""))
@@ -278,6 +282,8 @@ class InterchangeCore(State):
     def tick(self, now_s: float) -> None:
         """Time has passed: losses, tasks that are in the wrong place, the order of what waits. To be called a few times a second, see `next_tick_s`."""
         self._members.tick(now_s)
+        if self.freed:
+            self._members.settle_freed(now_s)
         if now_s - self._reviewed_s >= _REVIEW_S:
             self._reviewed_s = now_s
             self.lanes.news = bool(self.lanes.lanes)

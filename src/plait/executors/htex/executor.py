@@ -74,6 +74,8 @@ class HighThroughputExecutor(Inspection):
             worker as ``"list:0-3:4-7"``.
         prefetch_capacity: tasks that a node may hold beyond those that it runs. Short tasks are sent ahead anyhow, as far as that pays.
         manager_selector: placement policy: which node gets a task; None for the default.
+        mpi_launcher: what ``$PLAIT_MPI_PREFIX`` of tasks over whole nodes begins with: ``"mpiexec"`` (MPICH and its relatives), ``"mpirun"``
+            (Open MPI), ``"srun"`` or ``"aprun"``.
 
         address: address, or name, of this machine to listen on, as workers see it; None for loopback when the blocks are on this machine, else
             for the address of the route to others.
@@ -110,6 +112,8 @@ class HighThroughputExecutor(Inspection):
     """
 
     restarts = True
+    #: Whether one manager speaks for all nodes of a block, as an `MPIExecutor`'s does.
+    gives_nodes = False
 
     def __init__(
         self,
@@ -148,6 +152,7 @@ class HighThroughputExecutor(Inspection):
         initargs: Sequence[Any] = (),
         max_tasks_per_worker: int | None = None,
         env: Mapping[str, str | None] | None = None,
+        mpi_launcher: str = "mpiexec",
     ) -> None:
         self.label = options.label(label)
         self.provider = _provider(provider)
@@ -159,6 +164,7 @@ class HighThroughputExecutor(Inspection):
         self.available_accelerators = options.accelerators(available_accelerators)
         self.prefetch_capacity = options.whole("prefetch_capacity", prefetch_capacity, 0) or 0
         self.manager_selector = manager_selector
+        self.mpi_launcher = options.launcher(mpi_launcher)
         self.initializer = initializer
         self.initargs = tuple(initargs)
         self.max_tasks_per_worker = options.whole("max_tasks_per_worker", max_tasks_per_worker, 1, none="for never")

@@ -65,7 +65,7 @@ class Ghosts:
         granted = manager.ghosts.pop(attempt, None)
         if granted is None:
             return False
-        manager.give_back(granted)
+        self._state.give_back(manager, granted)
         self._changed(manager, now_s)
         return True
 

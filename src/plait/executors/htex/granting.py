@@ -10,6 +10,8 @@ Reservation and backfill
     before the reservation's time, because the walltimes of all that runs there say so. There is one reservation at a time.
     A task that needs no more than a worker and its share reserves nothing: plain tasks that come after it just wait until a worker is free.
     A task that no connected manager could ever take holds up nobody.
+    For a task over whole nodes it is as many managers of one block, those that will be empty first (`gangs`); where one manager gives away the nodes
+    of its block, it is as many of these, and smaller tasks go on with the others.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ import heapq
 import math
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from plait.executors.capacity import TOLERANCE
+from plait.executors.htex import gangs
 
 if TYPE_CHECKING:
     from plait.executors.htex.filling import Filler
@@ -39,23 +44,41 @@ _MIN_CHARGE_S: Final = 0.001
 
 
 class Reservation:
-    """A manager that is kept free for a task.
+    """Managers that are kept free for a task, or nodes of one.
 
     Attributes:
-        manager: which one.
+        managers: which ones; one, unless the task is to have several whole nodes.
+        hosts: of what the manager gives away, the nodes that are kept; empty where it is the manager itself.
         lane, task: for whom.
         expected_s: when it will have room, as it looks.
         latest_s: when at the latest; infinite when not known.
     """
 
-    __slots__ = ("expected_s", "lane", "latest_s", "manager", "task")
+    __slots__ = ("expected_s", "hosts", "lane", "latest_s", "managers", "task")
 
-    def __init__(self, manager: ManagerState, lane: Lane, expected_s: float, latest_s: float) -> None:
-        self.manager = manager
+    def __init__(self, managers: list[ManagerState], lane: Lane, expected_s: float, latest_s: float) -> None:
+        self.managers = managers
+        self.hosts: frozenset[int] = frozenset()
+        if managers[0].hosts and lane.ask.nodes:
+            self.hosts = managers[0].kept_hosts = gangs.soonest_hosts(managers[0], lane.ask.nodes)
+        else:
+            for manager in managers:
+                manager.reserve(on=True)
         self.lane = lane
         self.task = lane.head[0][0]
         self.expected_s = expected_s
         self.latest_s = latest_s
+
+    @property
+    def manager(self) -> ManagerState:
+        """The first of them."""
+        return self.managers[0]
+
+    def end(self) -> None:
+        """They are kept no more."""
+        for manager in self.managers:
+            manager.kept_hosts = frozenset()
+            manager.reserve(on=False)
 
 
 class Granter:
@@ -86,7 +109,7 @@ class Granter:
     def grew(self, manager: ManagerState) -> None:
         """It may have more room than before, or may get nothing any more."""
         if not manager.is_open:
-            self._state.lanes.news |= manager.reserved
+            self._state.lanes.news |= manager.reserved or bool(manager.kept_hosts)
         elif self._state.lanes.lanes:
             self._grown[manager.name] = manager
 
@@ -94,8 +117,8 @@ class Granter:
         """It is gone."""
         self._grown.pop(manager.name, None)
         self._looked_at.pop(manager.name, None)
-        if self.reservation is not None and self.reservation.manager is manager:
-            self.reservation = None
+        if self.reservation is not None and manager in self.reservation.managers:
+            self._release()
             self._state.lanes.news = True
 
     def place(self, now_s: float, left: int) -> int:
@@ -118,7 +141,7 @@ class Granter:
         done: set[Lane] = set()
         plain_open, first = True, True
         self.plain_stopped = False
-        self._look_at_reservation()
+        self._look_at_reservation(now_s)
         self._looked_at, self._grown = self._grown, {}
         self._candidates.clear()
         lanes.news = False
@@ -153,7 +176,19 @@ class Granter:
 
     def _state_of(self, lane: Lane, now_s: float) -> bool:
         """Whether somebody could take it who is open."""
-        return any(manager.is_open and manager.could_ever(lane.ask, now_s) for manager in self._able(lane, now_s))
+        reservation = self.reservation
+        if reservation is not None and reservation.lane is lane and reservation.task == lane.head[0][0]:
+            return True
+        able = self._able(lane, now_s)
+        if lane.ask.nodes and not any(manager.hosts for manager in able):
+            return not self._state.gangs_wait and bool(self._blocks(lane, able, now_s))
+        return any(manager.is_open and manager.could_ever(lane.ask, now_s) for manager in able)
+
+    @staticmethod
+    def _blocks(lane: Lane, able: list[ManagerState], now_s: float) -> list[list[ManagerState]]:
+        """Blocks that have enough nodes for a task of the lane."""
+        usable = [each for each in able if each.is_open and each.could_ever(lane.ask, now_s)]
+        return [block for block in gangs.by_block(usable).values() if len(block) >= lane.ask.nodes]
 
     def _is_light(self, ask: Ask) -> bool:
         """Whether it needs no more than a plain task."""
@@ -161,6 +196,7 @@ class Granter:
         return (
             not ask.gpus
             and not ask.disk_bytes
+            and not ask.nodes
             and ask.cores <= max(1.0, state.cores_per_worker) + TOLERANCE
             and ask.memory_bytes <= state.memory_per_worker
         )
@@ -176,8 +212,14 @@ class Granter:
         """Whether the next task of the lane can go there now."""
         if not manager.is_open or not manager.fits(lane.ask, now_s):
             return False
+        if not (manager.reserved or manager.kept_hosts) or 0 < lane.ask.nodes <= manager.unkept_hosts:
+            return True
+        return self._may_go_before(lane, now_s)
+
+    def _may_go_before(self, lane: Lane, now_s: float) -> bool:
+        """Whether the next task of the lane may have what is reserved."""
         reservation = self.reservation
-        if reservation is None or reservation.manager is not manager or reservation.lane is lane:
+        if reservation is None or reservation.lane is lane:
             return True
         walltime_s = lane.ask.walltime_s
         return walltime_s is not None and now_s + walltime_s <= reservation.latest_s < math.inf
@@ -191,10 +233,36 @@ class Granter:
         if manager is None:
             manager = self._find(lane, now_s)
         if manager is None:
+            if lane.ask.nodes and self._place_gang(lane, now_s):
+                return True
             lane.blocked = True
             return False
         self._grant(manager, lane, now_s)
         return True
+
+    def _place_gang(self, lane: Lane, now_s: float) -> bool:
+        """The next task of the lane goes to several managers, if as many of one block are empty."""
+        if self._state.gangs_wait:
+            return False
+        pool = self._able(lane, now_s)
+        if lane.blocked:  # only where somebody became empty since
+            places = self._state.places
+            blocks = {manager.block for manager in self._looked_at.values() if manager.is_empty(now_s)}
+            pool = [each for block in blocks for each in places.get(block, {}).values() if each.block == block]
+        ask = lane.ask
+        free = [
+            each
+            for each in pool
+            if each.is_open
+            and not each.hosts
+            and each.is_empty(now_s)
+            and (not each.reserved or self._may_go_before(lane, now_s))
+            and each.could_ever(ask, now_s)
+        ]
+        chosen = gangs.choose(free, ask.nodes, ask.near)
+        if chosen:
+            self._grant(chosen[0], lane, now_s, chosen[1:])
+        return bool(chosen)
 
     def _find(self, lane: Lane, now_s: float) -> ManagerState | None:
         """The first manager in the policy's order where it fits."""
@@ -243,13 +311,24 @@ class Granter:
             return manager, False
         return None, any(each.is_open and each.could_ever(lane.ask, now_s) for each in near.values())
 
-    def _grant(self, manager: ManagerState, lane: Lane, now_s: float) -> None:
-        """The next task of the lane goes there."""
+    def _grant(
+        self, manager: ManagerState, lane: Lane, now_s: float, members: list[ManagerState] | None = None
+    ) -> None:
+        """The next task of the lane goes there; with these others, where it has several managers."""
         state = self._state
         mean_s = state.special_mean_s or state.mean_s
         item = state.lanes.pop(lane, now_s)
         granted, grant = manager.take(lane.ask, now_s, mean_s)
-        granted.charged_s = lane.ask.cores * max(mean_s, _MIN_CHARGE_S)
+        if members is not None:
+            granted.gang = gangs.Gang((item[0], item[1]), manager, members)
+            everybody = (manager, *members)
+            granted.weight = sum(each.cores for each in everybody)
+            grant = msgspec.structs.replace(
+                grant, hosts=tuple(each.node for each in everybody), members=tuple(each.name for each in members)
+            )
+            for each in members:
+                self._ranking.update(each)
+        granted.charged_s = granted.weight * max(mean_s, _MIN_CHARGE_S)
         state.lanes.charge(lane.ask.label, granted.charged_s)
         manager.held[item[0]] = item
         manager.granted[item[0]] = granted
@@ -262,23 +341,27 @@ class Granter:
         self._filler.send(manager, [(*item[:5], grant)])
 
     # ------------------------------------------------------------------ reservation
-    def _look_at_reservation(self) -> None:
+    def _look_at_reservation(self, now_s: float) -> None:
         """Whether it still makes sense."""
         reservation = self.reservation
         if reservation is not None and (
-            not reservation.manager.is_open or reservation.lane.tasks.keys().isdisjoint({reservation.task})
+            not all(manager.is_open for manager in reservation.managers)
+            or now_s + (reservation.lane.ask.walltime_s or 0.0)
+            > min(manager.ends_s for manager in reservation.managers)
+            or reservation.lane.tasks.keys().isdisjoint({reservation.task})
         ):
             self._release()
 
     def _release(self) -> None:
-        if self.reservation is not None:
-            manager = self.reservation.manager
-            self.reservation = None
-            manager.reserved = False
-            self._filler.touch(manager)
+        reservation, self.reservation = self.reservation, None
+        if reservation is not None:
+            reservation.end()
+            for manager in reservation.managers:
+                if not manager.gone:
+                    self._filler.touch(manager)
 
     def _reserve(self, lane: Lane, now_s: float) -> None:
-        """Keeps a manager free for the next task of the lane."""
+        """Keeps a manager free for the next task of the lane, or several."""
         reservation = self.reservation
         if reservation is not None:
             if reservation.lane is lane and reservation.task == lane.head[0][0]:
@@ -288,19 +371,33 @@ class Granter:
         if len(able) > _CANDIDATES:
             start = self._turn % len(able)
             self._turn += _CANDIDATES
-            able = (able[start:] + able[:start])[:_CANDIDATES]
+            able = able[start:] + able[:start]
         state = self._state
         mean_s = state.special_mean_s or state.mean_s
-        best: tuple[float, float, ManagerState] | None = None
-        for manager in able:
-            if manager.is_open and manager.could_ever(lane.ask, now_s):
+        best: tuple[float, float, list[ManagerState]] | None = None
+        for manager in able[:_CANDIDATES]:
+            if manager.is_open and manager.could_ever(lane.ask, now_s) and (manager.hosts or not lane.ask.nodes):
                 expected_s, latest_s = manager.when_fits(lane.ask, now_s, mean_s)
                 if expected_s < (math.inf if best is None else best[0]):
-                    best = expected_s, latest_s, manager
+                    best = expected_s, latest_s, [manager]
+        if lane.ask.nodes and best is None and not state.gangs_wait:
+            best = self._soonest(lane, able, now_s, mean_s)
         if best is None:
             return
-        expected_s, latest_s, manager = best
-        self.reservation = Reservation(manager, lane, expected_s, latest_s)
-        manager.reserved = True
-        self._ranking.update(manager)
-        self._filler.call_back(manager, manager.plain - manager.slots, now_s)
+        expected_s, latest_s, managers = best
+        self.reservation = Reservation(managers, lane, expected_s, latest_s)
+        for manager in managers:
+            self._ranking.update(manager)
+            if manager.reserved:
+                self._filler.call_back(manager, manager.plain - manager.slots, now_s)
+
+    def _soonest(
+        self, lane: Lane, able: list[ManagerState], now_s: float, mean_s: float
+    ) -> tuple[float, float, list[ManagerState]] | None:
+        """As many managers of one block, of those where it takes the shortest time until all are empty."""
+        candidates: list[ManagerState] = []
+        for block in self._blocks(lane, able, now_s):
+            candidates += block
+            if len(candidates) >= _CANDIDATES:
+                break
+        return gangs.soonest(candidates, lane.ask, now_s, mean_s)

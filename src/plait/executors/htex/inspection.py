@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from plait._util import machine
@@ -12,6 +13,7 @@ from plait.executors.capacity import Capacity
 from plait.executors.htex.answers import describe
 from plait.executors.htex.messages import DrainBlock, Hold
 from plait.executors.htex.offers import ask_of
+from plait.executors.htex.shapes import check_gang
 from plait.executors.htex.where import stays_here
 from plait.model.units import format_duration
 
@@ -39,6 +41,7 @@ class Inspection(Executor):
     mem_per_worker: float | None
     max_workers_per_node: int | None
     available_accelerators: list[str]
+    mpi_launcher: str
     _link: DriverLink | None
     _keeper: BlockKeeper | None
     _error: Exception | None
@@ -235,7 +238,9 @@ class Inspection(Executor):
             memory_bytes or 0,
             gpus if gpus_known else float("inf"),
         )
-        limits.check(resources, self.label)
+        if resources.nodes:
+            check_gang(resources, self.label, self.provider, cores)
+        limits.check(replace(resources, nodes=0) if resources.nodes else resources, self.label)
 
     def _all_blocks_up(self, managers: int) -> bool:
         return managers >= self.provider.max_blocks * self.provider.nodes_per_block

@@ -4,7 +4,8 @@ The driver offers again what was placed before (`OfferAgain`). It waits in limbo
 what the manager then has runs on, what it does not have never began and is placed anew, and if it does not return, all is lost with it.
 
 The two may come in any order: what a manager says it has, and was not offered yet, is `unclaimed`. Its outcomes are delivered all the same,
-as the driver knows what it wants; it is not cancelled before the time is over. New tasks wait for nobody.
+as the driver knows what it wants; it is not cancelled before the time is over. New tasks wait for nobody, but for those over several nodes:
+a manager that is not back yet may have one, and says then which of the others are kept empty for it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from plait.executors.htex.gangs import Gang
 from plait.executors.htex.messages import Lost, ManagerGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from plait.executors.htex.ghosts import Ghosts
-    from plait.executors.htex.messages import AttemptId, OfferedTask, Register
-    from plait.executors.htex.nodes import ManagerState
+    from plait.executors.htex.messages import AttemptId, GangItem, OfferedTask, Register
+    from plait.executors.htex.nodes import Granted, ManagerState
     from plait.executors.htex.state import State
 
 _REASON: Final = "it did not come back after the interchange was restarted"
@@ -49,6 +51,7 @@ class Limbo:
         self._threshold_s = threshold_s
         self.tasks: dict[str, dict[int, OfferedTask]] = {}
         self.missing = dict.fromkeys(expected)
+        state.gangs_wait = bool(self.missing)
         self._claiming: dict[str, ManagerState] = {}  # managers that have, or had, something unclaimed
         self._early: set[AttemptId] = set()  # delivered before they were offered again
         self._unwanted: set[AttemptId] = set()  # cancelled before their manager was back
@@ -84,6 +87,7 @@ class Limbo:
             attempt for attempt in r.finished if attempt[0] not in manager.held and attempt not in self._early
         )
         self._claiming[manager.name] = manager
+        manager.claims = {(item[0], item[1]): item for item in r.gangs if manager.unclaimed.get(item[0]) == item[1]}
         self._claim(manager, list((offered or {}).values()), now_s)
         return True
 
@@ -97,11 +101,47 @@ class Limbo:
                 manager.held[item[0]] = item
                 state.placed[item[0]] = manager
                 if item[5] is not None:
-                    manager.granted[item[0]] = manager.take_unsure(item[5], now_s, state.special_mean_s)
+                    manager.granted[item[0]] = granted = manager.take_unsure(item[5], now_s, state.special_mean_s)
+                    claim = manager.claims.pop((item[0], item[1]), None)
+                    if claim is not None:
+                        self._resume(manager, granted, claim, now_s)
             elif item[0] not in state.placed:
                 absent.append(item)
         manager.recount()
         state.requeue(absent, now_s)
+
+    def _resume(self, manager: ManagerState, granted: Granted, claim: GangItem, now_s: float) -> None:
+        """A task over whole nodes has them still."""
+        state = self._state
+        task, attempt, names, hosts = claim
+        if manager.hosts:
+            granted.hosts = tuple(index for index in dict.fromkeys(hosts) if index in manager.free_hosts)
+            manager.free_hosts.difference_update(granted.hosts)
+            return
+        back = [state.managers[name] for name in names if name in state.managers]
+        free = [each for each in back if each.gang is None and each.block == manager.block and each is not manager]
+        granted.gang = gang = Gang((task, attempt), manager, free)
+        for name in names:
+            if name not in state.managers and name not in state.awaited:
+                gang.missing.add(name)
+                state.awaited[name] = gang
+                self.missing.setdefault(name)
+                self.until_s = max(self.until_s, now_s + self._threshold_s)
+        for each in free:
+            self._changed(each, now_s)
+
+    def is_back(self, name: str) -> None:
+        """A manager is here."""
+        self.missing.pop(name, None)
+        if not self.missing:
+            self._let_gangs_go()
+
+    def _let_gangs_go(self) -> None:
+        """From now on it is known who is kept for which task."""
+        state = self._state
+        if state.gangs_wait:
+            state.gangs_wait = False
+            state.lanes.look_again()
 
     def delivered(self, manager: ManagerState, attempt: AttemptId) -> bool:
         """An outcome of an attempt that we do not know: whether the driver may want it."""
@@ -149,6 +189,7 @@ class Limbo:
         for table in (self.missing, self.tasks, self._early, self._unwanted, self._claiming):
             table.clear()
         self.until_s = -math.inf
+        self._let_gangs_go()
         for manager in claiming:
             self._ghosts.cancel_unknown(manager, list(manager.unclaimed.items()), now_s)
             manager.unclaimed.clear()

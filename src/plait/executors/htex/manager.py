@@ -101,9 +101,12 @@ def start_pool(
         threads=threads,
         block=settings.block,
         pool_id=lambda: uplink.name,
+        launcher=settings.mpi_launcher,
+        env=env,
+        gpus=node.gpus,
     )
 
-    def binding_of(task: Attempt) -> tuple[dict[str, str], list[int]]:
+    def binding_of(task: Attempt) -> tuple[dict[str, str | None], list[int]]:
         assert task.details is not None  # noqa: S101 - it runs alone because it has some
         return dress.of_task(task.id, task.attempt, task.details.grant)
 

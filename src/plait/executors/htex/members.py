@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from plait.executors.htex.filling import Filler
+    from plait.executors.htex.gangs import Gang
     from plait.executors.htex.messages import AttemptId, OfferedTask
+    from plait.executors.htex.nodes import Granted
     from plait.executors.htex.state import Conn, State
 
 #: Seconds after which at the latest a manager that holds tasks and is quiet is asked whether it does.
@@ -134,7 +136,7 @@ class Members:
             )  # fmt: skip
             state.out.append((None, up, b""))
             self._reconcile(manager, r, now_s)
-        self.limbo.missing.pop(r.manager, None)
+        self.limbo.is_back(r.manager)
         if r.draining and manager.draining is None:
             manager.draining = "it was draining when it registered"
         if manager.draining is None and manager.block in self._draining_blocks:
@@ -169,6 +171,9 @@ class Members:
         if r.nth > 1:  # from an earlier life: it may still be killing what was cancelled then
             self.ghosts.unknown(manager, now_s)
         state.managers[r.manager] = manager
+        gang = state.awaited.pop(r.manager, None)
+        if gang is not None:
+            gang.add(manager)
         self._push_due(manager, now_s + self._threshold_s)
         return manager
 
@@ -268,9 +273,13 @@ class Members:
         state.workers -= manager.counted
         manager.counted = 0
         self._filler.forget(manager)
+        self._leave_gang(manager, reason, now_s, announced=announced)
         attempts = [(item[0], item[1]) for item in manager.held.values()]
         for granted in manager.granted.values():
             state.lanes.charge(granted.ask.label, -granted.charged_s)
+            self._disband(granted, now_s)
+        for granted in manager.ghosts.values():
+            self._disband(granted, now_s)
         for task in manager.held:
             del state.placed[task]
         self._remember(manager.name, reason, self._lost if how == "lost" else self._ended)
@@ -284,6 +293,44 @@ class Members:
             lost = m.Lost(manager.name, manager.hostname, manager.block, reason, announced, attempts)
             state.out.append((None, lost, b""))
         state.out.append((None, m.ManagerGone(manager.name, manager.block, manager.hostname, how, reason), b""))
+
+    def _disband(self, granted: Granted, now_s: float) -> None:
+        """The head of a gang is no more: what it had started on the nodes of the others may need a moment to end."""
+        if granted.gang is not None:
+            for manager in granted.gang.members:
+                self.ghosts.unknown(manager, now_s)
+        self._state.end_gang(granted)
+
+    def _leave_gang(self, manager: ManagerState, reason: str, now_s: float, *, announced: bool) -> None:
+        """A manager that was kept for a task that another runs is no more: the attempt is ended there, and is lost."""
+        gang = manager.gang
+        if gang is not None and gang.head is not manager:
+            gang.remove(manager)
+            self._lose_gang(
+                gang, m.ManagerGone(manager.name, manager.block, manager.node, "", reason), now_s, announced=announced
+            )
+
+    def _lose_gang(self, gang: Gang, lost: m.ManagerGone, now_s: float, *, announced: bool) -> None:
+        head, (task, attempt) = gang.head, gang.attempt
+        mine = head.held.get(task)
+        if mine is None or mine[1] != attempt:  # it was cancelled, and is being ended
+            return
+        self._state.release(head, task, ghost=True)
+        self.ghosts.add(head, gang.attempt, now_s)
+        self._cancel_there(head, [gang.attempt])
+        reason = f"{lost.reason}; it was one of the nodes of task {task}, which ran from {head.node}"
+        self._state.out.append(
+            (None, m.Lost(lost.manager, lost.hostname, lost.block, reason, announced, [gang.attempt]), b"")
+        )
+        self.changed(head, now_s)
+
+    def settle_freed(self, now_s: float) -> None:
+        """Looks at managers that belonged to a task over several nodes, which ended."""
+        freed = self._state.freed
+        while freed:
+            manager = freed.pop()
+            if not manager.gone:
+                self.changed(manager, now_s)
 
     @staticmethod
     def _remember(name: str, reason: str, names: dict[str, str]) -> None:
@@ -375,6 +422,10 @@ class Members:
         self.ghosts.tick(now_s)
         for name, reason in self.limbo.tick(now_s, self._resumed_s).items():
             self._remember(name, reason, self._lost)
+            gang = self._state.awaited.pop(name, None)
+            if gang is not None:
+                gang.missing.discard(name)
+                self._lose_gang(gang, m.ManagerGone(name, gang.head.block, "", "", reason), now_s, announced=False)
 
     def _settle_doubts(self, now_s: float) -> None:
         """One of an ended block that has not answered is dead."""

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 #: Both ends of a link must have the same.
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 
 #: (task, attempt)
 AttemptId = tuple[int, int]
@@ -42,6 +42,8 @@ class Ask(msgspec.Struct, array_like=True, frozen=True):
         priority: lower numbers run first; None after all that have one.
         label: tasks of different labels share the workers fairly.
         near: blocks, managers or host names that have the task's data: a hint.
+        nodes: whole nodes of one block; 0 for a task that shares a node. What is asked of cores and the like is then asked of each node.
+        ranks, ranks_per_node, launcher_options: for the task's own launcher of processes; the interchange passes them on.
     """
 
     cores: float = 1.0
@@ -52,6 +54,10 @@ class Ask(msgspec.Struct, array_like=True, frozen=True):
     priority: float | None = None
     label: str = ""
     near: tuple[str, ...] = ()
+    nodes: int = 0
+    ranks: int = 0
+    ranks_per_node: int = 0
+    launcher_options: str = ""
 
 
 class Grant(msgspec.Struct, array_like=True, frozen=True):
@@ -62,18 +68,28 @@ class Grant(msgspec.Struct, array_like=True, frozen=True):
         gpus: names of accelerators.
         memory_bytes: likewise memory; 0 for no statement.
         walltime_s: limit of the attempt.
+        hosts: names of the nodes that it has as a whole, as launchers know them.
+        members: names of the other managers that are kept empty for it.
+        ranks, ranks_per_node, launcher_options: as it asked.
     """
 
     cores: tuple[int, ...] = ()
     gpus: tuple[str, ...] = ()
     memory_bytes: int = 0
     walltime_s: float | None = None
+    hosts: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    ranks: int = 0
+    ranks_per_node: int = 0
+    launcher_options: str = ""
 
 
 #: (task, attempt, function, payload, sizes of segments that the driver keeps until they are pulled, what it asks for)
 OfferedTask = tuple[int, int, int, bytes, list[int] | None, Ask | None]
 #: (task, attempt, function, payload, sizes of segments that follow as chunks, what it gets; None for just a worker)
 SentTask = tuple[int, int, int, bytes, list[int] | None, Grant | None]
+#: (task, attempt, names of other managers that are kept empty for it, indices into the manager's own list of hosts)
+GangItem = tuple[int, int, list[str], list[int]]
 #: (task, attempt, how it ended, payload, seconds when it began, when it ended, number of the worker)
 OutcomeItem = tuple[int, int, int, bytes, float, float, int]
 
@@ -129,6 +145,9 @@ class Register(Message, frozen=True):
         holds: attempts that it has, running or waiting.
         finished: attempts whose outcomes it has not been told were taken; they follow again.
         nth: how often it has registered in this life, so that an earlier one that arrives late is known for what it is; 0 when not counted.
+        node: the node's name as launchers of processes know it; empty for the same as `hostname`.
+        hosts: nodes of the block that it gives to tasks, where it is the only manager of the block; empty for its own node.
+        gangs: of what it has, the attempts over whole nodes, with what they have.
     """
 
     manager: str
@@ -150,6 +169,9 @@ class Register(Message, frozen=True):
     holds: list[AttemptId]
     finished: list[AttemptId]
     nth: int = 0
+    node: str = ""
+    hosts: list[str] = []
+    gangs: list[GangItem] = []
 
 
 class Outcomes(Message, frozen=True):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from plait._util import machine
 from plait.errors import ConfigurationError
+from plait.executors.htex.hosts import block_hosts, node_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +44,8 @@ class Node:
         disk_bytes: free space in the directory for temporary files; 0 when not known.
         gpus: names of accelerators.
         ends_s: when the node is taken away, on the monotonic clock; None when not known.
+        name: what launchers of processes call it; empty for its host name.
+        hosts: the nodes of its block, where its manager speaks for all of them.
     """
 
     hostname: str
@@ -54,6 +57,8 @@ class Node:
     disk_bytes: int
     gpus: tuple[str, ...]
     ends_s: float | None
+    name: str = ""
+    hosts: tuple[str, ...] = ()
 
     def walltime_left_s(self) -> float | None:
         """Seconds until it is taken away."""
@@ -64,7 +69,7 @@ def look(settings: ManagerSettings, env: Mapping[str, str]) -> Node:
     """This node, now.
 
     Raises:
-        ConfigurationError: a variable is not the number that it should be.
+        ConfigurationError: a variable is not the number that it should be, or the nodes of the block are not known.
     """
     cpus = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
     cores = _number(env, "PLAIT_CORES", "PARSL_CORES")
@@ -81,6 +86,8 @@ def look(settings: ManagerSettings, env: Mapping[str, str]) -> Node:
         disk_bytes=_disk_bytes(env) if disk_gb is None else int(disk_gb * _GB),
         gpus=tuple(dict.fromkeys(settings.accelerators)) or tuple(find_gpus(env)),
         ends_s=_ends_s(settings.walltime_s, env),
+        name=node_name(env),
+        hosts=tuple(block_hosts(env)) if settings.gives_nodes else (),
     )
 
 
@@ -90,6 +97,8 @@ def worker_count(settings: ManagerSettings, node: Node) -> int:
     Raises:
         ConfigurationError: not even one does.
     """
+    if settings.gives_nodes:  # a worker waits for the processes that its task starts
+        return settings.max_workers or len(node.hosts)
     counts = {"cores": math.floor(node.cores / settings.cores_per_worker + _TOLERANCE)}
     if settings.mem_per_worker_gb:
         counts["memory"] = math.floor(node.free_memory_bytes / (settings.mem_per_worker_gb * _GB) + _TOLERANCE)

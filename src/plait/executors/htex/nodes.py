@@ -7,6 +7,7 @@ How much a manager is given
 
 What a task that asks is given
     A `Grant`: the GPUs by name, whole ones or a share of one; processor cores by index when it asks for more than one whole core; memory; its walltime.
+    One that asks for whole nodes gets these (`gangs`), and nobody else gets anything there.
     It occupies one worker, and all of it stays taken until the manager says how the task ended, cancelled ones included:
     a process that is being killed still uses its GPU.
 """
@@ -21,9 +22,10 @@ from plait.executors.htex.messages import Ask, Grant
 from plait.model.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
-    from plait.executors.htex.messages import AttemptId, OfferedTask, Register
+    from plait.executors.htex.gangs import Gang
+    from plait.executors.htex.messages import AttemptId, GangItem, OfferedTask, Register
 
 #: Seconds of expected work that a worker's manager holds for it beyond the task that it runs: some round trips of a busy network.
 CREDIT_S: Final = 0.02
@@ -31,8 +33,8 @@ CREDIT_S: Final = 0.02
 MAX_CREDIT: Final = 256
 
 
-#: A share of a node that comes back: (expected, at the latest, cores, memory, disk, shares of GPUs by their numbers)
-_End = tuple[float, float, float, int, int, tuple[tuple[int, float], ...]]
+#: A share of a node that comes back: (expected, at the latest, cores, memory, disk, shares of GPUs by their numbers, whole nodes)
+_End = tuple[float, float, float, int, int, tuple[tuple[int, float], ...], tuple[int, ...]]
 
 
 class Granted:
@@ -46,9 +48,12 @@ class Granted:
         expected_s: when it will have ended if it is as others were.
         charged_s: core seconds that its label was charged in advance.
         sure: whether the indices are known; not after a restart of the interchange.
+        hosts: indices of the manager's nodes that it has.
+        gang: the managers that it has.
+        weight: cores that its label is charged for.
     """
 
-    __slots__ = ("ask", "charged_s", "cores", "ends_s", "expected_s", "gpus", "sure")
+    __slots__ = ("ask", "charged_s", "cores", "ends_s", "expected_s", "gang", "gpus", "hosts", "sure", "weight")
 
     def __init__(self, ask: Ask, gpus: tuple[tuple[int, float], ...] = (), cores: tuple[int, ...] = ()) -> None:
         self.ask = ask
@@ -58,6 +63,9 @@ class Granted:
         self.expected_s = 0.0
         self.charged_s = 0.0
         self.sure = True
+        self.hosts: tuple[int, ...] = ()
+        self.gang: Gang | None = None
+        self.weight = ask.cores * max(1, ask.nodes)
 
 
 class ManagerState:
@@ -88,13 +96,80 @@ class ManagerState:
         tight: fewer than there are workers free, so that none may wait there.
         used_cores, used_memory_bytes, used_disk_bytes: what tasks that asked have.
         free_gpus: what is free of each accelerator, 0 to 1.
+        node: the node's name as launchers know it.
+        hosts: names of nodes that it gives to tasks; empty for one that speaks for its own node alone.
+        free_hosts: indices of those that nobody has.
+        kept_hosts: indices of those that are kept for the task that waits for so many.
+        gang: the task over several nodes that it runs, or is kept empty for.
+        lent: 1 while it is kept empty for a task that another runs.
+        reserved: it is kept free for a task that waits.
+        aside: it gets no plain tasks, for one of these reasons.
+        claims: what tasks over whole nodes have that it says it has from before a restart.
     """
 
     __slots__ = (
-        "_free_cores", "ahead", "asked_s", "audit_s", "block", "conn", "cores", "cores_per_worker", "counted", "disk_bytes", "done", "drain_s", "draining", "ends_s", "free_gpus", "ghosts", "gone",
-        "gpus", "granted", "heard_s", "held", "hostname", "idle_since_s", "known", "last_seq", "memory_bytes", "memory_per_worker", "moved_s", "name", "nth", "on_hold", "owes", "pid", "plait",
-        "prefetch", "python", "recalled_s", "reserved", "room", "settles_s", "slots", "spoke_s", "stuck", "taken_ahead", "taken_seq", "tight", "unclaimed", "unsure", "untaken",
-        "used_cores", "used_disk_bytes", "used_memory_bytes", "version", "workers",
+        "_free_cores",
+        "ahead",
+        "aside",
+        "asked_s",
+        "audit_s",
+        "block",
+        "claims",
+        "conn",
+        "cores",
+        "cores_per_worker",
+        "counted",
+        "disk_bytes",
+        "done",
+        "drain_s",
+        "draining",
+        "ends_s",
+        "free_gpus",
+        "free_hosts",
+        "gang",
+        "ghosts",
+        "gone",
+        "gpus",
+        "granted",
+        "heard_s",
+        "held",
+        "hostname",
+        "hosts",
+        "idle_since_s",
+        "kept_hosts",
+        "known",
+        "last_seq",
+        "lent",
+        "memory_bytes",
+        "memory_per_worker",
+        "moved_s",
+        "name",
+        "node",
+        "nth",
+        "on_hold",
+        "owes",
+        "pid",
+        "plait",
+        "prefetch",
+        "python",
+        "recalled_s",
+        "reserved",
+        "room",
+        "settles_s",
+        "slots",
+        "spoke_s",
+        "stuck",
+        "taken_ahead",
+        "taken_seq",
+        "tight",
+        "unclaimed",
+        "unsure",
+        "untaken",
+        "used_cores",
+        "used_disk_bytes",
+        "used_memory_bytes",
+        "version",
+        "workers",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +196,13 @@ class ManagerState:
         self.on_hold = False
         self.stuck = False
         self.reserved = False
+        self.gang: Gang | None = None
+        self.lent = 0
+        self.aside = False
+        self.hosts: list[str] = list(register.hosts)
+        self.free_hosts: set[int] = set(range(len(self.hosts)))
+        self.kept_hosts: frozenset[int] = frozenset()
+        self.claims: dict[AttemptId, GangItem] = {}
         self.gone = False
         self.room = False  # whether it stands in the line of those that have room for plain tasks
         self.version = 0  # of its rank
@@ -152,6 +234,7 @@ class ManagerState:
         self.plait = register.plait
         self.python = register.python
         self.nth = register.nth
+        self.node = register.node or register.hostname
         self.workers = register.workers
         self.prefetch = register.prefetch
         # What plain tasks may use is there in any case: workers may outnumber the cores that were found.
@@ -174,7 +257,7 @@ class ManagerState:
     @property
     def load(self) -> int:
         """Tasks that it has, running or waiting."""
-        return len(self.held) + len(self.ghosts) + len(self.unclaimed)
+        return len(self.held) + len(self.ghosts) + len(self.unclaimed) + self.lent
 
     @property
     def plain(self) -> int:
@@ -195,12 +278,49 @@ class ManagerState:
 
     def credit(self, each: int) -> int:
         """Plain tasks that it may hold, when each worker may have so many behind the one that it runs."""
-        if self.reserved:
+        if self.aside:
             return 0
         if self.tight or self.stuck:
             return self.slots
         more = each * self.slots
         return self.slots + max(more, self.prefetch)
+
+    # ------------------------------------------------------------------ whole nodes
+    def reserve(self, on: bool) -> None:
+        """It is kept free for a task that waits, or is not any more."""
+        self.reserved = on
+        self.aside = on or self.gang is not None
+
+    def join(self, gang: Gang | None) -> None:
+        """It belongs to a task over several nodes, or does not any more."""
+        self.gang = gang
+        self.lent = int(gang is not None and gang.head is not self)
+        self.aside = self.reserved or gang is not None
+        self._count()
+
+    def is_empty(self, now_s: float) -> bool:
+        """Whether nothing runs there, and nothing is known of that might."""
+        return (
+            not self.held and not self.ghosts and not self.unclaimed and self.gang is None and now_s >= self.settles_s
+        )
+
+    def when_empty(self, now_s: float, mean_s: float) -> tuple[float, float]:
+        """When all that it has will have ended: as it is to be expected, and at the latest. Infinite when that is not known."""
+        expected_s = latest_s = max(now_s, self.settles_s)
+        if self.unclaimed:
+            return math.inf, math.inf
+        if self.lent and self.gang is not None:
+            return self.gang.head.when_empty(now_s, mean_s)
+        if self.plain:
+            expected_s, latest_s = max(expected_s, now_s + mean_s * self.plain / max(1, self.slots)), math.inf
+        for granted in (*self.granted.values(), *self.ghosts.values()):
+            expected_s, latest_s = max(expected_s, granted.expected_s), max(latest_s, granted.ends_s)
+        return expected_s, latest_s
+
+    @property
+    def unkept_hosts(self) -> int:
+        """How many of its nodes are free and not kept for anybody."""
+        return len(self.free_hosts - self.kept_hosts)
 
     # ------------------------------------------------------------------ tasks that ask
     def could_ever(self, ask: Ask, now_s: float) -> bool:
@@ -210,6 +330,10 @@ class ManagerState:
     def shortfall(self, ask: Ask, now_s: float) -> list[str]:
         """What this node does not have of it, in words; empty when it could be taken."""
         found = []
+        if self.hosts and ask.nodes > len(self.hosts):
+            found.append(f"{ask.nodes} nodes asked, its block has {len(self.hosts)}")
+        if ask.nodes and not self.hosts and ask.ranks_per_node > self.cores + TOLERANCE:
+            found.append(f"{ask.ranks_per_node} ranks on each node asked, it has {self.cores:g} cores")
         if ask.cores > self.cores + TOLERANCE:
             found.append(f"{ask.cores:g} cores asked, it has {self.cores:g}")
         if self.memory_bytes and ask.memory_bytes > self.memory_bytes:
@@ -229,6 +353,8 @@ class ManagerState:
         plain = held - len(self.granted)
         return (
             held + len(self.ghosts) < self.workers
+            and self.gang is None
+            and (not ask.nodes or 0 < ask.nodes <= len(self.free_hosts))
             and not self.unclaimed
             and now_s >= self.settles_s
             and self.used_cores + plain * self.cores_per_worker + ask.cores <= self.cores + TOLERANCE
@@ -247,18 +373,26 @@ class ManagerState:
     def take(self, ask: Ask, now_s: float, mean_s: float) -> tuple[Granted, Grant]:
         """Gives what `fits` said there is."""
         gpus = (self._pick_gpus(ask.gpus) or ()) if ask.gpus else ()
-        granted = Granted(ask, gpus, self._take_cores(ask.cores))
+        granted = Granted(ask, gpus, () if ask.nodes else self._take_cores(ask.cores))
+        if ask.nodes and self.hosts:
+            granted.hosts = tuple(
+                sorted(self.free_hosts, key=lambda index: (index in self.kept_hosts, index))[: ask.nodes]
+            )
+            self.free_hosts.difference_update(granted.hosts)
         for index, share in gpus:
             self.free_gpus[index] = max(0.0, self.free_gpus[index] - share)
         self._use(granted, now_s, mean_s)
-        grant = Grant(granted.cores, tuple(self.gpus[index] for index, _ in gpus), ask.memory_bytes, ask.walltime_s)
+        grant = Grant(
+            granted.cores, tuple(self.gpus[index] for index, _ in gpus), ask.memory_bytes, ask.walltime_s,
+            tuple(sorted_hosts(self.hosts, granted.hosts)), (), ask.ranks, ask.ranks_per_node, ask.launcher_options,
+        )  # fmt: skip
         return granted, grant
 
     def when_fits(self, ask: Ask, now_s: float, mean_s: float) -> tuple[float, float]:
         """When it could be given, if nothing new came: as it is to be expected, and at the latest. Infinite when that is not known."""
         left = min(self.plain, self.slots)
         plain_s = now_s + (mean_s * self.plain / left if left else 0.0)
-        ends: list[_End] = [(plain_s, math.inf, self.cores_per_worker, self.memory_per_worker, 0, ())] * left
+        ends: list[_End] = [(plain_s, math.inf, self.cores_per_worker, self.memory_per_worker, 0, (), ())] * left
         ends += [
             (
                 max(each.expected_s, now_s),
@@ -267,6 +401,7 @@ class ManagerState:
                 each.ask.memory_bytes or self.memory_per_worker,
                 each.ask.disk_bytes,
                 each.gpus,
+                each.hosts,
             )
             for each in (*self.granted.values(), *self.ghosts.values())
         ]
@@ -276,6 +411,7 @@ class ManagerState:
         memory = self.memory_bytes - self.used_memory_bytes - left * self.memory_per_worker
         disk = self.disk_bytes - self.used_disk_bytes
         gpus = list(self.free_gpus)
+        hosts = len(self.free_hosts)
         expected_s, latest_s = now_s, now_s
         while True:
             if (
@@ -284,26 +420,28 @@ class ManagerState:
                 and (not self.memory_bytes or (ask.memory_bytes or self.memory_per_worker) <= memory)
                 and (not self.disk_bytes or ask.disk_bytes <= disk)
                 and (not ask.gpus or pick_gpus(gpus, ask.gpus) is not None)
+                and hosts >= ask.nodes
             ):
                 if ask.walltime_s is not None and expected_s + ask.walltime_s > self.ends_s:
                     return math.inf, math.inf
                 return expected_s, latest_s
             if not ends:
                 return math.inf, math.inf
-            end_s, sure_s, its_cores, its_memory, its_disk, its_gpus = ends.pop(0)
+            end_s, sure_s, its_cores, its_memory, its_disk, its_gpus, its_hosts = ends.pop(0)
             expected_s, latest_s = max(expected_s, end_s), max(latest_s, sure_s)
             workers += 1
             cores += its_cores
             memory += its_memory
             disk += its_disk
+            hosts += len(its_hosts)
             for index, share in its_gpus:
                 gpus[index] = min(1.0, gpus[index] + share)
 
     def take_unsure(self, ask: Ask, now_s: float, mean_s: float) -> Granted:
         """Counts a task that an earlier life of the interchange placed here: how much it has is known, which GPUs and cores is not."""
         granted = Granted(ask)
-        granted.sure = False
-        self.unsure += 1
+        granted.sure = bool(ask.nodes)  # it has whole nodes, and their names are known
+        self.unsure += not granted.sure
         self._use(granted, now_s, mean_s)
         return granted
 
@@ -316,6 +454,7 @@ class ManagerState:
         self.used_disk_bytes -= ask.disk_bytes
         for index, share in granted.gpus:
             self.free_gpus[index] = min(1.0, self.free_gpus[index] + share)
+        self.free_hosts.update(granted.hosts)
         if granted.cores and self._free_cores is not None:
             self._free_cores = sorted([*self._free_cores, *granted.cores])
         self._count()
@@ -337,6 +476,9 @@ class ManagerState:
         others = len(self.granted) + len(self.ghosts) + len(self.unclaimed)
         slots = self.workers - others
         self.tight = False
+        if self.gang is not None:
+            self.slots = 0
+            return
         if self.granted or self.ghosts:
             share = self.cores_per_worker
             if share > 0:
@@ -382,6 +524,9 @@ class ManagerState:
             "gpus": list(self.gpus),
             "used_cores": self.used_cores + min(self.plain, self.slots) * self.cores_per_worker,
             "used_gpus": sum(1.0 - left for left in self.free_gpus),
+            "nodes": list(self.hosts),
+            "free_nodes": len(self.free_hosts),
+            "kept_for_task": None if self.gang is None else self.gang.attempt[0],
             "waiting": max(0, self.plain - self.slots),
             "done": self.done,
             "walltime_left_s": None if self.ends_s == math.inf else max(0.0, self.ends_s - now_s),
@@ -403,3 +548,8 @@ def pick_gpus(free: list[float], count: float) -> tuple[tuple[int, float], ...] 
             return None
         picked.append((min(fitting)[1], part))
     return tuple(picked)
+
+
+def sorted_hosts(names: list[str], indices: Iterable[int]) -> list[str]:
+    """Some of these names, in their order."""
+    return [names[index] for index in sorted(indices)]

@@ -228,6 +228,10 @@ def ask_of(task: Task) -> Ask | None:
         priority=wants.priority,
         label=",".join(wants.labels),
         near=wants.near,
+        nodes=wants.nodes,
+        ranks=wants.ranks,
+        ranks_per_node=wants.ranks_per_node,
+        launcher_options=wants.launcher_options,
     )
 
 

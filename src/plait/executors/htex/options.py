@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import ConfigurationError
+from plait.executors.htex.mpi_prefix import LAUNCHERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,6 +94,13 @@ def accelerators(value: Any) -> list[str]:
     if isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value):
         return list(value)
     raise wrong("available_accelerators", value, 'how many there are on a node, or their names, such as ["0", "1"]')
+
+
+def launcher(value: Any) -> str:
+    """What starts the processes of tasks over whole nodes."""
+    if not isinstance(value, str) or value not in LAUNCHERS:
+        raise wrong("mpi_launcher", value, " or ".join(f'"{name}"' for name in LAUNCHERS))
+    return value
 
 
 def heartbeats(period: Any, threshold: Any) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from plait.executors.htex.messages import (
     WORKER_LOST,
     AttemptId,
     BigOutcome,
+    GangItem,
     Grant,
     OutcomeItem,
     Outcomes,
@@ -30,7 +31,7 @@ from plait.model.task import CANCELLED, EXEC_DONE, LAUNCHED
 from plait.model.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from plait.executors.pool.core import WorkerState
     from plait.model.events import EventTuple
@@ -92,6 +93,18 @@ class Attempt(msgspec.Struct, eq=False):
 
     def __str__(self) -> str:
         return f"task {self.id}"
+
+
+def has_nodes(task: Attempt) -> bool:
+    """Whether it runs over whole nodes."""
+    return task.details is not None and bool(task.details.grant.hosts)
+
+
+def gang_item(task: Attempt, hosts: Sequence[str]) -> GangItem:
+    """What such a task has, for a registration: names of other managers, and indices of these hosts."""
+    assert task.details is not None  # noqa: S101 - `has_nodes`
+    grant = task.details.grant
+    return task.id, task.attempt, list(grant.members), [hosts.index(host) for host in grant.hosts if host in hosts]
 
 
 class Stored:

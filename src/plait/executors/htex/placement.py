@@ -217,7 +217,7 @@ class Ranking:
     def update(self, manager: ManagerState) -> None:
         """It has changed: it is ranked anew, or not at all when it has no free worker or may get nothing."""
         manager.version += 1
-        if manager.load < manager.workers and manager.is_open and not manager.reserved:
+        if manager.load < manager.workers and manager.is_open and not manager.aside:
             self.managers[manager.name] = manager
             if self._order is None:
                 self._push(manager)

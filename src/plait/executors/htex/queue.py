@@ -205,6 +205,12 @@ class Lanes:
             del self.lanes[lane.ask]
             self._levels = None
 
+    def look_again(self) -> None:
+        """Tasks over several nodes may find room where they found none."""
+        for lane in self.lanes.values():
+            lane.blocked &= not lane.ask.nodes
+        self.news = True
+
     def attempts(self) -> set[AttemptId]:
         """All that wait."""
         return {(task, attempt) for task, (_, attempt) in self._where.items()}

@@ -77,6 +77,8 @@ class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         debug: whether it says much.
         initializer: what each worker calls before its first task, pickled for `pool.worker`; empty for nothing.
         max_tasks: a worker is replaced after so many; 0 for never.
+        mpi_launcher: what starts the processes of tasks over whole nodes, of `mpi_prefix.LAUNCHERS`.
+        gives_nodes: whether it speaks for all nodes of its block, and gives them to tasks.
     """
 
     label: str
@@ -105,3 +107,5 @@ class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     debug: bool = False
     initializer: bytes = b""
     max_tasks: int = 0
+    mpi_launcher: str = "mpiexec"
+    gives_nodes: bool = False

@@ -11,8 +11,9 @@ from plait.executors.htex.queue import Lanes, PlainQueue
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
+    from plait.executors.htex.gangs import Gang
     from plait.executors.htex.messages import Ask, Message, OfferedTask
-    from plait.executors.htex.nodes import ManagerState
+    from plait.executors.htex.nodes import Granted, ManagerState
 
     #: What the transport calls a connection.
     Conn = Hashable
@@ -34,6 +35,9 @@ class State:
         mean_s, special_mean_s: how long tasks took lately, plain ones and others; 0 when none has ended.
         workers: of managers that may get something.
         membership: grows whenever a manager comes or goes.
+        freed: managers that belonged to a task over several nodes which ended; to be looked at (`InterchangeCore`).
+        awaited: managers that belong to such tasks and have not come back since a restart, by name.
+        gangs_wait: managers may still come back, and say which others are kept empty for their tasks: nobody new gets several nodes meanwhile.
     """
 
     def __init__(self, cores_per_worker: float, memory_per_worker: int) -> None:
@@ -52,6 +56,9 @@ class State:
         self.special_mean_s = 0.0
         self.workers = 0
         self.membership = 0
+        self.freed: list[ManagerState] = []
+        self.awaited: dict[str, Gang] = {}
+        self.gangs_wait = False
 
     def release(
         self, manager: ManagerState, task: int, used_s: float | None = None, *, ghost: bool = False
@@ -68,8 +75,7 @@ class State:
         del self.placed[task]
         granted = manager.granted.pop(task, None)
         if granted is not None:
-            ask = granted.ask
-            self.lanes.charge(ask.label, (used_s or 0.0) * ask.cores - granted.charged_s)
+            self.lanes.charge(granted.ask.label, (used_s or 0.0) * granted.weight - granted.charged_s)
             granted.charged_s = 0.0
             if used_s is not None:
                 mean_s = self.special_mean_s
@@ -78,8 +84,21 @@ class State:
                 manager.ghosts[item[0], item[1]] = granted
                 manager.recount()
             else:
-                manager.give_back(granted)
+                self.give_back(manager, granted)
         return item
+
+    def give_back(self, manager: ManagerState, granted: Granted) -> None:
+        """What a task had is free."""
+        self.end_gang(granted)
+        manager.give_back(granted)
+
+    def end_gang(self, granted: Granted) -> None:
+        """So are the managers that it had."""
+        gang, granted.gang = granted.gang, None
+        if gang is not None:
+            self.freed += gang.end()
+            for name in gang.missing:
+                self.awaited.pop(name, None)
 
     def requeue(self, items: list[OfferedTask], now_s: float) -> None:
         """These were placed but not begun: they are next, in their order."""

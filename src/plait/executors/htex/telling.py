@@ -108,6 +108,8 @@ def manager_settings(
         env=executor.env,
         initializer=initializer,
         max_tasks=executor.max_tasks_per_worker or 0,
+        mpi_launcher=executor.mpi_launcher,
+        gives_nodes=executor.gives_nodes,
     )
 
 

@@ -24,7 +24,7 @@ from plait._util.version import plait_version
 from plait.executors.htex import messages as m
 from plait.executors.htex.intake import Intake
 from plait.executors.htex.messages import PROTOCOL, AttemptId, Message, OutcomeItem
-from plait.executors.htex.outbox import Attempt, Big, Outbox
+from plait.executors.htex.outbox import Attempt, Big, Outbox, gang_item, has_nodes
 from plait.executors.htex.transfers import Outgoing, Sender
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Uplink:
                 plait=plait_version(),
                 python=".".join(map(str, sys.version_info[:3])),
                 workers=self._workers,
-                cores=float(node.cores),
+                cores=float(max(node.cores, self._workers if node.hosts else 0)),
                 memory_bytes=node.memory_bytes,
                 disk_bytes=node.disk_bytes,
                 gpus=list(node.gpus),
@@ -181,6 +181,9 @@ class Uplink:
                 holds=[(held.id, held.attempt) for held in self.outbox.held.values()],
                 finished=self.outbox.finished(),
                 nth=self._registrations,
+                node=node.name,
+                hosts=list(node.hosts),
+                gangs=[gang_item(held, node.hosts) for held in self.outbox.held.values() if has_nodes(held)],
             )
         )
 

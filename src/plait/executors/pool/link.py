@@ -79,7 +79,7 @@ class PoolLink:
         outlet: where outcomes and events go.
         egg: the zygote, if it was started before with that environment.
         env_of: variables of a worker, by its rank: the smallest number from 0 that no other has. One that replaces another gets its rank.
-        binding_of: what a worker changes for the time of a task that runs alone: (variables, cores; empty for all of its own).
+        binding_of: what a worker changes for the time of a task that runs alone: (variables, None to remove one; cores, empty for all of its own).
 
     Attributes:
         grace_s: seconds that tasks have to end by themselves when the pool ends.
@@ -96,7 +96,7 @@ class PoolLink:
         *,
         egg: Egg | None = None,
         env_of: Callable[[int], Mapping[str, str]] | None = None,
-        binding_of: Callable[[Any], tuple[Mapping[str, str], list[int]]] | None = None,
+        binding_of: Callable[[Any], tuple[Mapping[str, str | None], list[int]]] | None = None,
     ) -> None:
         self.core = core
         self.sleeping = False

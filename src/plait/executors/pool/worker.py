@@ -69,7 +69,7 @@ class Worker:
         self.functions: dict[int, bytes | Callable[..., Any]] = {}
         self.hygiene: Hygiene | None = None
         self.left: float = float("inf")  # tasks until it is replaced
-        self.binding: tuple[int, dict[str, str], list[int]] | None = None  # for the task of that sequence number
+        self.binding: tuple[int, dict[str, str | None], list[int]] | None = None  # for the task of that sequence number
         self.flushed_s = 0.0
         self.forked = False
         os.register_at_fork(after_in_child=self._in_forked_child)
@@ -119,7 +119,11 @@ class Worker:
         if items[0][0] != sequence:  # that one was not sent after all
             return self._tasks(items, fds)
         before: Collection[int] = os.sched_getaffinity(0) if cpus and hasattr(os, "sched_getaffinity") else ()
-        os.environ.update(env)
+        for name, value in env.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
         _bind(cpus)
         try:
             return self._tasks(items, fds)

@@ -125,3 +125,28 @@ def test_cores_beyond_those_of_the_node_are_counted_and_not_bound():
     assert (cores, env["PLAIT_CORES"]) == ([0], "3")
     env, cores = dress(cpus=[]).of_task(1, 1, Grant(cores=(0, 1, 2)))
     assert (cores, env["OMP_NUM_THREADS"]) == ([], "3")
+
+
+def nodes_of(**more):
+    dress = Dress(
+        cpus=CPUS, workers=2, block="0", pool_id=lambda: "m1", launcher="srun", env={"PMI_RANK": "1"}, gpus=["0", "1"],
+        **{"sets": [], "accelerators": [], "threads": 0, **more},
+    )  # fmt: skip
+    return dress.of_task(3, 1, Grant(hosts=("a", "b"), members=("m2",), ranks=4, ranks_per_node=2))
+
+
+def test_a_task_over_whole_nodes_is_told_its_nodes_and_bound_to_nothing():
+    env, cores = nodes_of()
+    assert env["PLAIT_MPI_PREFIX"].startswith("srun --ntasks 4 ")
+    assert (env["PLAIT_TASK_ID"], env["PARSL_MPI_NODELIST"], env["PMI_RANK"]) == ("3", "a,b", None)
+    assert "OMP_NUM_THREADS" not in env
+    assert cores == []
+
+
+def test_what_binds_its_worker_does_not_bind_its_processes():
+    env, cores = nodes_of(sets=[[2, 3, 4, 5], [6, 7, 8, 9]], accelerators=["0", "1"])
+    assert cores == CPUS
+    assert env["OMP_NUM_THREADS"] == "4"  # eight cores for two ranks
+    assert (env["GOMP_CPU_AFFINITY"], env["KMP_AFFINITY"]) == (None, None)
+    assert env["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert nodes_of(threads=4)[0]["OMP_NUM_THREADS"] == "4"

@@ -36,6 +36,10 @@ ASKS = [
     m.Ask(walltime_s=5.0),
     m.Ask(cores=2, walltime_s=30.0, disk_bytes=10),
     m.Ask(near=("block 1",)),
+    m.Ask(nodes=1),
+    m.Ask(nodes=2),
+    m.Ask(nodes=2, walltime_s=20.0, priority=1.0),
+    m.Ask(nodes=3, label="a"),
 ]
 
 
@@ -62,7 +66,7 @@ class Wire:
 class Manager:
     """A manager as `uplink.py` is one."""
 
-    def __init__(self, world, block, workers, cores, gpus, memory, left_s):
+    def __init__(self, world, block, workers, cores, gpus, memory, left_s, hosts=0):
         self.world, self.block, self.workers, self.cores, self.gpus, self.memory = (
             world,
             block,
@@ -72,6 +76,7 @@ class Manager:
             memory,
         )
         self.ends_s = None if left_s is None else world.now_s + left_s
+        self.hosts = [f"host {number} of {block}" for number in range(hosts)]
         self.alive = True
         self.wire = None
         self.epoch = ""
@@ -108,7 +113,10 @@ class Manager:
             m.Register(
                 self.name, self.block, f"host of {self.name}", 1, "boot", m.PROTOCOL, "1", "3.11.1", self.workers, float(self.cores), self.memory, 0,
                 list(self.gpus), left_s, 0, self.draining, [(t, a) for t, (a, _) in self.held.items()], self.finished(),
-                self.nth,
+                self.nth, hosts=self.hosts, gangs=[
+                    (t, a, list(grant.members), [self.hosts.index(host) for host in grant.hosts if self.hosts])
+                    for t, (a, grant) in self.held.items() if grant is not None and grant.hosts
+                ],
             )
         )  # fmt: skip
 
@@ -205,6 +213,7 @@ class Manager:
         self.world.begins(task, attempt)
         self.begun[task, attempt] = grant
         self.check_room()
+        self.world.nobody_is_in_the_way(self)
 
     def waiting(self):
         free = self.workers - len(self.begun)
@@ -219,7 +228,10 @@ class Manager:
         cores = [core for grant in grants.values() for core in grant.cores]
         assert len(cores) == len(set(cores))
         assert all(core < self.cores for core in cores)
+        hosts = [host for grant in grants.values() for host in grant.hosts]
+        assert len(hosts) == len(set(hosts))
         asks = {key: self.world.asks[key[0]] for key in grants}
+        assert all(len(grant.hosts) == asks[key].nodes for key, grant in grants.items())
         assert sum(ask.cores for ask in asks.values()) <= self.cores
         assert sum(ask.gpus for ask in asks.values()) <= len(self.gpus)
         assert sum(ask.memory_bytes for ask in asks.values()) <= self.memory
@@ -281,13 +293,25 @@ class CoreMachine(RuleBasedStateMachine):
         self.taken: set = set()
         self.up: set[str] = set()  # managers that the driver knows of
         self.draining: set[str] = set()
-        for block in ("block 0", "block 1"):
+        for block in ("block 0", "block 0", "block 1"):
             self.managers.append(Manager(self, block, 2, 4, ["gpu0", "gpu1"], 4000, None))
 
     # -- the model's memory
     def begins(self, task, attempt):
         assert (task, attempt) not in self.ran, f"attempt {attempt} of task {task} runs twice"
         self.ran.add((task, attempt))
+
+    def nobody_is_in_the_way(self, one):
+        """What has several nodes has them for itself, as long as the interchange has not given its manager up."""
+        if self.restarts:  # tasks may come to a node before the manager is back that has it
+            return
+        for head in self.living():
+            for key, grant in head.begun.items():
+                if grant is not None and grant.members and self.core.managers.get(head.name) is not None:
+                    wanted = self.attempt[key[0]] == key[1] and key[0] not in self.ended
+                    if wanted and one.name in (head.name, *grant.members):
+                        assert head is one, f"{one.name} runs something beside task {key}"
+                        assert list(one.begun) == [key]
 
     def may_be_forgotten(self, key):
         """A manager is told that the driver has an outcome: so it must, or not want it."""
@@ -505,11 +529,14 @@ class CoreMachine(RuleBasedStateMachine):
         cores=st.integers(1, 4),
         gpus=st.integers(0, 2),
         left_s=st.sampled_from([None, None, 60.0]),
+        hosts=st.sampled_from([0, 0, 3]),
     )
-    @precondition(lambda self: len(self.living()) < 4)
-    def a_manager_comes(self, block, workers, cores, gpus, left_s):
+    @precondition(lambda self: len(self.living()) < 5)
+    def a_manager_comes(self, block, workers, cores, gpus, left_s, hosts):
         cores = max(cores, int(workers * self.core.cores_per_worker) or 1)
-        self.managers.append(Manager(self, block, workers, cores, [f"gpu{i}" for i in range(gpus)], 4000, left_s))
+        self.managers.append(
+            Manager(self, block, workers, cores, [f"gpu{i}" for i in range(gpus)], 4000, left_s, hosts)
+        )
 
     @rule(data=st.data(), count=st.integers(1, 20))
     @precondition(lambda self: self.living())
@@ -645,7 +672,8 @@ class CoreMachine(RuleBasedStateMachine):
             self.the_driver_offers_again()
         for name in ("block 0", "block 1"):
             self.tell(m.Hold(name, False))
-        self.managers.append(Manager(self, "block 0", 4, 8, ["gpu0", "gpu1"], 8000, None))
+        for _ in range(3):
+            self.managers.append(Manager(self, "block 0", 4, 8, ["gpu0", "gpu1"], 8000, None))
         progress, rounds = -1, 0
         while rounds < 60:
             rounds = 0 if len(self.ended) > progress else rounds + 1

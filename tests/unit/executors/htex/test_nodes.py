@@ -50,7 +50,7 @@ def test_one_that_gave_back_gets_no_more_than_it_has_workers():
     manager = node(workers=4)
     manager.stuck = True
     assert manager.credit(100) == 4
-    manager.reserved = True
+    manager.reserve(on=True)
     assert manager.credit(100) == 0
 
 

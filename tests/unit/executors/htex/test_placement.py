@@ -127,7 +127,7 @@ def test_who_may_get_nothing_is_not_ranked():
     ranking = ranking_of(Spread(), a, b, c, d)
     a.draining = "it is idle"
     b.on_hold = True
-    c.reserved = True
+    c.reserve(on=True)
     load(d, 4)
     for each in (a, b, c, d):
         ranking.update(each)
