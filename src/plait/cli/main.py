@@ -93,6 +93,51 @@ def _app() -> "Typer":
         run_script(Plan(script, tuple(args or ()), as_parsl, run_dir, progress, report, config, not no_config))
 
     @app.command()
+    def init(
+        file: Annotated[str, typer.Argument(metavar="[FILE]", help="The file to write.")] = "plait.toml",
+        site: Annotated[
+            str | None, typer.Option(metavar="NAME", help="Begin with a site of the catalogue (`plait sites`).")
+        ] = None,
+        values: Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="NAME=VALUE", help="A parameter, wherever it fits: account=m1234."),
+        ] = None,
+        scheduler: Annotated[
+            str | None,
+            typer.Option(metavar="NAME", help="Batch system to write for, where several are found, or none."),
+        ] = None,
+        force: Annotated[bool, typer.Option("--force", help="Write over a file.")] = False,
+        show: Annotated[bool, typer.Option("--print", help="Print the text and write nothing.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help=json_help)] = False,
+    ) -> None:
+        """Write a configuration for this machine: its batch system, queues, GPUs, networks, environment."""
+        from plait.cli.init import Order, init
+
+        raise typer.Exit(init(Order(file, site, tuple(values or ()), scheduler, force, show), as_json=as_json))
+
+    @app.command()
+    def check(
+        file: Annotated[str, typer.Argument(metavar="[FILE]", help="The configuration.")] = "plait.toml",
+        submit: Annotated[
+            bool,
+            typer.Option("--submit", help="Try it: one block of each executor, one task in it; all is ended again."),
+        ] = False,
+        timeout: Annotated[str, typer.Option(metavar="TIME", help="How long the try may take; queues count.")] = "10m",
+        scripts: Annotated[bool, typer.Option("--scripts/--no-scripts", help="Show what would be submitted.")] = True,
+        as_json: Annotated[bool, typer.Option("--json", help=json_help)] = False,
+    ) -> None:
+        """Whether a configuration can work here, and what it would submit; with --submit, whether the queue takes it."""
+        from plait.cli.check import check
+        from plait.errors import ConfigurationError
+        from plait.model.units import parse_duration
+
+        try:
+            timeout_s = parse_duration(timeout, "--timeout")
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        raise typer.Exit(check(file, submit=submit, timeout_s=timeout_s, as_json=as_json, scripts=scripts))
+
+    @app.command()
     def explain(
         task: Annotated[
             int | None, typer.Argument(help="Number of a task; none for the whole run.", show_default=False, min=0)
@@ -115,6 +160,38 @@ def _app() -> "Typer":
         from plait.cli.runs import list_runs
 
         raise typer.Exit(list_runs(run_dir, as_json=as_json))
+
+    @app.command()
+    def blocks(
+        which: Annotated[
+            str | None,
+            typer.Argument(
+                metavar="[RUN]",
+                help="`last`, a number, or a run's folder; what is left of all runs by default.",
+                show_default=False,
+            ),
+        ] = None,
+        cancel: Annotated[
+            bool, typer.Option("--cancel", help="End the jobs: of that run, or of all runs whose driver is dead.")
+        ] = False,
+        run_dir: Annotated[str, typer.Option(help=run_dir_help)] = "runinfo",
+        as_json: Annotated[bool, typer.Option("--json", help=json_help)] = False,
+    ) -> None:
+        """The blocks of runs, of dead drivers too: job, state, nodes, age, and why."""
+        from plait.cli.blocks import blocks
+
+        raise typer.Exit(blocks(which, run_dir, cancel=cancel, as_json=as_json))
+
+    @app.command()
+    def doctor(
+        fix: Annotated[bool, typer.Option("--fix", help="End jobs and processes of dead drivers.")] = False,
+        run_dir: Annotated[str, typer.Option(help=run_dir_help)] = "runinfo",
+        as_json: Annotated[bool, typer.Option("--json", help=json_help)] = False,
+    ) -> None:
+        """What is wrong on this machine, and what killed programs have left in batch systems."""
+        from plait.cli.doctor import doctor
+
+        raise typer.Exit(doctor(run_dir, fix=fix, as_json=as_json))
 
     @app.command()
     def report(
@@ -171,7 +248,7 @@ def _app() -> "Typer":
                 help="Placement: spread, pack, fewest-free, random, near-data, `module:Class` or `file.py:Class`.",
             ),
         ] = "spread",
-        strategy: Annotated[str, typer.Option(help="Scaling: none, simple or htex_auto_scale.")] = "simple",
+        strategy: Annotated[str, typer.Option(help="Scaling: none, simple, htex_auto_scale or demand.")] = "simple",
         nodes_per_block: Annotated[
             int | None, typer.Option(help="Nodes that are obtained together; all by default.", min=1)
         ] = None,

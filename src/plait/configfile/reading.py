@@ -60,38 +60,58 @@ class Reader:
         Raises:
             ConfigurationError: with all mistakes.
         """
-        head = self.document.pop(HEAD, {})
         if values:
             self._fill(cls, values)
-        self._check_needs(cls, head)
+        for path in self.missing(cls):
+            name = path[-1]
+            self._note(
+                path,
+                f"must be given: the site cannot know it. Write it into the file, or give it as {name}=... with from_site() "
+                f"or as --set {name}=... with `plait init`",
+            )
+        self.document.pop(HEAD, None)
         made = self._make((), self.document, cls)
         if self._problems:
             raise ConfigurationError(self._report())
         return made
 
     def _fill(self, cls: type, values: Mapping[str, Any]) -> None:
-        tables = self._tables(cls)
         for name, value in values.items():
-            fitting = [table for _, table, each in tables if name in parameters(each)]
-            if not fitting:
-                every = sorted({known for _, _, each in tables for known in parameters(each)})
-                self._note(
-                    (name,), f"= {literal(value)}: nothing in {self.source} has such a parameter{_near(name, every)}"
-                )
-            for table in fitting:
-                table[name] = value
+            try:
+                for path in self.places_of(name, cls):
+                    self._at(path)[name] = value
+            except UnknownName as error:
+                self._note((name,), f"= {literal(value)}: {error}")
 
-    def _check_needs(self, cls: type, head: Any) -> None:
+    def places_of(self, name: str, cls: type) -> list[Path]:
+        """Where a parameter can stand: the paths of all tables whose objects have one of this name.
+
+        Raises:
+            UnknownName: nowhere.
+        """
+        tables = self._tables(cls)
+        found = [path for path, _, each in tables if name in parameters(each)]
+        if not found:
+            every = sorted({known for _, _, each in tables for known in parameters(each)})
+            raise UnknownName(f"nothing in {self.source} has such a parameter{_near(name, every)}")
+        return found
+
+    def missing(self, cls: type) -> list[Path]:
+        """What the head says that users must give, and they have not."""
+        head = self.document.get(HEAD)
         needs = head.get("needs", []) if isinstance(head, dict) else []
-        tables = self._tables(cls) if needs else []
-        for name in needs:
-            for path, table, each in tables:
-                if name in parameters(each) and table.get(name) in (None, ""):
-                    self._note(
-                        (*path, name),
-                        f"must be given: the site cannot know it. Write it into the file, or give it as {name}=... with from_site() "
-                        f"or as --set {name}=... with `plait init`",
-                    )
+        return [
+            (*path, name)
+            for name in needs
+            for path, table, each in self._tables(cls)
+            if name in parameters(each) and table.get(name) in (None, "")
+        ]
+
+    def _at(self, path: Path) -> Any:
+        found: Any = self.document
+        for step in path:
+            found = found[step]
+        return found
 
     def _tables(self, cls: type) -> list[tuple[Path, dict[str, Any], type]]:
         """All tables that will be objects, with their classes; those whose class is not known are left out."""

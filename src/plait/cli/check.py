@@ -1,0 +1,383 @@
+"""``plait check``: whether a configuration can work on this machine, what it would submit, and, if that is wanted, a try."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from plait.cli.dry_run import Submission, scheduler_says, submission
+from plait.cli.main import DONE, FAILED, INTERRUPTED
+from plait.configfile.system import files as rule_files
+from plait.errors import ConfigurationError, PlaitError, text_of
+from plait.executors.htex.addresses import is_loopback
+from plait.executors.htex.where import stays_here
+from plait.sites.machine import SCHEDULERS
+from plait.sites.queues import find_queues
+
+if TYPE_CHECKING:
+    from plait.config import Config
+    from plait.sites.machine import Scheduler
+    from plait.sites.queues import Queue
+
+#: File systems that other machines do not see.
+_OWN: Final = ("tmpfs", "ramfs", "overlay")
+#: Programs of launchers, which run on the nodes: to miss them here means little, but is worth a word.
+_PROGRAMS: Final = {
+    "SrunLauncher": "srun", "SrunMPILauncher": "srun", "AprunLauncher": "aprun", "JsrunLauncher": "jsrun",
+    "MpiExecLauncher": "mpiexec", "MpiRunLauncher": "mpirun", "GnuParallelLauncher": "parallel",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        level: ``ok``, ``warning`` or ``problem``.
+        about: what, as ``cpu.provider.partition``.
+        text: what was found.
+    """
+
+    level: str
+    about: str
+    text: str
+
+
+@dataclass
+class Findings:
+    """All of them, in order."""
+
+    those: list[Finding] = field(default_factory=list)
+
+    def ok(self, about: str, text: str) -> None:
+        """It is as it should be."""
+        self.those.append(Finding("ok", about, text))
+
+    def warning(self, about: str, text: str) -> None:
+        """It may go wrong."""
+        self.those.append(Finding("warning", about, text))
+
+    def problem(self, about: str, text: str) -> None:
+        """It cannot work."""
+        self.those.append(Finding("problem", about, text))
+
+    @property
+    def bad(self) -> bool:
+        """Whether anything cannot work."""
+        return any(each.level == "problem" for each in self.those)
+
+
+def check(file: str, *, submit: bool, timeout_s: float, as_json: bool, scripts: bool = True) -> int:
+    """Looks at a configuration; returns the exit code.
+
+    Args:
+        file: the configuration.
+        submit: whether to try it, with one block of each executor.
+        timeout_s: how long that may take for each executor.
+        as_json: whether to answer with data.
+        scripts: whether to show what would be submitted.
+
+    Raises:
+        ConfigurationError: the file is wrong, or not there.
+    """
+    from plait.config import Config
+
+    if not os.path.isfile(file):
+        raise ConfigurationError(f"check {file}: there is no such file; `plait init` writes one")
+    sys.path.insert(0, os.path.dirname(os.path.abspath(file)))  # as for a script beside it
+    config = Config.from_toml(os.path.join(os.path.dirname(file) or os.curdir, os.path.basename(file)))
+    findings = Findings()
+    findings.ok("file", f"{file} can be read; executors {', '.join(executor.label for executor in config.executors)}")
+    for path in rule_files():
+        findings.ok("rules", f"the rules of this machine in {path} are kept")
+    _run_dir(config, findings)
+    submissions = {executor.label: _executor(executor, config, findings) for executor in config.executors}
+    trials = None
+    if not as_json:
+        _print(findings, submissions if scripts else {})
+    if submit and not findings.bad:
+        from plait.cli.trial import try_out
+
+        try:
+            trials = try_out(config, timeout_s, _silently if as_json else _print_now)
+        except KeyboardInterrupt:
+            print("plait: interrupted; everything of the try was ended", file=sys.stderr)
+            return INTERRUPTED
+    if as_json:
+        data = {
+            "file": file,
+            "findings": [asdict(each) for each in findings.those],
+            "submissions": {label: asdict(each) for label, each in submissions.items() if each is not None},
+            "trials": None if trials is None else [asdict(trial) for trial in trials],
+        }
+        print(json.dumps(data, indent=2))
+    failed = findings.bad or (trials is not None and not all(trial.worked for trial in trials))
+    if not as_json:
+        print(_closing(findings, trials, submit=submit))
+    return FAILED if failed else DONE
+
+
+def _print_now(text: str) -> None:
+    print(text, flush=True)
+
+
+def _silently(*_: object) -> None:
+    pass
+
+
+def _print(findings: Findings, submissions: dict[str, Submission | None]) -> None:
+    signs = {"ok": "ok      ", "warning": "warning ", "problem": "PROBLEM "}
+    for each in findings.those:
+        print(f"{signs[each.level]} {each.about}: {each.text}")
+    for label, found in submissions.items():
+        if found is None:
+            continue
+        print(f"\n{label}: a block would be submitted with\n")
+        if found.argv:
+            print(f"    {shlex.join(found.argv)}{' < the script' if found.stdin else ''}\n")
+        for text in (found.script, *found.others):
+            print("\n".join(f"    | {line}" for line in text.rstrip("\n").splitlines()) + "\n")
+
+
+def _closing(findings: Findings, trials: Any, *, submit: bool) -> str:
+    problems = sum(each.level == "problem" for each in findings.those)
+    warnings = sum(each.level == "warning" for each in findings.those)
+    if problems:
+        return f"{problems} problem{'s' * (problems > 1)}" + (": nothing was submitted" if submit else "")
+    if trials is not None and not all(trial.worked for trial in trials):
+        return "The try failed."
+    more = f", {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
+    return (
+        ("It works" if trials is not None else "No problems") + more + ("" if submit else "; --submit tries it") + "."
+    )
+
+
+# ------------------------------------------------------------------ what is looked at
+def _run_dir(config: Config, findings: Findings) -> None:
+    folder = os.path.abspath(config.run_dir)
+    there = folder
+    while not os.path.isdir(there) and there != os.path.dirname(there):
+        there = os.path.dirname(there)
+    if not os.access(there, os.W_OK | os.X_OK):
+        findings.problem("run_dir", f"{folder} cannot be made or written: {there} does not let you")
+        return
+    elsewhere = [
+        e
+        for e in config.executors
+        if (p := getattr(e, "provider", None)) is not None and p.shares_files and not stays_here(p)
+    ]
+    kind = _file_system(there)
+    if elsewhere and (kind in _OWN or re.match(r"/(tmp|var/tmp|dev/shm)(/|$)", folder)):
+        findings.warning(
+            "run_dir",
+            f"{folder} is on this machine only ({kind or 'a folder for temporary files'}); nodes must see it: choose a shared folder",
+        )
+    else:
+        findings.ok("run_dir", f"{folder} can be written")
+
+
+def _file_system(path: str) -> str:
+    """The kind of the file system that a path is on; empty when that is not known."""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8") as file:
+            mounts = [line.split()[1:3] for line in file]
+    except OSError:
+        return ""
+    real = os.path.realpath(path)
+    fitting = [(where, kind) for where, kind in mounts if f"{real}/".startswith(where.rstrip("/") + "/")]
+    return max(fitting, key=lambda each: len(each[0]), default=("", ""))[1]
+
+
+def _executor(executor: Any, config: Config, findings: Findings) -> Submission | None:
+    provider = getattr(executor, "provider", None)
+    if provider is None:
+        findings.ok(executor.label, f"{type(executor).__name__}: tasks run on this machine, nothing is submitted")
+        return None
+    about = f"{executor.label}.provider"
+    scheduler = _scheduler_of(provider)
+    ask = _ask_with(provider)
+    if scheduler is not None and not _commands(scheduler, provider, ask, about, findings):
+        scheduler = None
+    if scheduler is not None:
+        _queue(scheduler, provider, find_queues(scheduler.system, ask), about, findings)
+    _bash(provider, about, findings)
+    _launcher(provider, about, findings)
+    _addresses(executor, provider, findings)
+    _times(executor, provider, findings)
+    try:
+        found = submission(executor, config.run_dir)
+    except (PlaitError, OSError, ValueError, KeyError) as error:
+        findings.problem(about, f"the job cannot be put together: {text_of(error)}")
+        return None
+    if scheduler is not None:
+        said = scheduler_says(provider, found)
+        if said is not None:
+            (findings.ok if said[0] else findings.problem)(about, f"{scheduler.title} says: {said[1]}")
+    return found
+
+
+def _scheduler_of(provider: Any) -> Scheduler | None:
+    names = [cls.__name__ for cls in type(provider).__mro__]
+    return next((each for each in SCHEDULERS if each.provider in names and each.system != "kubernetes"), None)
+
+
+def _ask_with(provider: Any) -> Any:
+    """Runs commands where the provider runs them: here, or on a login host."""
+    from plait.providers.shell import CommandFailed, LocalShell
+
+    shell = getattr(provider, "shell", None) or LocalShell()
+
+    def ask(*argv: str) -> str | None:
+        try:
+            done = shell.run(argv, timeout_s=max(15.0, float(getattr(provider, "cmd_timeout", 15.0))))
+        except CommandFailed:
+            return None
+        return str(done.out) if done.code == 0 else None
+
+    return ask
+
+
+def _commands(scheduler: Scheduler, provider: Any, ask: Any, about: str, findings: Findings) -> bool:
+    away = getattr(provider, "shell", None) is not None
+    missing = [
+        command
+        for command in scheduler.commands
+        if (ask("sh", "-c", f"command -v {command}") is None if away else shutil.which(command) is None)
+    ]
+    where = f" on {provider.shell!r}" if away else " on PATH"
+    if missing:
+        findings.problem(
+            about,
+            f"{', '.join(missing)} of {scheduler.title} not found{where}; is this the login node, and are its modules loaded?",
+        )
+        return False
+    findings.ok(about, f"{', '.join(scheduler.commands)} found{where}")
+    return True
+
+
+def _queue(scheduler: Scheduler, provider: Any, queues: list[Queue] | None, about: str, findings: Findings) -> None:
+    if not scheduler.queue:
+        return
+    if queues is None:
+        findings.warning(about, f"{scheduler.title} does not say which queues it has: is it up?")
+        return
+    wanted = getattr(provider, scheduler.queue, None)
+    key = f"{about}.{scheduler.queue}"
+    if wanted is None:
+        chosen = [queue for queue in queues if queue.default]
+        if not chosen:
+            if scheduler.system == "slurm" and queues:
+                findings.warning(
+                    key,
+                    f"there is no default partition, so it must be named: {', '.join(queue.name for queue in queues)}",
+                )
+            return
+    else:
+        names = re.split(r"[,+]", str(wanted))
+        by_name = {queue.name: queue for queue in queues}
+        unknown = [name for name in names if name.partition("@")[0] not in by_name]
+        if unknown:
+            findings.problem(key, f"{unknown[0]!r} is not there; {scheduler.title} has {', '.join(by_name)}")
+            return
+        chosen = [by_name[name.partition("@")[0]] for name in names]
+    _limits(provider, chosen, about, key, findings)
+
+
+def _limits(provider: Any, chosen: list[Queue], about: str, key: str, findings: Findings) -> None:
+    before = len(findings.those)
+    if not any(queue.open for queue in chosen):
+        findings.problem(key, f"{chosen[0].name} is closed: jobs in it do not begin")
+    wall_s = getattr(provider, "walltime_s", None)
+    longest = max(chosen, key=lambda queue: queue.walltime_s)
+    if wall_s is not None and wall_s > longest.walltime_s:
+        findings.problem(
+            f"{about}.walltime",
+            f"{provider.walltime!r} is more than {longest.name} allows, which is {longest.walltime}",
+        )
+    for what, most in (
+        ("has", max(queue.nodes for queue in chosen)),
+        ("gives to one job", max(queue.max_nodes for queue in chosen)),
+    ):
+        if most and provider.nodes_per_block > most:
+            findings.problem(
+                f"{about}.nodes_per_block",
+                f"{provider.nodes_per_block} is more than {longest.name} {what}, which is {most}",
+            )
+    cores = max(queue.cores for queue in chosen)
+    wanted = getattr(provider, "cores_per_node", None)
+    if cores and wanted and wanted > cores:
+        findings.warning(
+            f"{about}.cores_per_node",
+            f"{wanted} is more than the smallest nodes of {longest.name} have, which is {cores}",
+        )
+    if len(findings.those) == before:
+        findings.ok(key, str(longest))
+
+
+def _bash(provider: Any, about: str, findings: Findings) -> None:
+    """Lines that a user wrote, as far as they can be looked at without running them."""
+    lines = getattr(provider, "worker_init", "")
+    if not lines:
+        return
+    bash = shutil.which("bash")
+    if bash is not None:
+        done = subprocess.run([bash, "-n"], input=lines, capture_output=True, text=True, timeout=10, check=False)
+        if done.returncode:
+            findings.problem(
+                f"{about}.worker_init", f"bash does not understand it: {done.stderr.strip().splitlines()[0]}"
+            )
+            return
+    if getattr(provider, "shell", None) is not None or not provider.shares_files:
+        return  # the files are somewhere else
+    for match in re.finditer(r"^\s*(?:source|\.)\s+([^\s;&|$`]+)", lines, re.MULTILINE):
+        path = os.path.expanduser(match[1].strip("'\""))
+        if not glob.glob(path):
+            findings.problem(f"{about}.worker_init", f"there is no file {path}")
+
+
+def _launcher(provider: Any, about: str, findings: Findings) -> None:
+    launcher = getattr(provider, "launcher", None)
+    name = type(launcher).__name__
+    if (
+        provider.nodes_per_block > 1
+        and name in {"SimpleLauncher", "SingleNodeLauncher", "WrappedLauncher"}
+        and not stays_here(provider)
+    ):
+        findings.problem(
+            f"{about}.launcher",
+            f"{name} starts workers on the first of the block's {provider.nodes_per_block} nodes only; use one that starts them on all, such as SrunLauncher",
+        )
+    program = _PROGRAMS.get(name)
+    if program is not None and shutil.which(program) is None and getattr(provider, "shell", None) is None:
+        findings.warning(f"{about}.launcher", f"{program} of {name} is not on PATH here; the nodes need it")
+
+
+def _addresses(executor: Any, provider: Any, findings: Findings) -> None:
+    addresses: list[str] = list(getattr(executor, "_addresses", ()))
+    about = f"{executor.label}.address"
+    if not addresses or stays_here(provider) or getattr(provider, "tunnels", False):
+        return
+    if all(map(is_loopback, addresses)):
+        findings.problem(
+            about,
+            f"{', '.join(addresses)} means this machine only: the nodes cannot come back; give the address of a network that they reach",
+        )
+    else:
+        findings.ok(about, f"nodes will dial {', '.join(addresses)}")
+
+
+def _times(executor: Any, provider: Any, findings: Findings) -> None:
+    drain, wall_s = getattr(executor, "drain_period", None), getattr(provider, "walltime_s", None)
+    if drain is not None and wall_s is not None and drain >= wall_s:
+        findings.warning(
+            f"{executor.label}.drain_period",
+            f"{drain:g} s is not less than the walltime of a block, {wall_s} s: it will never come",
+        )
