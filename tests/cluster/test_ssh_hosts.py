@@ -1,0 +1,203 @@
+"""`SSHProvider` on three hosts that have nothing but sshd and Python."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+import plait
+from plait.errors import SubmitException
+from plait.model.jobs import JobState
+from plait.providers import SSHProvider
+from plait.providers.tickets import recall
+from plait.testing import tasks
+from plait.testing.provider_contract import ProviderContract
+from tests.support import wait_until
+
+WAIT_S = 60.0
+
+
+def provider_of(bed, hosts=("host1", "host2", "host3"), **parameters):
+    return SSHProvider(
+        list(hosts), **{"ssh_config": bed.config, "options": ["LogLevel=ERROR"], "python": sys.executable, **parameters}
+    )
+
+
+class TestContract(ProviderContract):
+    timeout_s = 30.0
+
+    @pytest.fixture(autouse=True)
+    def _hosts(self, ssh_bed):
+        self.bed, self.made = ssh_bed, []
+        yield
+        for provider in self.made:
+            provider.close()
+
+    def make(self, **numbers):
+        self.made.append(provider_of(self.bed, ["host1", "host2", "host3", "host1b"], **numbers))
+        return self.made[-1]
+
+
+@pytest.fixture
+def provider(ssh_bed, tmp_path):
+    provider = provider_of(ssh_bed)
+    provider.script_dir = str(tmp_path)
+    yield provider
+    provider.cancel(list(provider.resources))
+    provider.close()
+
+
+def until(provider, job, *states):
+    """The status of a job once it is in one of these states."""
+    wait_until(lambda: provider.status([job])[0].state in states, WAIT_S, lambda: provider.status([job]))
+    return provider.status([job])[0]
+
+
+def test_a_job_is_ended_with_all_that_it_started_and_leaves_nothing(ssh_bed, provider):
+    job = provider.submit("(setsid sleep 1000 &); trap '' TERM; sleep 1001; sleep 1002", 1, "tree")
+    until(provider, job, JobState.RUNNING)
+    (place,) = provider.resources[job].places
+    host = next(host for host in ssh_bed.hosts if host.name == place.host)
+    wait_until(lambda: {"sleep 1000", "sleep 1001"} <= {*ssh_bed.processes(host)})
+    assert provider.cancel([job]) == [True]
+    assert until(provider, job, JobState.CANCELLED)
+    assert [line for line in ssh_bed.processes(host) if "sleep" in line] == []
+    assert host.run("find", os.path.dirname(place.path), check=False) == ""
+
+
+def test_what_a_job_leaves_behind_is_ended_with_it(ssh_bed, provider):
+    job = provider.submit("(setsid sleep 1003 &); exit 3", 1, "leaves")
+    assert until(provider, job, JobState.FAILED).exit_code == 3
+    assert not any("1003" in line for host in ssh_bed.hosts for line in ssh_bed.processes(host))
+
+
+def test_a_block_of_all_hosts(ssh_bed, tmp_path):
+    provider = provider_of(ssh_bed, nodes_per_block=3)
+    provider.script_dir = str(tmp_path)
+    job = provider.submit("hostname; pwd; ls -A " + str(tmp_path), 1, "wide")
+    status = until(provider, job, JobState.COMPLETED, JobState.FAILED)
+    lines = [line for line in status.stdout.splitlines() if not line.startswith("starting")]
+    home = os.path.expanduser("~")
+    assert lines == [line for n in "123" for line in (f"==> host{n} <==", f"host{n}", home)], status.stderr
+    provider.close()
+
+
+def test_hosts_are_taken_and_given_back(ssh_bed, provider):
+    jobs = [provider.submit("sleep 1000", 1, "one") for _ in range(3)]
+    assert {provider.resources[job].places[0].host for job in jobs} == {"host1", "host2", "host3"}
+    with pytest.raises(SubmitException, match="1 of 3 hosts are wanted, 0 can be had"):
+        provider.submit("true", 1, "more")
+    host = provider.resources[jobs[1]].places[0].host
+    assert provider.cancel([jobs[1]]) == [True]
+    again = provider.submit("true", 1, "more")
+    assert provider.resources[again].places[0].host == host
+
+
+def test_a_host_that_cannot_be_reached_is_passed_over_and_named(ssh_bed, tmp_path):
+    provider = provider_of(ssh_bed, ["nowhere.invalid", "host2"], max_blocks=2)
+    provider.script_dir = str(tmp_path)
+    job = provider.submit("hostname", 1, "x")
+    assert "host2" in until(provider, job, JobState.COMPLETED).stdout
+    provider.submit("sleep 100", 1, "x")
+    with pytest.raises(SubmitException, match=r"nowhere\.invalid: .*"):
+        provider.submit("hostname", 1, "x")
+    provider.cancel(list(provider.resources))
+    provider.close()
+
+
+def test_a_connection_that_is_killed_costs_nothing(ssh_bed, provider):
+    job = provider.submit("sleep 1000", 1, "steady")
+    until(provider, job, JobState.RUNNING)
+    (place,) = provider.resources[job].places
+    connection = provider._inner.shells[place.host].connection
+    os.kill(connection._master.pid, signal.SIGKILL)
+    wait_until(lambda: connection._master.poll() is not None)
+    assert provider.status([job])[0].state == JobState.RUNNING
+    assert connection.lives == 2
+
+
+def test_a_host_that_is_cut_off_says_nothing_and_then_the_truth(ssh_bed, tmp_path):
+    provider = provider_of(
+        ssh_bed,
+        ["host3"],
+        cmd_timeout=2,
+        options=["ServerAliveInterval=1", "ServerAliveCountMax=2", "ConnectTimeout=1"],
+    )
+    provider.script_dir = str(tmp_path)
+    job = provider.submit("sleep 1000", 1, "far")
+    until(provider, job, JobState.RUNNING)
+    host = ssh_bed.hosts[2]
+    host.cut()
+    try:
+        wait_until(lambda: provider.status([job])[0].message, WAIT_S)
+        status = provider.status([job])[0]
+        assert status.state == JobState.RUNNING
+        assert "host3 does not answer" in status.message
+        assert provider.cancel([job]) == [False]
+    finally:
+        host.mend()
+    wait_until(lambda: provider.cancel([job]) == [True], WAIT_S)
+    assert provider.status([job])[0].state == JobState.CANCELLED
+    provider.close()
+
+
+def test_another_process_finds_and_ends_a_job_by_its_ticket(ssh_bed, provider):
+    job = provider.submit("sleep 1000", 1, "plait.run.block-1")
+    until(provider, job, JobState.RUNNING)
+    other, id_ = recall(provider.ticket(job))
+    until(other, id_, JobState.RUNNING)
+    assert other.cancel([id_]) == [True]
+    assert until(other, id_, JobState.CANCELLED)
+    other.close()
+    assert until(provider, job, JobState.FAILED, JobState.CANCELLED)
+
+
+def test_a_ticket_for_a_job_to_come(provider):
+    ticket = provider.ticket("", "plait.run.block-2")
+    assert provider.submit("true", 1, "plait.run.block-2") == ticket["name"]
+
+
+# ------------------------------------------------------------------ a run
+add = plait.python_app(tasks.add)
+hold = plait.python_app(tasks.hold)
+
+
+@pytest.mark.parametrize("tunnel", [True, None])
+def test_a_run_survives_a_host_that_is_cut_off(ssh_bed, tmp_path, tunnel):
+    """Full of work, in the middle of a run; with ways back through ssh, and with managers that dial this machine."""
+    provider = provider_of(
+        ssh_bed, init_blocks=3, min_blocks=2, tunnel=tunnel, cmd_timeout=3,
+        options=["ServerAliveInterval=1", "ServerAliveCountMax=2", "ConnectTimeout=1"],
+    )  # fmt: skip
+    executor = plait.HighThroughputExecutor(
+        provider=provider, address=None if tunnel else ssh_bed.here, max_workers_per_node=2, cores_per_worker=0.25, heartbeat_period=0.3,
+        heartbeat_threshold=4,
+    )  # fmt: skip
+    config = plait.Config(
+        [executor], progress=False, run_dir=str(tmp_path / "runs"), strategy_period=0.2, max_losses=10
+    )
+    gate = f"/tmp/{tmp_path.name}-{os.getpid()}.gate"  # the hosts see this folder
+    notes = f"{gate}.notes"
+    host = ssh_bed.hosts[2]
+    try:
+        with plait.load(config):
+            wait_until(lambda: len(executor.connected_managers()) == 3, WAIT_S)
+            assert {one["hostname"] for one in executor.connected_managers()} == {"host1", "host2", "host3"}
+            long = [hold(notes, str(number), gate, WAIT_S) for number in range(6)]
+            wait_until(lambda: len(tasks.notes(notes)) == 6, WAIT_S)
+            short = [add(number, 1) for number in range(400)]
+            host.cut()
+            wait_until(lambda: len(executor.connected_managers()) == 2, WAIT_S)
+            open(gate, "w").close()
+            assert [future.result(WAIT_S) for future in short] == [number + 1 for number in range(400)]
+            assert sorted(future.result(WAIT_S) for future in long) == [str(number) for number in range(6)]
+            host.mend()
+    finally:
+        host.mend()
+        for path in (gate, notes):
+            if os.path.exists(path):
+                os.unlink(path)
+    wait_until(lambda: not any("plait" in line for one in ssh_bed.hosts for line in ssh_bed.processes(one)), WAIT_S)
