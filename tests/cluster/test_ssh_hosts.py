@@ -22,7 +22,14 @@ WAIT_S = 60.0
 
 def provider_of(bed, hosts=("host1", "host2", "host3"), **parameters):
     return SSHProvider(
-        list(hosts), **{"ssh_config": bed.config, "options": ["LogLevel=ERROR"], "python": sys.executable, **parameters}
+        list(hosts),
+        **{
+            "ssh_config": bed.config,
+            "options": ["LogLevel=ERROR"],
+            "python": sys.executable,
+            "folder": bed.jobs,
+            **parameters,
+        },
     )
 
 

@@ -1,4 +1,4 @@
-"""Three hosts with sshd, each with a network and processes of its own, and a home that no other machine sees. Log-in by key only.
+"""Three hosts with sshd, each with a network and processes of its own. Log-in by key only.
 
 What `Network` needs is all that is needed beside OpenSSH. The tests' folders are hidden there, so nothing is shared by chance but the programs.
 """
@@ -51,6 +51,7 @@ class SshHosts:
 
     Attributes:
         hosts: the hosts.
+        jobs: a folder that all of them have, as homes on file servers are.
         config: configuration for ssh in which they are known by their names.
         here: the address of this machine on their network.
     """
@@ -61,6 +62,7 @@ class SshHosts:
         self.network = Network(bed, 3, "host")
         self.hosts: list[Host] = self.network.hosts
         self.here = self.network.here
+        self.jobs = str(bed.folder / "jobs")
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         for name in ("hostkey", "id"):
             bed.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(bed.folder / name)])
@@ -75,11 +77,10 @@ class SshHosts:
             self.start_daemon(host)
 
     def start_daemon(self, host: Host) -> None:
-        """Gives a host a home of its own, hides the tests' folders, and starts its sshd."""
-        home, hidden = os.path.expanduser("~"), os.path.join(tempfile.gettempdir(), f"pytest-of-{_user()}")
+        """Hides the tests' folders on a host, and starts its sshd."""
+        hidden = os.path.join(tempfile.gettempdir(), f"pytest-of-{_user()}")
         os.makedirs(hidden, mode=0o700, exist_ok=True)
-        rc = f"mkdir -p {self.bed.folder}/homes/{host.name} && mount --bind {self.bed.folder}/homes/{host.name} {home}"
-        host.run("sh", "-c", f"{rc}; mount -t tmpfs none {hidden}")
+        host.run("mount", "-t", "tmpfs", "none", hidden)
         host.start(f"sshd-{host.name}", ["/usr/sbin/sshd", "-D", "-e", "-f", str(self.bed.folder / "sshd.conf")])
         probe = ["ssh", "-F", self.config, "-o", "BatchMode=yes", "-o", "ConnectTimeout=2", host.name, "true"]
         self.bed.until(lambda: self.bed.run(probe) == "", f"sshd of {host.name} answers", f"sshd-{host.name}")

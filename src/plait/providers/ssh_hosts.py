@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import secrets
 import tempfile
 import time
@@ -207,7 +208,9 @@ class HostList(ExecutionProvider):
         return place
 
     def _path(self, shell: SshShell, job: HostJob) -> str:
-        return os.path.join(shell.folder(os.path.dirname(job.local)), job.name)
+        """Hosts may have one home on a file server, so each has files of its own."""
+        host = re.sub(r"[^A-Za-z0-9._-]", "_", shell.connection.host)
+        return os.path.join(shell.folder(os.path.dirname(job.local)), f"{job.name}.{host}")
 
     def _free(self) -> list[str]:
         """Hosts without a job, those first that made no trouble lately."""
