@@ -178,7 +178,7 @@ def _run_dir(config: Config, findings: Findings) -> None:
     if elsewhere and (kind in _OWN or re.match(r"/(tmp|var/tmp|dev/shm)(/|$)", folder)):
         findings.warning(
             "run_dir",
-            f"{folder} is on this machine only ({kind or 'a folder for temporary files'}); nodes must see it: choose a shared folder",
+            f"{folder} is on this machine only ({kind if kind in _OWN else 'a folder for temporary files'}); nodes must see it: choose a shared folder",
         )
     else:
         findings.ok("run_dir", f"{folder} can be written")

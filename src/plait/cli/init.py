@@ -69,7 +69,8 @@ def init(order: Order, *, as_json: bool) -> int:
         text = _of_site(find_site(order.site), values, said)
     else:
         machine = look("" if order.scheduler == "none" else order.scheduler, host_addresses())
-        text = _set(of_machine(machine), values)
+        queue = values.get(machine.schedulers[0].queue) if machine.schedulers else None
+        text = _set(of_machine(machine, queue), values)
         _say_machine(machine, said)
     if not order.show:
         _write(order, text)
@@ -189,10 +190,16 @@ def _quietly_all_sites() -> list[Site]:
 
 
 # ------------------------------------------------------------------ the text
-def of_machine(machine: Machine) -> str:
-    """The text of a configuration for a machine."""
+def of_machine(machine: Machine, wanted: object = None) -> str:
+    """The text of a configuration for a machine.
+
+    Args:
+        machine: what was found.
+        wanted: name of the queue to write for; None for the likeliest.
+    """
     scheduler = machine.schedulers[0] if machine.schedulers else None
-    queue = choose(machine.queues or [])
+    queues = machine.queues or []
+    queue = next((each for each in queues if each.name == wanted), None) or choose(queues)
     lines = [
         "# How plait runs on this machine. Written by `plait init`; every key is explained in the reference of configuration files.",
         '# `plait check` looks at this file, `plait run script.py` uses it, and so does plait.load("plait.toml").',

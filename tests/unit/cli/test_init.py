@@ -96,6 +96,12 @@ def test_a_file_that_comes_meanwhile_is_not_written_over(here, monkeypatch):
     assert [each.name for each in here.iterdir()] == ["plait.toml"]
 
 
+def test_the_shape_follows_the_queue_that_was_named(here):
+    init(Order(values=("partition=long",)), as_json=False)
+    provider = plait.Config.from_toml(here / "plait.toml").executors[0].provider
+    assert (provider.partition, provider.walltime, provider.gpus_per_node) == ("long", "01:00:00", None)
+
+
 def test_values_go_where_they_fit(here):
     init(
         Order(values=("account=m1234", "max_blocks=9", "exclusive=false", "worker_init=module load x", "retries=2")),
