@@ -1,0 +1,5 @@
+"""``parsl.configs.Azure``: site azure of plait's catalogue."""
+
+from plait.compat.parsl.configs._sites import config_of
+
+config = config_of("azure")

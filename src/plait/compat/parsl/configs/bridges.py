@@ -1,0 +1,5 @@
+"""``parsl.configs.bridges``: site bridges2 of plait's catalogue."""
+
+from plait.compat.parsl.configs._sites import config_of
+
+config = config_of("bridges2")
