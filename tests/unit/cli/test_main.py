@@ -30,11 +30,13 @@ def test_version(monkeypatch, capsys, option):
 def test_help_names_every_command(monkeypatch, capsys):
     assert call(monkeypatch, "--help") == 0
     out = capsys.readouterr().out
-    for command in ("run", "init", "check", "explain", "runs", "report", "bench", "simulate"):
+    for command in ("run", "init", "check", "explain", "runs", "blocks", "doctor", "report", "bench", "simulate"):
         assert f" {command} " in out
 
 
-@pytest.mark.parametrize("command", ["run", "init", "check", "explain", "runs", "report", "bench", "simulate"])
+@pytest.mark.parametrize(
+    "command", ["run", "init", "check", "explain", "runs", "blocks", "doctor", "report", "bench", "simulate"]
+)
 def test_each_command_has_help(monkeypatch, capsys, command):
     assert call(monkeypatch, command, "--help") == 0
     assert "--" in capsys.readouterr().out
