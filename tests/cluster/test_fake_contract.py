@@ -7,6 +7,7 @@ import pytest
 from plait.launchers import SimpleLauncher
 from plait.providers import CondorProvider, FluxProvider, LSFProvider, PBSProProvider, TorqueProvider
 from tests.fakes.fixtures import fake_of  # noqa: F401 - a fixture
+from tests.support import wait_until
 
 pytest.register_assert_rewrite("plait.testing.provider_contract")
 
@@ -20,6 +21,18 @@ class OnAFake(ProviderContract):
     @pytest.fixture(autouse=True)
     def fake(self, fake_of):  # noqa: F811
         self.scheduler = fake_of(self.system)
+
+    def wait_for(self, provider, job_id, *states):
+        """Asks only when something has happened."""
+
+        def there():
+            if not self.scheduler.news():
+                return None
+            (status,) = provider.status([job_id])
+            return status.state in states and status
+
+        (status,) = provider.status([job_id])
+        return status if status.state in states else wait_until(there, self.timeout_s, self.scheduler.jobs)
 
     def make(self, **numbers):
         if "nodes_per_block" not in numbers:

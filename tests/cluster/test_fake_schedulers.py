@@ -45,17 +45,17 @@ class Site:
 
     def until(self, job, *states):
         """Asks whenever something happened in the batch system, and now and then."""
-        seen, again_s = None, 0.0
 
         def there():
-            nonlocal seen, again_s
-            now = self.fake.jobs()
-            if now == seen and time.monotonic() < again_s:
+            if not self.fake.news():
                 return None
-            seen, again_s = now, time.monotonic() + 0.25
             (status,) = self.provider.status([job])
             return status.state in states and status
 
+        self.fake.news()
+        (status,) = self.provider.status([job])
+        if status.state in states:
+            return status
         return wait_until(there, 10, self.fake.jobs)
 
     def running(self, command=LONG):

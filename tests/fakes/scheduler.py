@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tests.fakes.machine import Machine
@@ -43,6 +44,8 @@ class FakeScheduler:
         self.folder = Path(folder)
         self.bin = self.folder / "bin"
         self.bin.mkdir(parents=True)
+        self._known = None
+        self._again_s = 0.0
         state = {"next": 1001, "jobs": {}, "rules": [], "calls": [], "starts": True, "repeat": None}
         (self.folder / "state").write_bytes(marshal.dumps(state))
         for name in (*COMMANDS[system], "fake-control"):
@@ -57,12 +60,23 @@ class FakeScheduler:
     # ------------------------------------------------------------------ looking
     def jobs(self):
         """All jobs that it ever took, whether their numbers are theirs any more or not."""
-        with Machine(self.folder) as machine:
-            return [dict(job) for job in machine.jobs.values()]
+        return list(self._state()["jobs"].values())
+
+    def _state(self):
+        """Without the lock: the file is replaced as a whole."""
+        return marshal.loads((self.folder / "state").read_bytes())
 
     def job(self, name=""):
         """The last job whose name has this in it."""
         return [job for job in self.jobs() if name in job["name"]][-1]
+
+    def news(self):
+        """Whether something has happened to its jobs since this was last asked, or a while has gone by: asking each time would be what takes the time."""
+        jobs, now_s = self.jobs(), time.monotonic()
+        if jobs == self._known and now_s < self._again_s:
+            return False
+        self._known, self._again_s = jobs, now_s + 0.25
+        return True
 
     def running(self):
         """Numbers of the jobs that have not ended."""
@@ -70,8 +84,7 @@ class FakeScheduler:
 
     def calls(self, kind):
         """The commands of a kind (``submit``, ``status``, ``history``, ``find``, ``cancel``) that were run, as lists of words."""
-        with Machine(self.folder) as machine:
-            return [call["argv"] for call in machine.state["calls"] if call["kind"] == kind]
+        return [call["argv"] for call in self._state()["calls"] if call["kind"] == kind]
 
     # ------------------------------------------------------------------ jobs
     def queue(self):
