@@ -6,6 +6,7 @@ import os
 
 from tests.leaks import descendants
 from tests.testbed.common import Bed
+from tests.testbed.mpi import BY_SRUN
 
 
 def test_nodes_are_machines_of_their_own(slurm):
@@ -15,6 +16,14 @@ def test_nodes_are_machines_of_their_own(slurm):
     ).splitlines()
     assert sorted(line.split()[0] for line in names) == ["node1", "node2", "node3", "node4"]
     assert all(int(line.split()[1]) < 20 for line in names), "a node sees the processes of others"
+
+
+def test_mpi_programs_span_nodes(slurm, mpi_program, monkeypatch):
+    """A real one, started by Slurm: its copies hear of each other."""
+    for name, value in BY_SRUN.items():
+        monkeypatch.setitem(slurm.env, name, value)
+    lines = slurm.run(["srun", "-N2", "-n4", "--ntasks-per-node=2", str(mpi_program)]).splitlines()
+    assert sorted(lines) == [f"{rank} of 4 on node{1 + rank // 2} sum 6" for rank in range(4)]
 
 
 def test_daemons_are_not_below_the_test(slurm):

@@ -91,6 +91,10 @@ class Slurm(Bed):
             + "\n".join(lines)
             + _PARTITIONS,
         )  # fmt: skip
+        for n in range(1, self.nodes + 1):  # PMIx makes folders of the same name on each node
+            (self.folder / "pmix" / f"node{n}").mkdir(parents=True)
+            self.write(f"mpi.node{n}", f"PMIxCliTmpDirBase={self.folder}/pmix/node{n}\n")
+        self.write("mpi.conf", "")
         names = "".join(f"{address} node{n}\n" for n, (address, _) in enumerate(nodes, 1))
         self.write("hosts", f"127.0.0.1 localhost\n{head} {_hostname()}\n{names}")
 
@@ -158,7 +162,7 @@ class Slurm(Bed):
             f"node{node}",
             [
                 *self.hosts[node - 1][1], "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts", "--", "bash", "-c",
-                f'mount --bind {self.folder}/hosts /etc/hosts; hostname node{node}; exec "$0" -D -N node{node}', "slurmd",
+                _NODE, "slurmd", str(self.folder), f"node{node}",
             ],
         )  # fmt: skip
 
@@ -281,6 +285,14 @@ def slurm_accounting(slurm_accounting_bed: Slurm, monkeypatch: pytest.MonkeyPatc
 def _hostname() -> str:
     return socket.gethostname().partition(".")[0]
 
+
+# What is done on a node: it has files of its own where all would write the same.
+_NODE = """\
+mount --bind "$1/hosts" /etc/hosts
+mount --bind "$1/mpi.$2" "$1/mpi.conf"
+hostname "$2"
+exec "$0" -D -N "$2"
+"""
 
 # Times are as short as Slurm takes them: a node that does not answer for SlurmdTimeout is down, and looks are a third of that apart.
 _CONF = """\
