@@ -138,6 +138,18 @@ def _app() -> "Typer":
         raise typer.Exit(check(file, submit=submit, timeout_s=timeout_s, as_json=as_json, scripts=scripts))
 
     @app.command()
+    def sites(
+        name: Annotated[
+            str | None, typer.Argument(metavar="[NAME]", help="The site to show; all by default.", show_default=False)
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help=json_help)] = False,
+    ) -> None:
+        """Machines that there is a configuration for: yours, the project's, the system's, and those shipped with plait."""
+        from plait.cli.sites import list_sites, show_site
+
+        raise typer.Exit(list_sites(as_json=as_json) if name is None else show_site(name, as_json=as_json))
+
+    @app.command()
     def explain(
         task: Annotated[
             int | None, typer.Argument(help="Number of a task; none for the whole run.", show_default=False, min=0)

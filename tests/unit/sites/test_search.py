@@ -54,7 +54,7 @@ def test_every_shipped_site_can_be_read_and_says_who_runs_it():
     shipped = [site for site in sites() if site.origin == "shipped"]
     assert "localhost" in {site.name for site in shipped}
     for site in shipped:
-        assert all((site.centre, site.scheduler, site.description, site.checked)), site.path
+        assert all((site.centre, site.scheduler, site.description, site.url)), site.path
 
 
 def test_a_name_that_is_not_there_names_its_like():

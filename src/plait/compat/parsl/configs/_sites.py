@@ -21,7 +21,7 @@ _STAND_INS: Final[dict[str, Any]] = {
         "version": "latest",
         "vm_size": "YOUR_VM_SIZE",
         "disk_size_gb": 30,
-        "admin_username": "YOUR_USER",
+        "admin_username": "your_user",
         "password": "YOUR_PASSWORD",
     }
 }
