@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plait.cli.dry_run import Submission, scheduler_says, submission
 from plait.cli.main import DONE, FAILED, INTERRUPTED
-from plait.configfile.system import files as rule_files
+from plait.configfile import system
+from plait.configfile.rules import read_rules
 from plait.errors import ConfigurationError, PlaitError, text_of
 from plait.executors.htex.addresses import is_loopback
 from plait.executors.htex.where import stays_here
@@ -75,7 +76,9 @@ class Findings:
         return any(each.level == "problem" for each in self.those)
 
 
-def check(file: str, *, submit: bool, timeout_s: float, as_json: bool, scripts: bool = True) -> int:
+def check(
+    file: str, *, submit: bool, timeout_s: float, as_json: bool, scripts: bool = True, rules: str | None = None
+) -> int:
     """Looks at a configuration; returns the exit code.
 
     Args:
@@ -84,6 +87,7 @@ def check(file: str, *, submit: bool, timeout_s: float, as_json: bool, scripts: 
         timeout_s: how long that may take for each executor.
         as_json: whether to answer with data.
         scripts: whether to show what would be submitted.
+        rules: file of administrators' rules to look at it under, instead of the machine's.
 
     Raises:
         ConfigurationError: the file is wrong, or not there.
@@ -92,12 +96,15 @@ def check(file: str, *, submit: bool, timeout_s: float, as_json: bool, scripts: 
 
     if not os.path.isfile(file):
         raise ConfigurationError(f"check {file}: there is no such file; `plait init` writes one")
+    if rules is not None:
+        read_rules(rules)
+        system.tried[:] = [rules]
     sys.path.insert(0, os.path.dirname(os.path.abspath(file)))  # as for a script beside it
     config = Config.from_toml(os.path.join(os.path.dirname(file) or os.curdir, os.path.basename(file)))
     findings = Findings()
     findings.ok("file", f"{file} can be read; executors {', '.join(executor.label for executor in config.executors)}")
-    for path in rule_files():
-        findings.ok("rules", f"the rules of this machine in {path} are kept")
+    for path in system.files():
+        findings.ok("rules", f"the rules in {path} are kept")
     _run_dir(config, findings)
     submissions = {executor.label: _executor(executor, config, findings) for executor in config.executors}
     trials = None

@@ -124,6 +124,9 @@ def _app() -> "Typer":
         ] = False,
         timeout: Annotated[str, typer.Option(metavar="TIME", help="How long the try may take; queues count.")] = "10m",
         scripts: Annotated[bool, typer.Option("--scripts/--no-scripts", help="Show what would be submitted.")] = True,
+        rules: Annotated[
+            str | None, typer.Option(metavar="FILE", help="Administrators' rules to look at it under.")
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help=json_help)] = False,
     ) -> None:
         """Whether a configuration can work here, and what it would submit; with --submit, whether the queue takes it."""
@@ -135,7 +138,7 @@ def _app() -> "Typer":
             timeout_s = parse_duration(timeout, "--timeout")
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
-        raise typer.Exit(check(file, submit=submit, timeout_s=timeout_s, as_json=as_json, scripts=scripts))
+        raise typer.Exit(check(file, submit=submit, timeout_s=timeout_s, as_json=as_json, scripts=scripts, rules=rules))
 
     @app.command()
     def sites(

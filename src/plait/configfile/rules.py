@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from plait._util.given import given_to
-from plait.configfile.kinds import UnknownName, find_class
+from plait.configfile.kinds import UnknownName, find_class, find_reference, short_names
 from plait.configfile.reading import literal
 from plait.configfile.signatures import PORTS, parameters
 from plait.configfile.system import files
 from plait.configfile.toml import Lines, parse, read_text, show
 from plait.errors import ConfigurationError
 from plait.model.units import parse_bytes, parse_duration
+from plait.providers.base import ExecutionProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -112,7 +113,10 @@ def read_rules(path: str) -> Rules:
 
 def _problem(kind: str, name: str, parameter: str, value: Any) -> str:
     """What is wrong with a rule; empty for nothing. A rule with a slip of the pen would otherwise bind nobody, without a word."""
-    known = _parameters(name)
+    try:
+        known = _parameters(name)
+    except UnknownName as error:
+        return f": {error}"
     if known is not None and parameter not in known:
         close = difflib.get_close_matches(parameter, known, 1, 0.6)
         return f": there is no such parameter of {name}" + (f"; did you mean {close[0]}?" if close else "")
@@ -123,16 +127,20 @@ def _problem(kind: str, name: str, parameter: str, value: Any) -> str:
     return ""
 
 
-def _parameters(name: str) -> list[str] | None:
-    """Of a class; None when it is not known here: a plug-in's, or one for several, whose parameters are those of its children."""
-    if name in PORTS or name == "ClusterProvider" or ":" in name:
+def _parameters(name: str) -> set[str] | None:
+    """Of a class, or of all that are made from a port; None when it is a user's, which need not be there.
+
+    Raises:
+        UnknownName: there is no such class.
+    """
+    if ":" in name:
         return None
     if name == "Config":
-        return None  # the class is above this room; its names are checked when it is made
-    try:
-        return list(parameters(find_class(name)))
-    except UnknownName:
-        return None
+        return set(parameters(find_reference("plait.config:Config")))
+    port = PORTS.get(name) or (ExecutionProvider if name == "ClusterProvider" else None)
+    if port is None:
+        return set(parameters(find_class(name)))
+    return {parameter for each in short_names(port) for parameter in parameters(find_class(each))}
 
 
 # ------------------------------------------------------------------ applying

@@ -12,6 +12,8 @@ from plait.errors import ConfigurationError
 SYSTEM: Final = "/etc/plait/plait.toml"
 #: A variable that names one more, for an installation that keeps its files elsewhere; it counts only when nobody but root can write the file.
 VARIABLE: Final = "PLAIT_SYSTEM_CONFIG"
+#: Files that are looked at as if they were the machine's, while one is tried (``plait check --rules``).
+tried: list[str] = []
 
 
 def files() -> list[str]:
@@ -20,6 +22,8 @@ def files() -> list[str]:
     Raises:
         ConfigurationError: the variable names one that users may write.
     """
+    if tried:
+        return list(tried)
     found = [SYSTEM] if os.path.exists(SYSTEM) else []
     other = os.environ.get(VARIABLE)
     if other:

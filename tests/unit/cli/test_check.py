@@ -9,6 +9,7 @@ import pytest
 
 from plait.cli import check as module
 from plait.cli.check import check
+from plait.configfile import system
 from plait.errors import ConfigurationError
 
 FILE = """
@@ -27,7 +28,9 @@ def slurm(tmp_path, monkeypatch):
     """A folder, and commands of Slurm that answer; gives what writes a file and looks at it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(module, "rule_files", list)
+    monkeypatch.setattr(system, "SYSTEM", str(tmp_path / "none"))
+    monkeypatch.setattr(system, "tried", [])
+    monkeypatch.delenv(system.VARIABLE, raising=False)
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in {
@@ -171,3 +174,17 @@ def test_files_that_are_wrong_or_not_there(slurm):
         slurm('partitoin = "x"')
     with pytest.raises(ConfigurationError, match="check none.toml: there is no such file; `plait init` writes one"):
         check("none.toml", submit=False, timeout_s=1.0, as_json=False)
+
+
+def test_rules_that_are_tried(slurm, capsys):
+    rules = slurm.folder / "rules.toml"
+    rules.write_text("[limits.SlurmProvider]\nmax_blocks = 2\n")
+    assert slurm("max_blocks = 2", rules=str(rules)) == 0
+    assert f"ok       rules: the rules in {rules} are kept\n" in capsys.readouterr().out
+    with pytest.raises(ConfigurationError, match="expected at most 2 here"):
+        slurm("max_blocks = 3", rules=str(rules))
+    rules.write_text("[limits.SlurmProvider]\nmax_block = 2\n")
+    with pytest.raises(
+        ConfigurationError, match=r"rules.toml, line 2: limits.SlurmProvider.max_block: there is no such parameter"
+    ):
+        slurm(rules=str(rules))

@@ -31,7 +31,7 @@ def write(tmp_path, monkeypatch):
     monkeypatch.delenv(system.VARIABLE, raising=False)
 
     def write(text):
-        path.write_text(text)
+        path.write_text(text.replace("Batch", f'"{__name__}:Batch"'))
         return path
 
     return write
@@ -157,6 +157,9 @@ def test_a_changed_file_is_read_again(write):
         ("[limits.LocalProvider]\nmax_block = 1", "line 2: limits.LocalProvider.max_block: there is no such parameter of LocalProvider; did you mean max_blocks?"),
         ("[limits.LocalProvider]\nmax_blocks = 'many'", 'limits.LocalProvider.max_blocks = "many": expected a number, a time'),
         ("[allowed.LocalProvider]\nmax_blocks = 1", "allowed.LocalProvider.max_blocks = 1: expected a list of values"),
+        ("[limits.LocalProvidr]\nmax_blocks = 1", "limits.LocalProvidr.max_blocks: there is no class 'LocalProvidr' in plait; did you mean LocalProvider?"),
+        ("[limits.ExecutionProvider]\nmax_block = 1", "there is no such parameter of ExecutionProvider; did you mean max_blocks?"),
+        ("[pinned.Config]\nretires = 1", "there is no such parameter of Config; did you mean retries?"),
         ("contact = 1", "contact = 1: expected text"),
         ("[limits", "this is no TOML"),
     ],

@@ -33,6 +33,12 @@ def test_the_systems_file_counts_and_the_variable_adds_one(file, monkeypatch):
     assert system.files() == [str(file), str(file)]
 
 
+def test_a_file_that_is_tried_stands_for_all(file, monkeypatch):
+    monkeypatch.setattr(system, "SYSTEM", str(file))
+    monkeypatch.setattr(system, "tried", ["new.toml"])
+    assert system.files() == ["new.toml"]
+
+
 def test_a_file_that_users_may_write_is_refused(file, monkeypatch):
     monkeypatch.setenv("PLAIT_SYSTEM_CONFIG", str(file))
     file.chmod(0o666)
