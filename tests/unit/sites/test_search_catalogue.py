@@ -17,8 +17,10 @@ from plait.providers.cluster import ClusterProvider
 from plait.providers.shell import Finished, LocalShell
 from plait.sites import find_site, search
 from plait.sites.search import read_site
+from tests.support import ROOT
 
 SCRIPTS = Path(__file__).with_name("scripts")
+PAGE, HEAD = ROOT / "docs" / "reference" / "sites.md", "|---|---|---|---|"
 NAMES = sorted(name.removesuffix(".toml") for name in os.listdir(search._SHIPPED))
 #: What a user would say.
 VALUES = {
@@ -95,6 +97,15 @@ def script(name):
     return re.sub(rf"\.{os.getpid()}-\d+", ".PID-0", text)
 
 
+def table():
+    """The rows of the page of sites."""
+    rows = []
+    for site in map(shipped, NAMES):
+        needs = ", ".join(f"`{need}`" for need in site.needs)
+        rows.append(f"| `{site.name}` | {site.scheduler} | {needs} | [{site.description}]({site.url}) |")
+    return "\n".join(rows)
+
+
 @pytest.fixture(autouse=True)
 def _only_what_is_shipped(monkeypatch, tmp_path):
     for name in ("PLAIT_SITES", "XDG_CONFIG_HOME"):
@@ -150,6 +161,10 @@ def test_the_machines_that_were_promised_are_there():
     assert {path.stem for path in SCRIPTS.iterdir()} == set(NAMES), "scripts of sites that are not there any more"
 
 
+def test_the_page_lists_them():
+    assert f"{HEAD}\n{table()}\n\n" in PAGE.read_text(encoding="utf-8")
+
+
 def test_names_of_login_nodes_belong_to_one_site():
     patterns = [pattern for name in NAMES for pattern in shipped(name).hosts]
     assert len(patterns) == len(set(patterns))
@@ -162,6 +177,8 @@ def test_a_site_of_one_s_own_comes_first(tmp_path, monkeypatch):
 
 
 if __name__ == "__main__":
+    before, _, after = PAGE.read_text(encoding="utf-8").partition(HEAD)
+    PAGE.write_text(f"{before}{HEAD}\n{table()}\n\n{after.partition(chr(10) * 2)[2]}", encoding="utf-8")
     SCRIPTS.mkdir(exist_ok=True)
     for each in NAMES:
         (SCRIPTS / f"{each}.txt").write_text(script(each), encoding="utf-8")
