@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _BASE: Final = "https://compute.googleapis.com"
 _SCOPE: Final = "https://www.googleapis.com/auth/compute"
 _STATES: Final = {
+    "PENDING": JobState.PENDING,
     "PROVISIONING": JobState.PENDING,
     "STAGING": JobState.PENDING,
     "RUNNING": JobState.RUNNING,
@@ -34,6 +35,7 @@ _STATES: Final = {
     "SUSPENDING": JobState.RUNNING,
     "SUSPENDED": JobState.HELD,
     "STOPPED": JobState.COMPLETED,
+    "DEPROVISIONING": JobState.COMPLETED,
     "TERMINATED": JobState.COMPLETED,
 }
 #: Jobs that one question may name.
@@ -233,10 +235,7 @@ class GoogleCloudProvider(MachineProvider):
     def _instances(self, jobs: Sequence[Job]) -> list[tuple[str, dict[str, Any]]]:
         found = []
         for chunk in batches(jobs, _CHUNK):
-            query = {
-                "filter": " OR ".join(f"(labels.plait-job = {job.id})" for job in chunk),
-                "returnPartialSuccess": "false",
-            }
+            query = {"filter": " OR ".join(f"(labels.plait-job = {job.id})" for job in chunk)}
             for page in self.rest.pages(self._path("aggregated", "instances"), query):
                 for scope in (page.get("items") or {}).values():
                     found += [

@@ -39,6 +39,18 @@ _INIT_BLOCKS: Final = 4
 _EXISTS: Final = 409
 _ABSENT: Final = 404
 
+#: Deleting a pod sends SIGTERM to its first process only, and bash as the first process does not pass it on by itself.
+_GROUP: Final = """\
+set -m
+{{
+{command}
+}} &
+set +m
+plait_job=$! plait_again=yes
+trap 'plait_again=yes; kill -TERM -- "-$plait_job"' TERM
+while [ "$plait_again" ]; do plait_again=; wait "$plait_job"; plait_status=$?; done
+exit $plait_status"""
+
 
 class KubernetesProvider(RemoteProvider):
     """Blocks as Jobs of a Kubernetes cluster.
@@ -270,7 +282,7 @@ class KubernetesProvider(RemoteProvider):
         script = Script("#")
         script.export("JOBNAME", job.id)
         script.line(self.worker_init)
-        script.line(command)
+        script.line(_GROUP.format(command=command))
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.id, "uid": uid}
         metadata = {"name": job.id, "labels": job.labels, "ownerReferences": [owner]}
         return {

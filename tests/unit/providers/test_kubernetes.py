@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from plait._util.procs import look
 from plait.errors import BadLauncher, ConfigurationError, OptionalModuleMissing, SubmitException
 from plait.launchers import SingleNodeLauncher, WrappedLauncher
 from plait.model.jobs import JobState
@@ -15,6 +16,7 @@ from plait.providers import remote
 from plait.providers.kubernetes import Cluster, KubernetesProvider
 from plait.providers.tickets import recall
 from tests.fakes.cluster_api import NAME, VALUE, FakeCluster
+from tests.support import wait_until
 
 BLOCK = "plait.3f2a1b4c.cpu.block-7"
 
@@ -177,6 +179,27 @@ def test_the_command_with_its_keys_is_in_a_secret_only(make, api):
     assert done.stdout == "key-of-the-block\n12\n"
     provider.cancel([job])
     assert (api.jobs, api.pods, api.secrets) == ({}, {}, {})
+
+
+def test_deleting_a_pod_ends_all_of_its_command(provider, api, tmp_path):
+    job = provider.submit(
+        f"trap 'echo ended >>{tmp_path}/said; exit 5' TERM; (sleep 600 & echo $! >{tmp_path}/pid; wait) & wait",
+        1,
+        BLOCK,
+    )
+    pod = subprocess.Popen(["bash", "-c", api.secrets[job]["stringData"]["run.sh"]], start_new_session=True)
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
+    pod.terminate()
+    assert pod.wait(20) == 5
+    assert (tmp_path / "said").read_text() == "ended\n"
+    sleeper = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not (process := look(sleeper)) or not process.is_alive)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_pod_ends_as_its_command(provider, api, code):
+    job = provider.submit(f"sleep 0; exit {code}", 1, BLOCK)
+    assert subprocess.run(["bash", "-c", api.secrets[job]["stringData"]["run.sh"]], check=False).returncode == code
 
 
 # ------------------------------------------------------------------ how it is
