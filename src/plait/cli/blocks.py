@@ -74,13 +74,16 @@ def blocks(which: str | None, run_dir: str, *, cancel: bool, as_json: bool) -> i
     folders = find_runs(run_dir) if which is None else [find_run(which, run_dir)]
     rows: list[Row] = []
     asked: list[LostJob] = []
+    to_cancel: list[LostJob] = []
     for folder in folders:
         some, lost = rows_of(folder, cancel_live=cancel and which is not None)
         asked += lost
+        if which is not None or lost_jobs.is_dead(glance(folder)):
+            to_cancel += lost
         rows += some if which is not None else [row for row in some if not row.is_over]
     if cancel:
-        lost_jobs.cancel(asked)
-        _take_answers(rows, asked)
+        lost_jobs.cancel(to_cancel)
+        _take_answers(rows, to_cancel, named=which is not None)
     lost_jobs.close(asked)
     if as_json:
         print(json.dumps([vars(row) for row in rows], indent=2))
@@ -144,12 +147,12 @@ def _from_journal(folder: str, driver: str) -> dict[tuple[str, str], Row]:
     }  # fmt: skip
 
 
-def _take_answers(rows: list[Row], asked: list[LostJob]) -> None:
+def _take_answers(rows: list[Row], asked: list[LostJob], *, named: bool) -> None:
     by_key = {(job.run, job.record.label, job.record.block): job for job in asked}
     for row in rows:
         job = by_key.get((row.run, row.executor, row.block))
         if job is None:
-            if not row.is_over:
+            if not row.is_over and (named or row.driver in {CRASHED, ENDED}):
                 row.cancelled, row.why = False, row.why or lost_jobs.NO_TICKET
             continue
         row.state, row.why, row.is_over = job.status.state.name, job.status.message or row.why, job.is_over

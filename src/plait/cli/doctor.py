@@ -129,7 +129,7 @@ def examine(run_dir: str) -> Health:
         line = glance(folder)
         if line.started is not None and line.state in {CRASHED, LIVE}:
             (dead_ids if line.state == CRASHED else live_ids).add(line.started.run_id[:RUN_ID_CHARS])
-        if line.state == LIVE:
+        if not lost_jobs.is_dead(line):
             continue
         records = lost_jobs.unfinished(folder)
         if line.state == CRASHED:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from plait.errors import text_of
 from plait.executors.jobs_file import NAME, JobsFile, run_jobs
 from plait.model.jobs import JobState, JobStatus
+from plait.monitoring.runs import CRASHED, ENDED
 from plait.providers.tickets import recall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from plait.executors.jobs_file import JobRecord
+    from plait.monitoring.runs import RunLine
     from plait.providers.base import ExecutionProvider
 
 #: Entries of a ticket that say which job it is; the others say where.
@@ -66,6 +68,11 @@ class LostJob:
             state = self.status.state if self.status.terminal else JobState.CANCELLED
             jobs.ended(self.record.block, self.record.job, state, "found by `plait doctor` or `plait blocks`")
             jobs.close()
+
+
+def is_dead(line: RunLine) -> bool:
+    """Whether the driver of a run is surely gone. Of one on another host, or whose journal has lost its beginning, that is not known."""
+    return line.started is not None and line.state in {CRASHED, ENDED}
 
 
 def unfinished(run_folder: str) -> list[JobRecord]:

@@ -34,6 +34,8 @@ BACKOFF_S: Final = (1.0, 60.0)
 STABLE_S: Final = 60.0
 #: Seconds after which a job is cancelled again when the provider did not accept it, and when it did and the job goes on.
 RECANCEL_S: Final = (5.0, 60.0)
+#: Characters of a reason that a sentence has.
+_LINE: Final = 200
 JOB_OVER: Final = "the batch system says that its job is over"
 #: Ended blocks that are remembered.
 REMEMBERED: Final = 1000
@@ -96,6 +98,7 @@ class BlockCore:
         self._fresh_s: float | None = None  # for which the last block that came up was to last from then on
         self._requested_s: deque[float] = deque()  # when blocks were requested, within the last hour
         self._memory: tuple[object, dict[str, Any]] = (policy, {})  # of the policy
+        self._held_back = ""  # why the last decision was not followed
         self._has_accepted = False  # whether the provider ever took a job
         self._refused_since_s: float | None = None  # since when it has taken none
         self._given_up = ""
@@ -321,14 +324,15 @@ class BlockCore:
         decision = self.policy.decide(view)
         add = min(decision.add, view.room)
         remove = tuple(name for name in decision.remove if name in self.live and not self.live[name].leaving)
-        why = decision.why
+        why, held_back = decision.why, ""
         if add > 0 and now_s < self._not_before_s:
             pause = format_duration(self._not_before_s - now_s)
             last = "block" if self.failures == 1 else f"{self.failures} blocks"
-            how = "could not be begun" if self.refusal else "failed"
+            how = f"could not be begun: {_first_line(self.refusal)}" if self.refusal else "failed"
             why = f"{why}; but waits {pause} with that, because the last {last} {how}"
             self._decide_s = min(self._decide_s, self._not_before_s)
             add = 0
+            held_back = "pause"
         allowed = self._allowed(now_s)
         if add > allowed:
             again_s = (self._requested_s[0] if self._requested_s else now_s) + HOUR_S
@@ -339,7 +343,11 @@ class BlockCore:
             )
             self._decide_s = min(self._decide_s, again_s)
             add = allowed
+            held_back = "cap"
         self.reason = why
+        if held_back and held_back != self._held_back and not (add > 0 or remove):  # else what is done says it
+            self.events.append((BLOCKS_SCALED, now_s, self.label, [], [], why))
+        self._held_back = held_back
         if add > 0 or remove:
             self._scale(Decision(max(add, 0), remove, why, decision.drain_s), now_s)
 
@@ -466,3 +474,10 @@ class BlockCore:
         """All blocks: the ended ones in the order in which they ended, then the others."""
         alive = {block.id: replace(block.status, came_up=block.up_s is not None) for block in self.live.values()}
         return {**self.ended, **alive}
+
+
+def _first_line(text: str) -> str:
+    """For sentences: as much of a reason as fits into one."""
+    line = text.strip().splitlines()[0] if text.strip() else ""
+    line = line.removeprefix("could not be begun: ")
+    return line if len(line) <= _LINE else f"{line[: _LINE - 1]}…"

@@ -18,13 +18,13 @@ from tests.unit.cli.test_lost_jobs import leave, systems  # noqa: F401 - a fixtu
 DEAD = 2**22 + 1  # no process has this number
 
 
-def run(folder, *events, pid=DEAD, ended=False):
+def run(folder, *events, pid=DEAD, ended=False, host=None):
     """A run's folder with a journal."""
     folder.mkdir(parents=True)
     log = Journal(str(folder))
     ago_s = 100 if pid == DEAD else 0  # this process is not older than a run of its own
     began = ev.RunStarted(
-        time.monotonic() - ago_s, time.time() - ago_s, "0123abcd-45", 1, "0.1.0", "3.11", platform.node(), pid, "fit.py", ["x"]
+        time.monotonic() - ago_s, time.time() - ago_s, "0123abcd-45", 1, "0.1.0", "3.11", host or platform.node(), pid, "fit.py", ["x"]
     )  # fmt: skip
     log.write([began, *events, *([ev.RunEnded(time.monotonic(), time.time(), "5 done")] if ended else [])])
     log.close()
@@ -109,6 +109,18 @@ def test_those_of_a_live_driver_only_when_it_is_named(tmp_path, systems, capsys)
     rows, code = answer(capsys, "0", str(tmp_path), cancel=True)
     assert provider.unfinished() == []
     assert ([row["cancelled"] for row in rows], code) == ([True], 0)
+
+
+def test_whether_a_driver_on_another_host_lives_is_not_known(tmp_path, systems, capsys):  # noqa: F811
+    """Its jobs are shown as the batch system has them, and ended only by somebody who names the run."""
+    provider = systems()
+    leave(run(tmp_path / "000", host="login2"), provider)
+    rows, code = answer(capsys, None, str(tmp_path), cancel=True)
+    assert [(row["driver"], row["state"], row["cancelled"]) for row in rows] == [("elsewhere", "RUNNING", None)]
+    assert code == 0
+    assert len(provider.unfinished()) == 1
+    rows, _ = answer(capsys, "0", str(tmp_path), cancel=True)
+    assert provider.unfinished() == []
 
 
 def test_a_block_that_was_left_by_a_run_that_ended_is_shown(tmp_path, systems, capsys):  # noqa: F811

@@ -168,6 +168,17 @@ def test_meanwhile_the_reason_is_said():
     )
 
 
+def test_what_is_put_off_is_an_event_too_once_for_each_reason():
+    lab = Lab(init_blocks=2).running("0")
+    lab.core.events.clear()
+    lab.core.refused("1", "could not be begun: SubmitException: QOSMaxSubmitJobPerUserLimit\nmore", lab.now)
+    for _ in range(8):
+        assert lab.after(0.11, tasks=9) in ([], [Gone("1")])
+    ((*_, added, removed, why),) = lab.events(BLOCKS_SCALED)
+    assert (added, removed) == ([], [])
+    assert why.endswith("because the last block could not be begun: SubmitException: QOSMaxSubmitJobPerUserLimit")
+
+
 def test_a_block_that_comes_up_ends_the_pause():
     lab = Lab(init_blocks=2)
     lab.start()
