@@ -48,7 +48,7 @@ def mpirun(hosts: Sequence[str], ranks: int, each: int, env: Mapping[str, str]) 
 
 
 def srun(hosts: Sequence[str], ranks: int, each: int, env: Mapping[str, str]) -> list[str]:
-    """Of Slurm. Where the manager itself is a step of the job, what it started may use the same processors."""
+    """Of Slurm. Where the manager itself is a step of the job, what it started shares its processors and its memory."""
     words = [
         "srun",
         "--ntasks",
@@ -60,7 +60,7 @@ def srun(hosts: Sequence[str], ranks: int, each: int, env: Mapping[str, str]) ->
         "--nodes",
         str(len(hosts)),
     ]
-    return [*words, "--overlap"] if is_in_step(env) else words
+    return [*words, "--overlap", "--mem", "0"] if is_in_step(env) else words
 
 
 def aprun(hosts: Sequence[str], ranks: int, each: int, env: Mapping[str, str]) -> list[str]:
@@ -113,5 +113,6 @@ def variables(launcher: str, grant: Grant, env: Mapping[str, str]) -> dict[str, 
     found: dict[str, str | None] = {name: None for name in env if name.startswith(_STALE)}
     found.update({f"{brand}_{name}": value for name, value in facts.items() for brand in ("PARSL", "PLAIT")})
     if is_in_step(env):
-        found["SLURM_OVERLAP"] = "1"  # for an mpiexec that starts its own helpers by srun
+        # For an mpiexec that starts its own helpers by srun. It may be told of memory in one way only.
+        found |= {"SLURM_OVERLAP": "1", "SLURM_MEM_PER_NODE": "0", "SLURM_MEM_PER_CPU": None, "SLURM_MEM_PER_GPU": None}
     return found

@@ -36,8 +36,9 @@ def test_in_a_step_of_slurm_srun_shares_its_processors():
     assert is_in_step(step)
     assert not is_in_step({"SLURM_JOB_ID": "7"})
     assert not is_in_step({"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "batch"})
-    assert shlex.split(prefix("srun", GRANT, step))[-1] == "--overlap"
-    assert variables("srun", GRANT, step)["SLURM_OVERLAP"] == "1"
+    assert shlex.split(prefix("srun", GRANT, step))[-3:] == ["--overlap", "--mem", "0"]
+    found = variables("srun", GRANT, step)
+    assert (found["SLURM_OVERLAP"], found["SLURM_MEM_PER_NODE"], found["SLURM_MEM_PER_CPU"]) == ("1", "0", None)
     assert "SLURM_OVERLAP" not in variables("srun", GRANT, {})
     assert "--overlap" not in prefix("mpiexec", GRANT, step)
 
