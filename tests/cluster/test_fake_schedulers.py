@@ -194,6 +194,20 @@ def test_a_refusal_says_why(site):
     assert len(site.fake.calls("submit")) == 1
 
 
+def test_a_line_that_the_system_does_not_know_is_refused_by_it(site):
+    site.provider.scheduler_options = {
+        "pbspro": "#PBS -Z x",
+        "torque": "#PBS -Z x",
+        "lsf": "#BSUB -zork x",
+        "condor": "zork",
+        "flux": "#flux: --zork=x",
+    }[site.fake.system]
+    with pytest.raises(SubmitException) as info:
+        site.submit()
+    assert info.value.stderr
+    assert site.fake.jobs() == []
+
+
 def test_a_job_of_which_it_is_not_known_whether_it_was_taken_is_found_later(site):
     site.fake.rule("submit", "accept and fail", err="time out\n")
     site.fake.rule("find", "fail", err="time out\n")

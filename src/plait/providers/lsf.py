@@ -124,6 +124,7 @@ class LSFProvider(ClusterProvider):
         self.project = checked_word(owner, "project", project)
         self.queue = checked_word(owner, "queue", queue)
         self.bsub_redirection = checked_yes(owner, "bsub_redirection", bsub_redirection)
+        self._texts: dict[str, str] = {}  # scripts that are being submitted
 
     def _options(self, script: Script, job: Job, tasks_per_node: int) -> None:
         del tasks_per_node
@@ -145,13 +146,14 @@ class LSFProvider(ClusterProvider):
             asked.append(("-q", self.queue))
         return asked
 
+    def _write(self, job: Job, text: str) -> None:
+        super()._write(job, text)
+        self._texts[job.name] = text
+
     def _submit(self, job: Job) -> str:
-        if self.bsub_redirection:
-            text = self._shell.read(f"{job.path}.sh")
-            if text is None:
-                raise ValueError(f"{job.path}.sh: it cannot be read")
-            return self._parse_id(self._run(*self._submit_argv(job), stdin=text).check())
-        return super()._submit(job)
+        text = self._texts.pop(job.name)
+        stdin = text if self.bsub_redirection else ""
+        return self._parse_id(self._run(*self._submit_argv(job), stdin=stdin).check())
 
     def _submit_argv(self, job: Job) -> list[str]:
         if self.bsub_redirection:

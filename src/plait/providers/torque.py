@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plait.providers.answers import answered, same
 from plait.providers.pbs import ENDED, GONE, PBS, report_of
-from plait.providers.script import checked_word
+from plait.providers.script import checked_whole, checked_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +33,8 @@ class TorqueProvider(PBS):
         launcher: how the command is started on the nodes of a block; None for ``aprun``.
         walltime: how long a block may run.
         cmd_timeout: seconds that a command of Torque may take.
+        cores_per_node: processors that are asked for on each node (``ppn``); None for one for each copy of the command, as Parsl does,
+            which is enough where whole nodes are given.
         shell: where the commands are run; None for this machine.
 
     Raises:
@@ -57,6 +59,7 @@ class TorqueProvider(PBS):
         walltime: str | float = "00:20:00",
         cmd_timeout: float = 120,
         *,
+        cores_per_node: int | None = None,
         shell: Shell | None = None,
     ) -> None:
         super().__init__(
@@ -67,6 +70,7 @@ class TorqueProvider(PBS):
         owner = type(self).__name__
         self.account = checked_word(owner, "account", account)
         self.queue = checked_word(owner, "queue", queue)
+        self.cores_per_node = checked_whole(owner, "cores_per_node", cores_per_node)
 
     def _default_launcher(self) -> Launcher:
         from plait.launchers.aprun import AprunLauncher
@@ -74,7 +78,7 @@ class TorqueProvider(PBS):
         return AprunLauncher()
 
     def _nodes(self, tasks_per_node: int) -> str:
-        return f"nodes={self.nodes_per_block}:ppn={tasks_per_node}"
+        return f"nodes={self.nodes_per_block}:ppn={self.cores_per_node or tasks_per_node}"
 
     def _ask(self, jobs: Sequence[Job]) -> Mapping[str, Report]:
         return parse(answered(self._run("qstat", "-f", *(job.id for job in jobs)), GONE), jobs)

@@ -12,6 +12,7 @@ from plait.model.jobs import JobState, JobStatus
 from plait.providers import judge
 from plait.providers.cluster import Job
 from plait.providers.shell import CommandFailed, Finished, LocalShell
+from tests.support import ROOT
 
 
 class Scripted(LocalShell):
@@ -93,3 +94,27 @@ def directives(text, prefix):
     return [
         line for line in re.split(r"[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", text) if line.lstrip().startswith(prefix)
     ]
+
+
+def on_its_page(page, answer):
+    """The provider in the configuration of a page of docs/systems, and what it makes: (text of the page, words, files), alike as far as they agree."""
+    text = (ROOT / "docs" / "systems" / page).read_text(encoding="utf-8")
+    names = {}
+    exec(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0], names)
+    (executor,) = names["config"].executors
+    provider = executor.provider
+    shell = provider.shell = Scripted(answer)
+    provider.script_dir = "/scripts"
+    id_ = provider.submit("the command", 1, "plait.1a2b3c4d.cpu.block-0")
+    name = provider.resources[id_].name
+    text = re.sub(r"/home/you/\S*/|(?<=[ =])…", "/scripts/", text)
+    text = (
+        text.replace("/scripts/.", "/scripts/NAME.")
+        .replace("plait.1a2b3c4d.cpu.block-0.5e6f70", "NAME")
+        .replace("NAME.1234-0", "NAME")
+    )
+    return (
+        text,
+        [plain(word, name) for word in shell.ran[0]],
+        {ending: plain(text, name) for ending, text in shell.files.items()},
+    )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plait.errors import PlaitError
 from plait.providers import CondorProvider
 from tests.support import require
-from tests.unit.providers.scripted import HOSTILE, Scripted, submitted
+from tests.unit.providers.scripted import HOSTILE, Scripted, on_its_page, submitted
 
 OPTIONS = {
     "cores_per_slot": 4, "mem_per_slot": 1.5, "environment": {"A": "b 'c' \"d\"", "HOME_OF": "$HOME $(X)"}, "project": 'the "$(X)\\y" project',
@@ -151,3 +151,8 @@ def test_no_field_adds_a_command(name, value):
             assert environment(read.expand("environment")) == {"A": value}
         if name == "transfer_input_files":
             assert read.expand("transfer_input_files") == value
+
+
+def test_its_page_shows_what_is_made():
+    text, _, files = on_its_page("htcondor.md", "7.0 - 7.0\n")
+    assert f"```text\n{files['sub']}```" in text

@@ -15,7 +15,7 @@ from plait.model.jobs import JobState
 from plait.providers import FluxProvider
 from plait.providers.flux import decoded, encoded, parse
 from plait.providers.shell import CommandFailed
-from tests.unit.providers.scripted import BODY, HOSTILE, Scripted, directives, job, submitted
+from tests.unit.providers.scripted import BODY, HOSTILE, Scripted, directives, job, on_its_page, submitted
 
 NUMBER = 361295786278912
 
@@ -229,3 +229,9 @@ def test_no_field_adds_a_directive(name, value):
         assert shell.files == {}
         return
     assert len(directives(shell.files["sh"], "#flux:")) == 6 + (name != "job")
+
+
+def test_its_page_shows_what_is_made():
+    text, _, files = on_its_page("flux.md", "f1\n")
+    head = "\n".join(["#!/bin/bash", *directives(files["sh"], "#flux:")])
+    assert f"```bash\n{head}\n```" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from plait.model.jobs import JobState
 from plait.providers import LSFProvider
 from plait.providers.lsf import parse
 from plait.providers.shell import CommandFailed
-from tests.unit.providers.scripted import BODY, HOSTILE, Scripted, directives, job, submitted
+from tests.unit.providers.scripted import BODY, HOSTILE, Scripted, directives, job, on_its_page, submitted
 
 ANSWER = """\
 {
@@ -267,3 +268,18 @@ def test_no_field_adds_a_directive_or_a_word(name, value):
     more = name != "job"
     assert len(directives(shell.files["sh"], "#BSUB")) == 5 + more
     assert len(shell.ran[0]) == 12 + 2 * more
+
+
+def test_its_page_shows_what_is_made():
+    text, argv, _ = on_its_page("lsf.md", "Job <7> is\n")
+    assert f"```bash\n{shlex.join(argv)}\n```" in text
+
+
+def test_a_long_script_goes_to_standard_input_whole():
+    init = "true\n" * 50_000
+    shell = Scripted("Job <7> is\n")
+    provider = LSFProvider(shell=shell, bsub_redirection=True, worker_init=init)
+    provider.script_dir = "/scripts"
+    provider.submit("the command", 1, "x")
+    assert shell.stdin[0].startswith("#!/bin/bash\n#BSUB -J x.")
+    assert init in shell.stdin[0]

@@ -11,7 +11,7 @@ from plait.model.jobs import JobState
 from plait.providers import PBSProProvider
 from plait.providers.pbspro import parse
 from plait.providers.shell import CommandFailed
-from tests.unit.providers.scripted import BODY, HOSTILE, Scripted, directives, job, submitted
+from tests.unit.providers.scripted import BODY, HOSTILE, Scripted, directives, job, on_its_page, submitted
 
 ANSWER = """\
 {
@@ -186,3 +186,9 @@ def test_no_field_adds_a_directive(name, value):
     given_options = directives(shell.files["sh"], "#PBS")
     assert len(given_options) == 7 + (name in {"account", "queue"} and value is not None)
     assert shell.files["sh"].splitlines()[len(given_options) + 1].startswith("rm -f ")
+
+
+def test_its_page_shows_what_is_made():
+    text, _, files = on_its_page("pbs-pro.md", "7.pbs\n")
+    head = "\n".join(["#!/bin/bash", *directives(files["sh"], "#PBS")])
+    assert f"```bash\n{head}\n```" in text

@@ -12,7 +12,7 @@ from plait.model.jobs import JobState
 from plait.providers import TorqueProvider
 from plait.providers.shell import CommandFailed
 from plait.providers.torque import parse
-from tests.unit.providers.scripted import BODY, HOSTILE, Scripted, directives, job, submitted
+from tests.unit.providers.scripted import BODY, HOSTILE, Scripted, directives, job, on_its_page, submitted
 
 ANSWER = """\
 Job Id: 179.host
@@ -141,6 +141,11 @@ the command
     }
 
 
+def test_processors_of_nodes():
+    _, _, files = submitted(TorqueProvider, "7.host\n", nodes_per_block=2, cores_per_node=16)
+    assert "#PBS -l nodes=2:ppn=16" in directives(files["sh"], "#PBS")
+
+
 def test_defaults():
     provider = TorqueProvider()
     assert (provider.walltime, provider.cmd_timeout, provider.status_polling_interval, provider.label) == (
@@ -166,3 +171,9 @@ def test_no_field_adds_a_directive(name, value):
     given_options = directives(shell.files["sh"], "#PBS")
     assert len(given_options) == 7 + (name != "job")
     assert shell.files["sh"].splitlines()[len(given_options) + 1].startswith("plait_") or "aprun" in shell.files["sh"]
+
+
+def test_its_page_shows_what_is_made():
+    text, _, files = on_its_page("torque.md", "7.host\n")
+    head = "\n".join(["#!/bin/bash", *directives(files["sh"], "#PBS")])
+    assert f"```bash\n{head}\n```" in text
