@@ -86,8 +86,7 @@ class UsageMeter(EventSink):
         for event in events:
             kind = event[0]
             if kind == ev.TASKS_DONE:
-                for task, start_s, stop_s in zip(event[2], event[3], event[4], strict=True):
-                    self._ended(task, start_s, stop_s)
+                self._done(event[2], event[3], event[4])
             elif kind == ev.ATTEMPTS_STARTED:
                 if len(event) > 5 and event[5]:
                     at.update(dict.fromkeys(event[4], self._place(event[2], event[5], event[6:])))
@@ -105,6 +104,14 @@ class UsageMeter(EventSink):
 
     def _place(self, executor: str, manager: str, cores: Sequence[float]) -> tuple[str, float]:
         return executor, (cores[0] if cores and cores[0] else self._blocks.share(executor, manager))
+
+    def _done(self, tasks: Sequence[int], starts: Sequence[float], stops: Sequence[float]) -> None:
+        """As `_ended`, for many of one worker: this runs for most tasks."""
+        take, useful = self._at.pop, self._useful
+        for task, start_s, stop_s in zip(tasks, starts, stops, strict=True):
+            place = take(task, None)
+            if place is not None and start_s:
+                useful[place[0]] = useful.get(place[0], 0.0) + (stop_s - start_s) * place[1]
 
     def _ended(self, task: int, start_s: float, stop_s: float) -> None:
         place = self._at.pop(task, None)

@@ -183,7 +183,7 @@ def _need(view: View, without: frozenset[str] | set[str] = frozenset()) -> _Need
         missing, why = late
     if not active and waiting and missing < 1:
         missing = 1  # also with parallelism 0
-    hopeless = sum(want.waiting for want in wants if want not in possible)
+    hopeless = sum(want.waiting for want in wants if not _is_possible(want.shape, view))
     if hopeless:
         why += f"; no block would help {tasks_text(hopeless)}, which ask for more nodes or time than one has"
     blocks = max(_blocks_of(total, limits.nodes_per_block), len(active) + missing if missing > 0 else 0)
@@ -226,21 +226,27 @@ def _too_long(
     view: View, wants: Sequence[Want], node: NodeSize, active: Sequence[BlockView], size: dict[str, float]
 ) -> tuple[int, str] | None:
     """Blocks that are missing because those that are there end before waiting tasks would; the most that any length of tasks calls for."""
-    worst: tuple[int, str] | None = None
     per_block = view.limits.nodes_per_block
-    for walltime_s in sorted({want.shape.walltime_s for want in wants if want.shape.walltime_s and want.waiting}):
-        long = [want for want in wants if (want.shape.walltime_s or 0.0) >= walltime_s]
-        asked = sum(_nodes(want.shape, want.waiting, node, per_block) for want in long) * view.limits.parallelism
-        lasting = [block for block in active if _left(block) >= walltime_s]
-        if len(lasting) == len(active):
-            continue
-        free = sum(max(0.0, size[block.id] - block.used) for block in lasting)
+    shortest_s = min((block.left_s for block in active if block.left_s is not None), default=math.inf)
+    long = [want for want in wants if want.waiting and (want.shape.walltime_s or 0.0) > shortest_s]
+    long.sort(key=lambda want: -(want.shape.walltime_s or 0.0))
+    blocks = sorted(active, key=_left)  # those that last longest are taken off its end
+    worst: tuple[int, str] | None = None
+    asked = free = 0.0
+    count = lasting = 0
+    for want in long:  # from the longest on: what lasts for one lasts for all that follow
+        walltime_s = want.shape.walltime_s or 0.0
+        count += want.waiting
+        asked += _nodes(want.shape, want.waiting, node, per_block) * view.limits.parallelism
+        while blocks and _left(blocks[-1]) >= walltime_s:
+            block = blocks.pop()
+            free += max(0.0, size[block.id] - block.used)
+            lasting += 1
         missing = max(_blocks_of(asked - free, per_block), 0 if lasting else 1)
         if worst is None or missing > worst[0]:
-            count = sum(want.waiting for want in long)
             why = (
                 f"{_want(count)} {_nodes_text(asked)} for {format_duration(walltime_s)} or more, and of {blocks_text(len(active))} "
-                f"{len(lasting) or 'none'} will last so long"
+                f"{lasting or 'none'} will last so long"
             )
             worst = missing, why
     return worst
