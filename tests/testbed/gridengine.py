@@ -89,6 +89,7 @@ class GridEngine:
         hosts: its hosts.
         here: the address of this machine, as jobs see it.
         bin: folder of its commands.
+        settings: a file with the variables that they need, as installations have one.
     """
 
     def __init__(self, bed: Bed) -> None:
@@ -99,6 +100,7 @@ class GridEngine:
         self.here = self.network.here
         self.master = self.hosts[0]
         self.bin = bed.folder / "bin"
+        self.settings = bed.folder / "settings.sh"
         self._env = {
             "SGE_ROOT": str(bed.folder), "SGE_CELL": "default", "SGE_QMASTER_PORT": "6444", "SGE_EXECD_PORT": "6445",
             "SGE_CLUSTER_NAME": "bed", "SGE_ND": "1",
@@ -125,6 +127,8 @@ class GridEngine:
         bed.write("default/common/act_qmaster", f"{self.master.name}\n")
         bed.write("default/common/accounting", "")
         bed.run([str(_SHARE / "scripts" / "init_cluster"), str(folder), "default", f"{folder}/spool/db", "root"])
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in self._env.items()]
+        bed.write("settings.sh", "\n".join([*lines, ""]))
         there = shlex.join(self.master.on("/usr/bin/env", *(f"{name}={value}" for name, value in self._env.items())))
         for name in COMMANDS:
             bed.write(f"bin/{name}", f'#!/bin/sh\nexec {there.replace("--wdns=/", CWD)} /usr/bin/{name} "$@"\n', 0o755)

@@ -49,6 +49,10 @@ Host {name}
 class SshHosts:
     """The hosts.
 
+    Args:
+        bed: whose they are.
+        network: one whose hosts are to be logged in to; None for three new ones, where the tests' folders are hidden.
+
     Attributes:
         hosts: the hosts.
         jobs: a folder that all of them have, as homes on file servers are.
@@ -56,10 +60,11 @@ class SshHosts:
         here: the address of this machine on their network.
     """
 
-    def __init__(self, bed: Bed) -> None:
+    def __init__(self, bed: Bed, network: Network | None = None) -> None:
         require_commands("ssh", "sshd", "ssh-keygen")
         self.bed = bed
-        self.network = Network(bed, 3, "host")
+        self._hide = network is None
+        self.network = Network(bed, 3, "host") if network is None else network
         self.hosts: list[Host] = self.network.hosts
         self.here = self.network.here
         self.jobs = str(bed.folder / "jobs")
@@ -70,17 +75,18 @@ class SshHosts:
         key = (bed.folder / "hostkey.pub").read_text()
         bed.write("known_hosts", "".join(f"{host.address} {key}" for host in self.hosts))
         # a second name of the first makes four
-        names = [*((host.name, host.address) for host in self.hosts), ("host1b", self.hosts[0].address)]
+        names = [*((host.name, host.address) for host in self.hosts), (f"{self.hosts[0].name}b", self.hosts[0].address)]
         entries = [_CLIENT.format(name=name, address=address, folder=bed.folder) for name, address in names]
         self.config = str(bed.write("config", "".join(entries)))
         for host in self.hosts:
             self.start_daemon(host)
 
     def start_daemon(self, host: Host) -> None:
-        """Hides the tests' folders on a host, and starts its sshd."""
-        hidden = os.path.join(tempfile.gettempdir(), f"pytest-of-{_user()}")
-        os.makedirs(hidden, mode=0o700, exist_ok=True)
-        host.run("mount", "-t", "tmpfs", "none", hidden)
+        """Starts the sshd of a host."""
+        if self._hide:
+            hidden = os.path.join(tempfile.gettempdir(), f"pytest-of-{_user()}")
+            os.makedirs(hidden, mode=0o700, exist_ok=True)
+            host.run("mount", "-t", "tmpfs", "none", hidden)
         host.start(f"sshd-{host.name}", ["/usr/sbin/sshd", "-D", "-e", "-f", str(self.bed.folder / "sshd.conf")])
         probe = ["ssh", "-F", self.config, "-o", "BatchMode=yes", "-o", "ConnectTimeout=2", host.name, "true"]
         self.bed.until(lambda: self.bed.run(probe) == "", f"sshd of {host.name} answers", f"sshd-{host.name}")

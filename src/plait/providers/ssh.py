@@ -43,8 +43,8 @@ _POLL_S: Final = 30.0
 _PROBE_S: Final = 3
 _RELAY_S: Final = 30.0
 _PROBE: Final = (
-    'p=$1; shift; for a in "$@"; do (exec 3<>"/dev/tcp/$a/$p") 2>/dev/null & q="$q $!:$a"; done; '
-    f"( sleep {_PROBE_S}; kill 0 ) >/dev/null 2>&1 & for e in $q; do wait ${{e%%:*}} && {{ echo reached; exit 0; }}; done; exit 1"
+    f'p=$1; shift; for a in "$@"; do timeout {_PROBE_S} bash -c \'exec 3<>"/dev/tcp/$0/$1"\' "$a" "$p" 2>/dev/null & q="$q $!"; done; '
+    "for e in $q; do wait $e && { kill $q 2>/dev/null; echo reached; exit 0; }; done; exit 1"
 )
 _RELAY: Final = "import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv.pop(1))), 'plait-relay', 'exec'))"
 
@@ -146,7 +146,15 @@ class SSHProvider(ExecutionProvider):
                 worker_init=self.worker_init, cmd_timeout=cmd_timeout, shares_files=shares_files, folder=folder,
             )  # fmt: skip
         else:
-            given: list[Any] = [nodes_per_block, init_blocks, min_blocks, max_blocks, parallelism, launcher, worker_init]
+            given: list[Any] = [
+                nodes_per_block,
+                init_blocks,
+                min_blocks,
+                max_blocks,
+                parallelism,
+                launcher,
+                worker_init,
+            ]
             if given != [1, 1, 0, None, 1, None, ""]:
                 raise ConfigurationError(
                     "SSHProvider(host=…, provider=…): blocks, launcher and worker_init are parameters of that provider"
@@ -217,11 +225,25 @@ class SSHProvider(ExecutionProvider):
         return self._inner.cancel(job_ids)
 
     def close(self) -> None:
-        """Ends the connections."""
+        """Removes files from a login host, and ends the connections."""
+        if isinstance(self._inner, ClusterProvider) and not self.shares_files:
+            self._remove_files(self._inner)
         self._end_relay()
         self._relays = None
         for connection in self._connections():
             connection.close()
+
+    def _remove_files(self, inner: ClusterProvider) -> None:
+        """Of jobs that have ended, or were cancelled: scripts have keys in them, if only of blocks that are no more."""
+        over = [
+            job for job in inner.resources.values() if job.path and (job.case.status.terminal or job.case.cancelled)
+        ]
+        paths = [f"{job.path}.{ending}" for job in over for ending in ("sh", "out", "err", "ec")]
+        try:
+            if self._shell.connection.is_up:  # else nobody waits for one that cannot be reached
+                self._shell.remove(*paths)
+        except CommandFailed as error:
+            _logger.info("ssh: %s", text_of(error))
 
     def _connections(self) -> list[Connection]:
         if isinstance(self._inner, HostList):
@@ -259,7 +281,7 @@ class SSHProvider(ExecutionProvider):
         far = [address for address in addresses if not address.startswith("127.") and address != "::1"]
         for shell in shells:
             try:
-                done = shell.run(["setsid", "bash", "-c", _PROBE, "plait", str(port), *far], timeout_s=_RELAY_S)
+                done = shell.run(["bash", "-c", _PROBE, "plait", str(port), *far], timeout_s=_RELAY_S)
             except CommandFailed as error:
                 _logger.info("ssh: %s: %s", shell.connection.host, text_of(error))
                 continue

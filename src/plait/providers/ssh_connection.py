@@ -138,7 +138,7 @@ class Connection:
             )
         except CommandFailed as error:
             raise CommandFailed(told, None, error.out, error.err, f"on {self.host}: {error.why}") from None
-        if done.code == _SSH_FAILED and not self._is_up():
+        if done.code == _SSH_FAILED and not self.is_up:
             why = f"the connection to {self.host} broke"
             raise CommandFailed(told, None, done.out, done.err, why)
         return Finished(told, done.code, done.out, done.err)
@@ -193,7 +193,7 @@ class Connection:
         Raises:
             CommandFailed: there is none, and why. After a failure the next try is made some seconds later only.
         """
-        if self._is_up():
+        if self.is_up:
             return
         if time.monotonic() < self._retry_s:
             raise CommandFailed(("ssh", self.host), None, "", "", f"there is no connection to {self.host}: {self._why}")
@@ -217,7 +217,9 @@ class Connection:
         self._forwards.clear()
         self._peer, self._was_up, self._retry_s = "", False, 0.0
 
-    def _is_up(self) -> bool:
+    @property
+    def is_up(self) -> bool:
+        """Whether there is one now."""
         return self._master is not None and self._master.poll() is None
 
     def _begin(self) -> None:

@@ -250,6 +250,7 @@ class HostList(ExecutionProvider):
 
     def close(self) -> None:
         """Ends the connections."""
+        self._back = None
         for shell in self.shells.values():
             shell.connection.close()
 

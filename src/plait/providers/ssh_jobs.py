@@ -31,7 +31,8 @@ _KILL_TENTHS: Final = 20
 _SCRIPT: Final = """\
 #!/bin/bash
 export PLAIT_JOB={name} JOBNAME={name}
-trap 'plait_status=$?; echo "$plait_status" > {path}.ec.new; mv -f {path}.ec.new {path}.ec; exit "$plait_status"' EXIT
+plait_ec={path}.ec
+trap 'plait_status=$?; echo "$plait_status" > "$plait_ec.new"; mv -f "$plait_ec.new" "$plait_ec"; exit "$plait_status"' EXIT
 cd {cwd} || exit
 {worker_init}
 {command}

@@ -37,7 +37,9 @@ def addresses() -> list[str]:
 
 def listen(where: list[str], port: int) -> list[socket.socket]:
     """Sockets that listen on one port of several addresses; on any port for 0."""
-    failure: OSError | None = None
+    if not where:
+        raise OSError("this host has no address but loopback")
+    failure = OSError()
     for _ in range(TRIES):
         sockets: list[socket.socket] = []
         chosen = port
@@ -47,6 +49,7 @@ def listen(where: list[str], port: int) -> list[socket.socket]:
                 sockets.append(one)
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 one.bind((address, chosen))
+                one.listen(1024)
                 chosen = one.getsockname()[1]
         except OSError as error:
             failure = error
@@ -56,7 +59,7 @@ def listen(where: list[str], port: int) -> list[socket.socket]:
                 break
         else:
             return sockets
-    raise failure or OSError("this host has no address")
+    raise failure
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

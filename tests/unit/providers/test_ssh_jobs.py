@@ -1,0 +1,122 @@
+"""Jobs without a batch system, on this machine: the lines of shell are the real ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from plait._util import procs
+from plait.providers import ssh_jobs
+from plait.providers.shell import CommandFailed
+from plait.providers.ssh_jobs import Look
+from plait.providers.ssh_shell import SshShell
+from tests.support import require_linux, wait_until
+from tests.unit.providers.near import Near
+
+
+@pytest.fixture
+def shell():
+    require_linux("jobs are found in /proc")
+    return SshShell(Near())
+
+
+@pytest.fixture
+def begin(shell, tmp_path):
+    names = []
+
+    def begin(command, name="job.1", folder="a 'b'", cwd=""):
+        path = str(tmp_path / folder / name)
+        ssh_jobs.start(shell, path, ssh_jobs.script(name, path, cwd, "", command))
+        names.append(name)
+        return path
+
+    yield begin
+    ssh_jobs.end(shell, names, 10, 0.0)
+
+
+def how(shell, path):
+    return ssh_jobs.look(shell, [path], 10)[path]
+
+
+def text(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def test_a_job_that_ends(shell, begin, tmp_path):
+    path = begin('echo out; echo err >&2; echo "$JOBNAME in $PWD"; exit 3', cwd=str(tmp_path))
+    assert wait_until(lambda: how(shell, path).is_over and how(shell, path)) == Look("ended", 3)
+    assert text(f"{path}.out") == f"out\njob.1 in {tmp_path}\n"
+    assert text(f"{path}.err") == "err\n"
+    ssh_jobs.tidy(shell, [path])
+    assert not os.path.exists(os.path.dirname(path))
+
+
+def test_a_folder_that_is_not_there_ends_it(shell, begin):
+    path = begin("true", cwd="/no/such/folder")
+    assert wait_until(lambda: how(shell, path).is_over and how(shell, path)) == Look("ended", 1)
+
+
+def test_a_job_begins_once(shell, begin, tmp_path):
+    """However often it is begun, as when the answer was lost."""
+    path = begin(f"echo begun >> {tmp_path}/notes; sleep 600")
+    begin("echo again >> notes")
+    wait_until(lambda: os.path.exists(tmp_path / "notes"))
+    assert how(shell, path) == Look("runs")
+    assert text(tmp_path / "notes") == "begun\n"
+
+
+def test_all_processes_end_wherever_they_went(shell, begin, tmp_path):
+    path = begin(f"setsid sh -c 'trap \"\" TERM; echo $$ > {tmp_path}/pid; while :; do sleep 600; done' & sleep 601")
+    wait_until(lambda: os.path.exists(tmp_path / "pid") and text(tmp_path / "pid").strip())
+    assert how(shell, path) == Look("runs")
+    ssh_jobs.end(shell, ["job.1"], 10, 0.2)
+    wait_until(lambda: not procs.is_alive(int(text(tmp_path / "pid"))))
+    assert how(shell, path).is_over
+
+
+def test_jobs_with_names_that_are_alike_are_not_ended(shell, begin):
+    one, other = begin("sleep 600", "job.1"), begin("sleep 600", "job.10")
+    third = begin("sleep 600", "jobx1")
+    ssh_jobs.end(shell, ["job.1"], 10, 1.0)
+    assert [look.how for look in ssh_jobs.look(shell, [one, other, third], 10).values()] == ["ended", "runs", "runs"]
+
+
+def test_a_script_that_is_killed_says_nothing(shell, begin):
+    path = begin("sleep 600")
+    wait_until(lambda: os.path.exists(f"{path}.pid") and text(f"{path}.pid").strip())
+    os.kill(int(text(f"{path}.pid").split()[0]), signal.SIGKILL)
+    wait_until(lambda: how(shell, path) == Look("killed"))
+
+
+def test_a_number_that_another_process_has_now(shell, begin):
+    path = begin("sleep 600")
+    wait_until(lambda: os.path.exists(f"{path}.pid") and text(f"{path}.pid").strip())
+    with open(f"{path}.pid", "w", encoding="utf-8") as file:
+        file.write(f"{os.getpid()} 1\n")
+    assert how(shell, path) == Look("killed")
+
+
+def test_what_was_never_there(shell, tmp_path):
+    assert how(shell, str(tmp_path / "no" / "job")) == Look("absent")
+    ssh_jobs.end(shell, ["no.such.job"], 10)
+    ssh_jobs.tidy(shell, [str(tmp_path / "no" / "job")])
+
+
+def test_a_host_that_does_not_take_it(shell, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandFailed) as info:
+        ssh_jobs.start(shell, str(tmp_path / "file" / "job"), "true")
+    assert info.value.code
+
+
+@pytest.mark.parametrize("out", ["", "job.1\n", "other runs\n", "job.1 ended x\n"])
+def test_half_an_answer_is_none(out, tmp_path):
+    class Talker(Near):
+        def run(self, command, **options):
+            return super().run(f"printf '{out}'", **options)
+
+    with pytest.raises(ValueError, match=r"some of its jobs|invalid literal"):
+        ssh_jobs.look(SshShell(Talker()), [str(tmp_path / "job.1")], 10)
