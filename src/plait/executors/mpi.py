@@ -40,91 +40,11 @@ _logger: Final = logging.getLogger("plait")
 _PARTS: Final = (("cores", 1.0), ("memory_bytes", 0), ("gpus", 0.0), ("disk_bytes", 0))
 
 
-class MPIExecutor(HighThroughputExecutor):
-    """Runs tasks over whole nodes of a block, as many of them at once as their nodes and ``max_workers_per_block`` allow.
-
-    Each task must say how many nodes it wants: ``@bash_app(nodes=2, ranks_per_node=4)``, ``app.options(nodes=2)``, or in a call
-    ``parsl_resource_specification={"num_nodes": 2, "ranks_per_node": 4}``. It finds the beginning of its command line in ``$PLAIT_MPI_PREFIX``.
-
-    Args:
-        label: name of the executor.
-        provider: where blocks come from; its launcher must be a `SimpleLauncher`, because one manager speaks for the whole block. None for this machine.
-
-        max_workers_per_block: tasks that run at once in a block, at most.
-        mpi_launcher: what ``$PLAIT_MPI_PREFIX`` begins with: ``"mpiexec"`` (MPICH and its relatives), ``"mpirun"`` (Open MPI), ``"srun"`` or ``"aprun"``.
-
-        encrypted: whether the links to the nodes are encrypted. Only loopback goes without, whatever is said here.
-
-        address, worker_port, worker_port_range, address_probe_timeout, heartbeat_period, heartbeat_threshold, drain_period, block_error_handler,
-        block_start_timeout, launch_cmd, interchange_launch_cmd, worker_logdir_root, worker_debug, working_dir, storage_access, max_result_size,
-        prefetch_capacity, initializer, initargs, max_tasks_per_worker, env: as for a `HighThroughputExecutor`.
-
-        loopback_address, interchange_port_range, poll_period, remote_monitoring_radio: accepted for those who move over; nothing depends on them.
-
-    Raises:
-        TypeError: the launcher is another one.
-        ConfigurationError: a value cannot work.
-    """
+class WholeNodes(HighThroughputExecutor):
+    """What is different where one manager gives out the nodes of its block."""
 
     gives_nodes = True
-
-    def __init__(
-        self,
-        label: str = "MPIExecutor",
-        provider: ExecutionProvider | None = None,
-        launch_cmd: str | None = None,
-        interchange_launch_cmd: Sequence[str] | None = None,
-        address: str | None = None,
-        loopback_address: str = "127.0.0.1",
-        worker_port: int | None = None,
-        worker_port_range: tuple[int, int] | None = (54000, 55000),
-        interchange_port_range: tuple[int, int] | None = (55000, 56000),
-        storage_access: Sequence[Any] | None = None,
-        working_dir: str | None = None,
-        worker_debug: bool = False,
-        max_workers_per_block: int = 1,
-        prefetch_capacity: int = 0,
-        heartbeat_threshold: float = 120,
-        heartbeat_period: float = 30,
-        drain_period: float | None = None,
-        poll_period: int = 10,
-        address_probe_timeout: float | None = None,
-        worker_logdir_root: str | None = None,
-        mpi_launcher: str = "mpiexec",
-        block_error_handler: bool | Callable[..., Any] = True,
-        encrypted: bool = True,
-        remote_monitoring_radio: Any = None,
-        *,
-        block_start_timeout: float = 300.0,
-        max_result_size: float | str | None = None,
-        initializer: Callable[..., object] | None = None,
-        initargs: Sequence[Any] = (),
-        max_tasks_per_worker: int | None = None,
-        env: Mapping[str, str | None] | None = None,
-    ) -> None:
-        if provider is None:
-            from plait.providers import LocalProvider
-
-            provider = LocalProvider(launcher=SimpleLauncher())
-        launcher = getattr(provider, "launcher", None)
-        if not isinstance(launcher, SimpleLauncher):
-            raise TypeError(
-                f"MPIExecutor(provider=…): its launcher is {launcher!r}, and must be a SimpleLauncher: one manager on the first node gives out "
-                f"the nodes of a block; write {type(provider).__name__}(launcher=SimpleLauncher(), …)"
-            )
-        try:
-            self.max_workers_per_block: int = options.whole("max_workers_per_block", max_workers_per_block, 1) or 1
-            super().__init__(
-                label, provider, launch_cmd, interchange_launch_cmd, address, loopback_address, worker_port, worker_port_range, interchange_port_range,
-                storage_access, working_dir, worker_debug, max_workers_per_node=max_workers_per_block, prefetch_capacity=prefetch_capacity,
-                heartbeat_threshold=heartbeat_threshold, heartbeat_period=heartbeat_period, drain_period=drain_period, poll_period=poll_period,
-                address_probe_timeout=address_probe_timeout, worker_logdir_root=worker_logdir_root, block_error_handler=block_error_handler,
-                encrypted=_encrypted(encrypted, provider, address), remote_monitoring_radio=remote_monitoring_radio, mpi_launcher=mpi_launcher,
-                block_start_timeout=block_start_timeout, max_result_size=max_result_size, initializer=initializer, initargs=initargs,
-                max_tasks_per_worker=max_tasks_per_worker, env=env,
-            )  # fmt: skip
-        except ConfigurationError as error:
-            raise ConfigurationError(str(error).replace("HighThroughputExecutor(", "MPIExecutor(", 1)) from None
+    max_workers_per_block: int
 
     def _expected_workers(self) -> int | None:
         return self.max_workers_per_block
@@ -165,12 +85,110 @@ class MPIExecutor(HighThroughputExecutor):
         return refused
 
 
+class MPIExecutor(WholeNodes):
+    """Runs tasks over whole nodes of a block, as many of them at once as their nodes and ``max_workers_per_block`` allow.
+
+    Each task must say how many nodes it wants: ``@bash_app(nodes=2, ranks_per_node=4)``, ``app.options(nodes=2)``, or in a call
+    ``parsl_resource_specification={"num_nodes": 2, "ranks_per_node": 4}``. It finds the beginning of its command line in ``$PLAIT_MPI_PREFIX``.
+
+    Args:
+        label: name of the executor.
+        provider: where blocks come from; its launcher must be a `SimpleLauncher`, because one manager speaks for the whole block. None for this machine.
+
+        max_workers_per_block: tasks that run at once in a block, at most.
+        mpi_launcher: what ``$PLAIT_MPI_PREFIX`` begins with: ``"mpiexec"`` (MPICH and its relatives), ``"mpirun"`` (Open MPI), ``"srun"`` or ``"aprun"``.
+
+        encrypted: whether the links to the nodes are encrypted. Only loopback goes without, whatever is said here.
+
+        address, worker_port, worker_port_range, address_probe_timeout, heartbeat_period, heartbeat_threshold, drain_period, block_error_handler,
+        block_start_timeout, launch_cmd, interchange_launch_cmd, worker_logdir_root, worker_debug, working_dir, storage_access, max_result_size,
+        prefetch_capacity, initializer, initargs, max_tasks_per_worker, env: as for a `HighThroughputExecutor`.
+
+        loopback_address, interchange_port_range, poll_period, remote_monitoring_radio: accepted for those who move over; nothing depends on them.
+
+    Raises:
+        TypeError: the launcher is another one.
+        ConfigurationError: a value cannot work.
+    """
+
+    def __init__(
+        self,
+        label: str = "MPIExecutor",
+        provider: ExecutionProvider | None = None,
+        launch_cmd: str | None = None,
+        interchange_launch_cmd: Sequence[str] | None = None,
+        address: str | None = None,
+        loopback_address: str = "127.0.0.1",
+        worker_port: int | None = None,
+        worker_port_range: tuple[int, int] | None = (54000, 55000),
+        interchange_port_range: tuple[int, int] | None = (55000, 56000),
+        storage_access: Sequence[Any] | None = None,
+        working_dir: str | None = None,
+        worker_debug: bool = False,
+        max_workers_per_block: int = 1,
+        prefetch_capacity: int = 0,
+        heartbeat_threshold: float = 120,
+        heartbeat_period: float = 30,
+        drain_period: float | None = None,
+        poll_period: int = 10,
+        address_probe_timeout: float | None = None,
+        worker_logdir_root: str | None = None,
+        mpi_launcher: str = "mpiexec",
+        block_error_handler: bool | Callable[..., Any] = True,
+        encrypted: bool = True,
+        remote_monitoring_radio: Any = None,
+        *,
+        block_start_timeout: float = 300.0,
+        max_result_size: float | str | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Sequence[Any] = (),
+        max_tasks_per_worker: int | None = None,
+        env: Mapping[str, str | None] | None = None,
+    ) -> None:
+        if provider is None:
+            from plait.providers import LocalProvider
+
+            provider = LocalProvider(launcher=SimpleLauncher())
+        check_launcher(provider)
+        try:
+            self.max_workers_per_block = options.whole("max_workers_per_block", max_workers_per_block, 1) or 1
+            super().__init__(
+                label, provider, launch_cmd, interchange_launch_cmd, address, loopback_address, worker_port, worker_port_range, interchange_port_range,
+                storage_access, working_dir, worker_debug, max_workers_per_node=max_workers_per_block, prefetch_capacity=prefetch_capacity,
+                heartbeat_threshold=heartbeat_threshold, heartbeat_period=heartbeat_period, drain_period=drain_period, poll_period=poll_period,
+                address_probe_timeout=address_probe_timeout, worker_logdir_root=worker_logdir_root, block_error_handler=block_error_handler,
+                encrypted=_encrypted(encrypted, provider, address), remote_monitoring_radio=remote_monitoring_radio, mpi_launcher=mpi_launcher,
+                block_start_timeout=block_start_timeout, max_result_size=max_result_size, initializer=initializer, initargs=initargs,
+                max_tasks_per_worker=max_tasks_per_worker, env=env,
+            )  # fmt: skip
+        except ConfigurationError as error:
+            raise ConfigurationError(str(error).replace("HighThroughputExecutor(", "MPIExecutor(", 1)) from None
+
+
+def check_launcher(provider: Any) -> None:
+    """Refuses a provider that would start more than one manager in a block.
+
+    Raises:
+        TypeError: its launcher is another one than `SimpleLauncher`.
+    """
+    launcher = getattr(provider, "launcher", None)
+    if not isinstance(launcher, SimpleLauncher):
+        raise TypeError(
+            f"MPIExecutor(provider=…): its launcher is {launcher!r}, and must be a SimpleLauncher: one manager on the first node gives out "
+            f"the nodes of a block; write {type(provider).__name__}(launcher=SimpleLauncher(), …)"
+        )
+
+
 def _encrypted(encrypted: bool, provider: ExecutionProvider, address: str | None) -> bool:
     """Nothing is sent in the clear beyond this machine."""
-    if encrypted is not False or all(map(is_loopback, addresses := choose_addresses(provider, address))):
+    if encrypted is not False or is_private(provider, address):
         return encrypted
     _logger.warning(
-        "MPIExecutor(encrypted=False): the links are encrypted nevertheless, because others can reach %s",
-        ", ".join(addresses),
+        "MPIExecutor(encrypted=False): the links are encrypted nevertheless, because other machines can reach them"
     )
     return True
+
+
+def is_private(provider: ExecutionProvider, address: str | None) -> bool:
+    """Whether only this machine reaches the links."""
+    return all(map(is_loopback, choose_addresses(provider, address)))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-_MPI: Final = "MPI tasks over several nodes"
 _MONITORING: Final = "the monitoring database"
 _STAGING: Final = "staging of remote files"
 _OTHER: Final = "executors that stand on other systems"
 
 #: Names of the packages in `PACKAGES`, each with the feature that it belongs to.
 NAMES: Final = {
-    "MPIExecutor": _MPI,
     "WorkQueueExecutor": _OTHER,
     "TaskVineExecutor": _OTHER,
     "FluxExecutor": _OTHER,
@@ -24,9 +22,6 @@ PACKAGES: Final = frozenset({"parsl", "parsl.executors"})
 
 #: Modules of upstream, by the beginning of their name.
 MODULES: Final = {
-    "parsl.executors.high_throughput.mpi_executor": _MPI,
-    "parsl.executors.high_throughput.mpi_resource_management": _MPI,
-    "parsl.executors.high_throughput.mpi_prefix_composer": _MPI,
     "parsl.executors.high_throughput": "the inside of upstream's pilot jobs, which is another here",
     "parsl.executors": _OTHER,
     "parsl.curvezmq": "the inside of upstream's pilot jobs, which is another here",
@@ -44,9 +39,7 @@ def why_absent(name: str) -> str:
     feature = _feature(name)
     if not feature:
         return ""
-    return (
-        f"plait does not have {name} yet: it belongs to {feature} (docs/reference/differences-from-parsl.md lists what is there)"
-    )
+    return f"plait does not have {name} yet: it belongs to {feature} (docs/reference/differences-from-parsl.md lists what is there)"
 
 
 def _feature(name: str) -> str:

@@ -8,8 +8,7 @@ from plait.compat.parsl._absent import why_absent
 @pytest.mark.parametrize(
     ("name", "feature"),
     [
-        ("parsl.executors.MPIExecutor", "MPI tasks"),
-        ("parsl.executors.high_throughput.mpi_executor", "MPI tasks"),
+        ("parsl.executors.WorkQueueExecutor", "executors that stand on other systems"),
         ("parsl.executors.high_throughput.zmq_pipes", "the inside of upstream's pilot jobs"),
         ("parsl.configs.vineex_local", "executors that stand on other systems"),
         ("parsl.MonitoringHub", "monitoring"),

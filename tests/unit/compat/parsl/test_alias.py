@@ -34,13 +34,13 @@ def test_absent_modules_say_why():
 
 def test_absent_names_of_packages_say_why():
     for line in (
-        "from parsl.executors import MPIExecutor",
+        "from parsl.executors import FluxExecutor",
         "from parsl import MonitoringHub",
-        "from plait.compat.parsl.executors import MPIExecutor",
+        "from plait.compat.parsl.executors import FluxExecutor",
     ):
         with pytest.raises(
             ImportError,
-            match=r"(MPIExecutor yet: it belongs to MPI tasks|MonitoringHub yet: it belongs to the monitoring)",
+            match=r"(FluxExecutor yet: it belongs to executors that stand|MonitoringHub yet: it belongs to the monitoring)",
         ):
             exec(line)
 

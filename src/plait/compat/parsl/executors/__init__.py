@@ -10,13 +10,16 @@ from plait.compat.parsl.executors.threads import ThreadPoolExecutor
 
 if TYPE_CHECKING:
     from plait.compat.parsl.executors.high_throughput.executor import HighThroughputExecutor as HighThroughputExecutor
+    from plait.compat.parsl.executors.high_throughput.mpi_executor import MPIExecutor as MPIExecutor
 
-__all__ = ["HighThroughputExecutor", "ThreadPoolExecutor"]
+__all__ = ["HighThroughputExecutor", "MPIExecutor", "ThreadPoolExecutor"]
+
+_HOME = {"HighThroughputExecutor": "executor", "MPIExecutor": "mpi_executor"}
 
 
 def __getattr__(name: str) -> object:
-    if name == "HighThroughputExecutor":
-        value = importlib.import_module("plait.compat.parsl.executors.high_throughput.executor").HighThroughputExecutor
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"plait.compat.parsl.executors.high_throughput.{_HOME[name]}"), name)
         globals()[name] = value
         return value
     return _submodule(name)

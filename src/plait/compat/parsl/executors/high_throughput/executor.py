@@ -19,6 +19,7 @@ from plait.compat.parsl.executors.high_throughput.parameters import check_needle
 from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
 from plait.compat.parsl.utils import RepresentationMixin
 from plait.executors.base import ExecutorContext
+from plait.executors.htex import options
 from plait.executors.htex.executor import HighThroughputExecutor as _HighThroughputExecutor
 from plait.model.task import Task
 from plait.serialize import dumps
@@ -66,7 +67,6 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
     log_config: Any = None
     monitoring_messages: Any = None
     enable_mpi_mode = False
-    mpi_launcher = "mpiexec"
 
     def __init__(
         self,
@@ -139,6 +139,8 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
             encrypted=encryption(encrypted, provider, address),
         )
         vars(self).update(given)
+        if "mpi_launcher" in removed:
+            self.mpi_launcher = options.launcher(removed["mpi_launcher"])
         self._run_dir: str | Callable[[], str] = "."
         self._direct = DirectTasks(self.cancel)
         self._listens = threading.Event()

@@ -35,7 +35,7 @@ def read_removed(removed: Mapping[str, Any], max_workers_per_node: float | None)
     """``max_workers_per_node``, perhaps by its former name.
 
     Raises:
-        ConfigurationError: MPI is asked for.
+        ConfigurationError: MPI is asked for as upstream once had it.
         TypeError: upstream never had one of the others.
     """
     for name, value in removed.items():
@@ -44,7 +44,8 @@ def read_removed(removed: Mapping[str, Any], max_workers_per_node: float | None)
             max_workers_per_node = value if max_workers_per_node is None else max_workers_per_node
         elif name == "enable_mpi_mode" and value:
             raise ConfigurationError(
-                "HighThroughputExecutor(enable_mpi_mode=True): plait does not have MPI tasks over several nodes yet"
+                "HighThroughputExecutor(enable_mpi_mode=True): leave it out where a launcher such as SrunLauncher starts a manager on each node, "
+                "and tasks may ask for several; with SimpleLauncher write MPIExecutor(…)"
             )
         elif name in REMOVED:
             _warn(

@@ -35,7 +35,7 @@ def test_parameters_that_upstream_has_removed():
             HighThroughputExecutor(**{name: "x"})
     with pytest.raises(TypeError, match="unexpected keyword argument 'zork'"):
         HighThroughputExecutor(zork=1)
-    with pytest.raises(ConfigurationError, match="does not have MPI"):
+    with pytest.raises(ConfigurationError, match=r"write MPIExecutor"):
         HighThroughputExecutor(enable_mpi_mode=True)
 
 

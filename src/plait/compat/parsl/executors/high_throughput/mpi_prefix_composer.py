@@ -1,0 +1,7 @@
+"""``parsl.executors.high_throughput.mpi_prefix_composer``: what a specification that cannot be met raises."""
+
+from __future__ import annotations
+
+from plait.errors import InvalidResourceSpecification
+
+__all__ = ["InvalidResourceSpecification"]
