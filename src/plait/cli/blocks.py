@@ -112,6 +112,9 @@ def rows_of(folder: str, *, cancel_live: bool = False) -> tuple[list[Row], list[
             row.is_over, row.state, row.why = True, record.state or row.state, record.message or row.why
         elif driver != LIVE or cancel_live:
             left.append((folder, record))
+    for row in rows.values():
+        if lost_jobs.is_dead(line) and not (row.name or row.job or row.is_over):  # a name is written down first
+            row.is_over, row.why = True, "its driver was dead before its job was submitted"
     asked = lost_jobs.find(left)
     if driver != LIVE:
         for job in asked:

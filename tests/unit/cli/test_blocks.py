@@ -137,6 +137,13 @@ def test_blocks_on_this_machine_end_with_their_driver(tmp_path, systems, capsys)
     assert answer(capsys, None, str(tmp_path)) == ([], 0)
 
 
+def test_a_block_that_was_never_submitted_is_none(tmp_path, systems, capsys):  # noqa: F811
+    began_s = time.monotonic()
+    leave(run(tmp_path / "000", ev.BlockRequested(began_s, "x", "0"), ev.BlockRequested(began_s, "x", "1")), systems())
+    rows, code = answer(capsys, None, str(tmp_path), cancel=True)
+    assert ([(row["block"], row["cancelled"]) for row in rows], code) == ([("0", True)], 0)
+
+
 def test_none(tmp_path, capsys):
     assert blocks(None, str(tmp_path), cancel=False, as_json=False) == 0
     assert "no block of the runs in" in capsys.readouterr().err
