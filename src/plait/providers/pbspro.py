@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from plait.providers.answers import answered, json_of, same, table_of
 from plait.providers.pbs import GONE, PBS, report_of
@@ -102,13 +102,24 @@ class PBSProProvider(PBS):
         return finished
 
 
+#: The beginning and the end of an answer that is whole, whatever is in between.
+_WHOLE: Final = re.compile(r"\A\s*\{\s*\n.*\n\}\s*\Z", re.DOTALL)
+_OPENS: Final = re.compile(r'( *)"([^"]+)":\s*\{')
+_SAYS: Final = re.compile(r' *"(Job_Name|job_state|Exit_status|comment|walltime)":\s*"?(.*?)"?,?\s*')
+
+
 def parse(text: str, jobs: Sequence[Job]) -> dict[str, Report]:
     """The answer of ``qstat -f -F json``: an object whose ``Jobs``, when it knows any, has one object for each.
 
     Raises:
         ValueError: it is none.
     """
-    answer = table_of(json_of(text, "qstat -F json"), "qstat -F json")
+    try:
+        answer = table_of(json_of(text, "qstat -F json"), "qstat -F json")
+    except ValueError:
+        if _WHOLE.search(text) is None:
+            raise
+        answer = {"Jobs": _by_lines(text)}
     if "pbs_server" not in answer and "Jobs" not in answer:
         raise ValueError(f"qstat -F json: expected pbs_server or Jobs in the answer, not {sorted(answer)}")
     found = table_of(answer.get("Jobs", {}), "qstat -F json: Jobs")
@@ -126,3 +137,24 @@ def parse(text: str, jobs: Sequence[Job]) -> dict[str, Report]:
             str(facts.get("job_state", "")), facts.get("Exit_status"), used, limit, facts.get("comment")
         )
     return reports
+
+
+def _by_lines(text: str) -> dict[str, dict[str, Any]]:
+    """Jobs of an answer that is no JSON, because its server writes quotes in the variables of jobs as they are: what counts has lines of its own."""
+    found: dict[str, dict[str, Any]] = {}
+    job: dict[str, Any] = {}
+    inside, depth = job, -1  # the object that a line is in, and how far the names of jobs are indented
+    for line in text.splitlines():
+        opens, says = _OPENS.fullmatch(line), _SAYS.fullmatch(line)
+        if opens and opens[2] == "Jobs":
+            depth = -2  # the next one is a job
+        elif opens and depth in {-2, len(opens[1])}:
+            depth, job = len(opens[1]), {}
+            inside = found[opens[2]] = job
+        elif opens:
+            inside = job[opens[2]] = {}
+        elif says:
+            (inside if says[1] == "walltime" else job)[says[1]] = says[2]
+    if not any("job_state" in facts for facts in found.values()):
+        raise ValueError("qstat -F json: expected JSON, or lines with the states of jobs")
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,6 +87,31 @@ def test_a_number_without_a_server_is_enough():
 def test_half_an_answer_is_none(cut):
     with pytest.raises(ValueError, match="expected JSON"):
         parse(ANSWER[:cut], [A])
+
+
+BROKEN = ANSWER.replace(
+    '            "Hold_Types":"n",\n',
+    '            "Hold_Types":"n",\n            "Variable_List":{\n                "PS1":"\\u "at" \\h",\n                "X":"{"job_state":"F"}"\n            },\n',
+)
+
+
+def test_a_server_that_does_not_escape_quotes_is_understood_all_the_same():
+    with pytest.raises(ValueError, match="delimiter|escape"):
+        json.loads(BROKEN)
+    assert parse(BROKEN, [A, B, C, D]) == parse(ANSWER, [A, B, C, D])
+    late = BROKEN.replace('"walltime":"00:00:02"', '"walltime":"00:20:02"')
+    assert parse(late, [B])["158.pbs01"].state == JobState.TIMEOUT
+
+
+@pytest.mark.parametrize("cut", [200, len(BROKEN) // 2, len(BROKEN) - 4])
+def test_half_of_such_an_answer_is_none(cut):
+    with pytest.raises(ValueError, match="expected JSON"):
+        parse(BROKEN[:cut], [A])
+
+
+def test_a_whole_text_without_jobs_is_none():
+    with pytest.raises(ValueError, match="lines with the states of jobs"):
+        parse("{\n<html>\n}\n", [A])
 
 
 @pytest.mark.parametrize(
