@@ -55,7 +55,7 @@ class SiteProvider(ClusterProvider, RepresentationMixin):
 
     def _status(self):
         commands = "; ".join(
-            f"if kill -0 {job_id} 2>/dev/null; then echo {job_id} R; else echo {job_id} D; fi"
+            f'case "$(ps -o stat= -p {job_id})" in ""|Z*) echo {job_id} D;; *) echo {job_id} R;; esac'
             for job_id in self.resources
         )
         _, out, _ = self.execute_wait(commands)
