@@ -118,7 +118,7 @@ class TestAWS(Played):
         yield
         for provider in self.made:
             provider.cancel(list(provider.resources))
-            atexit.unregister(provider.close)
+            atexit.unregister(provider._leave)
         states = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
         assert network._ec2.describe_instances(Filters=states)["Reservations"] == []
 

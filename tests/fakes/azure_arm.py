@@ -22,7 +22,7 @@ class FakeAzure(Service):
     power: dict = field(default_factory=dict)  # name of a machine → state of power
     consoles: dict = field(default_factory=dict)
     starts: bool = True
-    gone_slowly: int = 0  # looks for which a deleted machine is still there
+    gone_slowly: int = 0  # requests for which a deleted machine is still there
 
     def refusal(self, error):
         return {"error": {"code": error.reason, "message": error.message}}
@@ -33,6 +33,7 @@ class FakeAzure(Service):
             return 200, self.consoles[asked.path.removeprefix("/console/")]
         if asked.headers.get("Authorization") != "Bearer azure-token":
             raise Refusal(401, "InvalidAuthenticationToken")
+        self.go()
         found = GROUP.fullmatch(asked.path)
         if found is None or "api-version" not in asked.query:
             raise Refusal(400, "MissingApiVersionParameter", asked.path)
@@ -41,6 +42,17 @@ class FakeAzure(Service):
             if found["rest"] is None
             else self.thing(asked, found["group"], found["rest"])
         )
+
+    def go(self):
+        """Machines that are being deleted are gone after some more requests."""
+        going = [
+            path for path, thing in self.things.items() if thing["properties"].get("provisioningState") == "Deleting"
+        ]
+        if going:
+            self.gone_slowly -= 1
+        if self.gone_slowly <= 0:
+            for path in going:
+                del self.things[path]
 
     def group(self, asked, name):
         if asked.method == "PUT":
@@ -133,10 +145,6 @@ class FakeAzure(Service):
         thing = self.things[path]
         if kind != "virtualMachines":
             return thing
-        if thing["properties"]["provisioningState"] == "Deleting":
-            self.gone_slowly -= 1
-            if self.gone_slowly <= 0:
-                del self.things[path]
         if self.starts and self.power[name] == "starting":
             self.power[name] = "running"
         shown = {key: value for key, value in thing["properties"].items() if key != "osProfile"}

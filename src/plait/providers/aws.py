@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import logging
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from plait.errors import ConfigurationError
+from plait.errors import ConfigurationError, text_of
 from plait.model.jobs import JobState
 from plait.providers.aws_network import Network
 from plait.providers.machines import Machine, MachineProvider, checked_id
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plait.launchers.base import Launcher
+
+_logger: Final = logging.getLogger("plait")
 
 _STATES: Final = {
     "pending": JobState.PENDING,
@@ -156,7 +159,7 @@ class AWSProvider(MachineProvider):
         subnets = self.network.subnets()
         if not self.linger and self.state_file is None and not self._at_exit:
             self._at_exit = True
-            atexit.register(self.close)  # in case that nobody else does
+            atexit.register(self._leave)  # in case that it could not be done before
         text = self._script(job, command)
         subnets = _rotated(subnets, job.notes.setdefault("zone", next(self._zones)))
         for attempt in range(job.notes.get("attempt", 0), len(subnets)):
@@ -258,23 +261,35 @@ class AWSProvider(MachineProvider):
 
     # ------------------------------------------------------------------ the end
     def close(self) -> None:
-        """Ends all instances and takes the network away, unless it is to stay."""
+        """Ends all instances and takes the network away, unless it is to stay. What must wait for instances to end is done when the program ends."""
         super().close()
         if self.linger:
             return
-        live = [job.id for job in self.resources.values() if not job.case.status.terminal]
-        if live:
-            self.cancel(live)
-        if self.state_file is None:
-            self.teardown()
+        self.cancel([job.id for job in self.resources.values() if not job.case.status.terminal])
+        if self.state_file is None and self._network is not None and self.network.remove(0.0):
+            self._forget()
 
     def teardown(self) -> None:
-        """Takes the network away, and what is in it."""
+        """Takes the network away, and what is in it; waits until that is done."""
         if self._network is not None or self.state_file is not None:
             self.network.remove()
-            self._network = None
-        atexit.unregister(self.close)
-        self._at_exit = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._network, self._at_exit = None, False
+        atexit.unregister(self._leave)
+
+    def _leave(self) -> None:
+        """The program ends."""
+        _logger.warning(
+            "AWS: instances are being ended, and then their network is taken away; this may take a minute or two"
+        )
+        try:
+            self.close()
+            if self._network is not None:
+                self.teardown()
+        except Exception as error:  # noqa: BLE001 - nobody is left who could do something about it
+            _logger.error("AWS: the network with the tag plait-network may be left: %s", text_of(error))  # noqa: TRY400 - for people
 
 
 def _machine(instance: Mapping[str, Any]) -> Machine:

@@ -133,18 +133,24 @@ class Network:
         return [found[zone] for zone in sorted(found)]
 
     # ------------------------------------------------------------------ taking away
-    def remove(self) -> None:
-        """Ends every instance in it and takes everything away. What could not be is said, with the tag by which it is found.
+    def remove(self, wait_s: float | None = None) -> bool:
+        """Ends every instance in it and takes everything away, which takes as long as instances take to end, a minute or two.
 
-        It takes as long as instances take to end, a minute or two.
+        Args:
+            wait_s: how long to wait for that; None for as long as it should take. Then it is said what is left, with the tag by which it is found.
+
+        Returns:
+            Whether everything is gone.
         """
         self._subnets, self.security_group = [], ""
-        pause, end_s = threading.Event(), time.monotonic() + self.remove_s
+        pause, end_s = threading.Event(), time.monotonic() + (self.remove_s if wait_s is None else wait_s)
         while True:
             failed = [reason for step in self._steps() if (reason := self._tried(step))]
-            if not failed or time.monotonic() > end_s:
+            if not failed or time.monotonic() >= end_s:
                 break
             pause.wait(_RETRY_S)
+        if failed and wait_s is not None:
+            return False
         if failed:
             _logger.error(
                 "AWS: not everything of the network %s could be taken away: %s. It is what has the tag %s=%s: please delete it.",
@@ -153,6 +159,7 @@ class Network:
         elif self._state_file is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._state_file)
+        return not failed
 
     def _steps(self) -> list[Callable[[], None]]:
         """In the order in which they must be: nothing can be deleted that is in use."""

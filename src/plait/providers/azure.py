@@ -14,11 +14,13 @@ from __future__ import annotations
 import atexit
 import base64
 import json
+import logging
 import os
 import re
 import secrets
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from plait._util.given import Given, given_to
 from plait.errors import ConfigurationError, text_of
 from plait.model.jobs import JobState
 from plait.providers.azure_network import Place
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from plait.launchers.base import Launcher
+
+_logger: Final = logging.getLogger("plait")
 
 _BASE: Final = "https://management.azure.com"
 _SCOPE: Final = "https://management.azure.com/.default"
@@ -113,6 +117,9 @@ class AzureProvider(MachineProvider):
         )
         self._password = _Hidden(vm_reference.get("password") if isinstance(vm_reference, dict) else None)
         self.vm_reference = _reference(vm_reference)
+        given = given_to(self)
+        if given is not None:  # what is written into files has no password either
+            self._given = Given(((), {**given, "vm_reference": self.vm_reference}))
         self.location = checked_id(owner, "location", location)
         self.group_name = checked_id(owner, "group_name", group_name)
         self.key_name = None if key_name is None else checked_id(owner, "key_name", key_name)
@@ -143,7 +150,7 @@ class AzureProvider(MachineProvider):
         self.place.make()
         if not self.linger and not self._at_exit:
             self._at_exit = True
-            atexit.register(self.close)  # in case that nobody else does
+            atexit.register(self._leave)  # in case that it could not be done before
         for number in range(self.nodes_per_block):
             try:
                 self.place.call("PUT", "virtualMachines", f"{job.id}-{number}", self._request(job, number, script))
@@ -256,21 +263,33 @@ class AzureProvider(MachineProvider):
 
     # ------------------------------------------------------------------ the end
     def close(self) -> None:
-        """Ends all machines and takes away what was made for them, unless it is to stay."""
+        """Ends all machines and takes away what was made for them, unless it is to stay. What must wait for machines to be deleted is done when the program ends."""
         super().close()
         if self.linger:
             return
-        live = [job.id for job in self.resources.values() if not job.case.status.terminal]
-        if live:
-            self.cancel(live)
-        self.teardown()
+        self.cancel([job.id for job in self.resources.values() if not job.case.status.terminal])
+        if self._at_exit and self.place.remove(0.0):
+            self._forget()
 
     def teardown(self) -> None:
-        """Takes away the network and the group that were made here, if nothing else is in them."""
+        """Takes away the network and the group that were made here, if nothing else is in them; waits until that is done."""
         if self._where is not None:
             self._where.remove()
-        atexit.unregister(self.close)
+        self._forget()
+
+    def _forget(self) -> None:
         self._at_exit = False
+        atexit.unregister(self._leave)
+
+    def _leave(self) -> None:
+        """The program ends."""
+        _logger.warning("Azure: machines are being deleted, and then their network; this may take some minutes")
+        try:
+            self.close()
+            if self._at_exit:
+                self.teardown()
+        except Exception as error:  # noqa: BLE001 - nobody is left who could do something about it
+            _logger.error("Azure: what has the tag plait-made may be left: %s", text_of(error))  # noqa: TRY400 - for people
 
 
 def _machine(name: str, item: Mapping[str, Any]) -> Machine:

@@ -112,27 +112,33 @@ class Place:
                 return
             pause.wait(self.pause_s)
 
-    def remove(self) -> None:
-        """Takes away what was made here. What could not be is said.
+    def remove(self, wait_s: float | None = None) -> bool:
+        """Takes away what was made here, which takes as long as machines take to be deleted, some minutes.
 
-        It takes as long as machines take to be deleted, some minutes.
+        Args:
+            wait_s: how long to wait for that; None for as long as it should take. Then it is said what is left.
+
+        Returns:
+            Whether everything is gone.
         """
         self._is_made = False
-        pause, end_s = threading.Event(), time.monotonic() + self.remove_s
+        pause, end_s = threading.Event(), time.monotonic() + (self.remove_s if wait_s is None else wait_s)
         while True:
             try:
                 left = self._removed()
             except RequestFailed as error:  # such as: it is still in use
                 left = text_of(error)
             if not left:
-                return
-            if time.monotonic() > end_s:
+                return True
+            if time.monotonic() >= end_s and wait_s is not None:
+                return False
+            if time.monotonic() >= end_s:
                 _logger.error(
                     "Azure: not everything that was made in %s could be taken away: %s. Please delete it.",
                     self._group,
                     left,
                 )
-                return
+                return False
             pause.wait(self.pause_s)
 
     def _removed(self) -> str:

@@ -281,8 +281,7 @@ class KubernetesProvider(RemoteProvider):
     def _secret(self, job: Job, uid: str, command: str) -> dict[str, Any]:
         script = Script("#")
         script.export("JOBNAME", job.id)
-        script.line(self.worker_init)
-        script.line(_GROUP.format(command=command))
+        script.line(_GROUP.format(command=f"{self.worker_init}\n{command}" if self.worker_init else command))
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.id, "uid": uid}
         metadata = {"name": job.id, "labels": job.labels, "ownerReferences": [owner]}
         return {

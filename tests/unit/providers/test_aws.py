@@ -46,7 +46,7 @@ def make(url, network, tmp_path, monkeypatch):
         provider._ec2 = moto.client(provider.region)
         if provider.region == "us-east-2":
             provider._network = network
-            monkeypatch.setattr(provider, "teardown", lambda: None)
+            monkeypatch.setattr(network, "remove", lambda *_: False)
         provider.script_dir = str(tmp_path)
         made.append(provider)
         return provider
@@ -56,7 +56,7 @@ def make(url, network, tmp_path, monkeypatch):
     for provider in made:
         if provider._network is network:
             provider.cancel(list(provider.resources))
-            atexit.unregister(provider.close)
+            atexit.unregister(provider._leave)
         else:
             provider.linger = False
             provider.close()
@@ -385,6 +385,25 @@ def test_the_end_leaves_nothing(make):
     assert [status.state for status in provider.status(jobs)] == [JobState.CANCELLED] * 3
     job = provider.submit("another run", 1, BLOCK)
     assert state(provider, job).state == JobState.RUNNING
+
+
+def test_what_must_wait_is_done_when_the_program_ends(make, monkeypatch, caplog):
+    provider = make(region="us-west-1")
+    job = provider.submit("x", 1, BLOCK)
+
+    def in_use(**_):
+        raise TimeoutError("it is in use")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(provider.ec2, "delete_vpc", in_use)
+        provider.close()
+    assert state(provider, job).state == JobState.CANCELLED
+    assert things(provider)["vpcs"]
+    assert provider._at_exit
+    provider._leave()
+    assert not provider._at_exit
+    assert things(provider) == {name: [] for name in things(provider)}
+    assert "this may take a minute or two" in caplog.text
 
 
 def test_another_process_finds_it_by_its_ticket(provider):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plait._util.given import given_to
 from plait.errors import ConfigurationError, OptionalModuleMissing, SubmitException
 from plait.model.jobs import JobState
 from plait.providers import azure, remote
@@ -57,6 +58,7 @@ def make(arm, tmp_path):
     arm.faults.clear()
     for provider in made:
         provider.linger = False
+        provider.close()
         provider.close()
 
 
@@ -183,6 +185,15 @@ def test_a_key_stands_in_its_place(make, arm):
     assert access["linuxConfiguration"]["disablePasswordAuthentication"] is True
 
 
+@pytest.mark.parametrize("given_", [((MACHINE,), {"max_blocks": 2}), ((), {"vm_reference": MACHINE})])
+def test_what_is_written_into_files_has_no_password(given_):
+    positional, named = given_
+    provider = AzureProvider(*positional, **named)
+    assert given_to(provider)["vm_reference"] == provider.vm_reference
+    assert PASSWORD not in str(vars(provider))
+    assert MACHINE["password"] == PASSWORD, "what the user has stays as it is"
+
+
 # ------------------------------------------------------------------ what is made
 def test_a_block_is_machines_in_the_group(make, arm):
     provider = make(nodes_per_block=2, worker_init="export A=1", walltime="00:30:00")
@@ -283,9 +294,21 @@ def test_the_end_leaves_nothing(make, arm):
     assert (arm.things, arm.groups) == ({}, {})
 
 
+def test_what_must_wait_is_done_when_the_program_ends(provider, arm, caplog):
+    provider.submit("x", 1, BLOCK)
+    arm.gone_slowly = 12
+    provider.close()
+    assert arm.groups, "its network is in use as long as the machine is there"
+    provider.place.remove_s = 10.0
+    provider._leave()
+    assert (arm.things, arm.groups) == ({}, {})
+    assert not provider._at_exit
+    assert "this may take some minutes" in caplog.text
+
+
 def test_a_machine_that_goes_slowly_was_cancelled(provider, arm):
     job = provider.submit("x", 1, BLOCK)
-    arm.gone_slowly = 2
+    arm.gone_slowly = 3
     assert provider.cancel([job]) == [True]
     assert state(provider, job).state == JobState.CANCELLED
 
