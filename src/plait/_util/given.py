@@ -9,6 +9,15 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+class Given(tuple[tuple[Any, ...], dict[str, Any]]):
+    """Arguments of a call: (by position, by name). They may be secrets, so they do not show themselves."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Given(…)"
+
+
 class RemembersGiven:
     """Base of classes whose objects remember the arguments of their constructor."""
 
@@ -17,7 +26,7 @@ class RemembersGiven:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """As usual; the arguments are put aside."""
         made = super().__new__(cls)
-        made._given = (args, kwargs)
+        made._given = Given((args, kwargs))
         return made
 
 

@@ -123,8 +123,9 @@ def submission(executor: HighThroughputExecutor, run_dir: str) -> Submission:
     provider: Any = executor.provider
     command = command_of(executor, run_dir)
     name = f"plait.{_RUN}.{executor.label}.block-0"
-    if isinstance(provider, ClusterProvider):
-        return _of_cluster(provider, command, name, os.path.join(os.path.abspath(run_dir), _RUN, executor.label))
+    cluster = cluster_of(provider)
+    if cluster is not None:
+        return _of_cluster(cluster, command, name, os.path.join(os.path.abspath(run_dir), _RUN, executor.label))
     launcher = getattr(provider, "launcher", None)
     wrapped = command
     if launcher is not None:
@@ -132,6 +133,12 @@ def submission(executor: HighThroughputExecutor, run_dir: str) -> Submission:
             wrapped = launcher(command, 1, provider.nodes_per_block, folder)
     init = getattr(provider, "worker_init", "")
     return Submission((), "\n".join(filter(None, (init, wrapped))))
+
+
+def cluster_of(provider: Any) -> ClusterProvider | None:
+    """The batch system that a provider uses, itself or behind ssh; None when it uses none."""
+    inner = getattr(provider, "_inner", provider)
+    return inner if isinstance(inner, ClusterProvider) else None
 
 
 def _of_cluster(provider: ClusterProvider, command: str, name: str, folder: str) -> Submission:

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from plait._util.given import given_to
+from plait._util.given import Given, given_to
 from plait.configfile.kinds import UnknownName, find_class, find_reference, short_names
 from plait.configfile.reading import literal
 from plait.configfile.signatures import PORTS, parameters
@@ -22,7 +22,7 @@ from plait.model.units import parse_bytes, parse_duration
 from plait.providers.base import ExecutionProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from plait.configfile.toml import Path
 
@@ -154,52 +154,102 @@ def defaults_of(cls: type) -> dict[str, Any]:
 
 
 def enforce(thing: Any) -> None:
-    """Looks at an object and all that it is made of. Parameters that are pinned and were left at their defaults get the pinned values.
+    """Looks at an object and all that it is made of.
+
+    What is pinned and was not said is filled in; what was not said and whose default is more than a limit becomes the limit.
 
     Raises:
         ConfigurationError: naming the system's file, the key, the value and what is allowed.
     """
     all_rules = system_rules()
-    if not all_rules:
-        return
+    if all_rules:
+        _enforce(thing, all_rules, set())
+
+
+def _enforce(thing: Any, all_rules: Sequence[Rules], seen: set[int]) -> bool:
+    """Whether the object, or one in it, is another now. What is inside comes first."""
+    if id(thing) in seen:
+        return False
+    seen.add(id(thing))
+    changed = False
     for each in objects_in(thing):
-        for rules in all_rules:
-            _enforce(each, rules)
+        changed |= _enforce(each, all_rules, seen)
+    values: dict[str, Any] = {}
+    for rules in all_rules:
+        values |= _pins(thing, rules) | _caps(thing, rules)
+        _check_allowed(thing, rules)
+    if values or (changed and isinstance(thing, ExecutionProvider)):  # one that drives another has a copy of it
+        _make_again(thing, values)
+        return True
+    return changed
 
 
-def _enforce(thing: Any, rules: Rules) -> None:
-    cls = type(thing)
-    _pin(thing, rules)
-    for name, values in rules.of("allowed", cls).items():
+def _pins(thing: Any, rules: Rules) -> dict[str, Any]:
+    """What must be filled in."""
+    values = {}
+    for name, value in rules.of("pinned", type(thing)).items():
+        if _is(thing, name, value):
+            continue
+        if _was_said(thing, name):
+            raise _refusal(thing, name, rules, "pinned", f"it is always {literal(value)} here; leave it out")
+        values[name] = value
+    return values
+
+
+def _caps(thing: Any, rules: Rules) -> dict[str, Any]:
+    """What nobody has asked for, and is too much: it becomes the most that there may be."""
+    values = {}
+    for name, cap in rules.of("limits", type(thing)).items():
+        why = _exceeds(name, getattr(thing, name, None), cap)
+        if why and _was_said(thing, name):
+            raise _refusal(thing, name, rules, "limits", why)
+        if why:
+            values[name] = cap
+    return values
+
+
+def _check_allowed(thing: Any, rules: Rules) -> None:
+    for name, values in rules.of("allowed", type(thing)).items():
         now = getattr(thing, name, None)
         if now is not None and now not in values:
             raise _refusal(thing, name, rules, "allowed", f"expected {' or '.join(map(literal, values))} here")
-    for name, cap in rules.of("limits", cls).items():
-        why = _exceeds(name, getattr(thing, name, None), cap)
-        if why:
-            raise _refusal(thing, name, rules, "limits", why)
 
 
-def _pin(thing: Any, rules: Rules) -> None:
-    """Parameters that were left at their defaults get their pinned values; any others are refused."""
-    cls = type(thing)
-    known = parameters(cls)
+def _is(thing: Any, name: str, value: Any) -> bool:
+    """Whether a parameter has a value, or is what the constructor made of that."""
+    now = getattr(thing, name, None)
+    if _plain(now) == _plain(value):
+        return True
     given = given_to(thing)
-    missing = {}
-    for name, value in rules.of("pinned", cls).items():
-        now = getattr(thing, name, None)
-        if now == value:
-            continue
-        said = now if given is None else given.get(name, known[name].default)
-        if said != known[name].default:
-            raise _refusal(thing, name, rules, "pinned", f"it is always {literal(value)} here; leave it out")
-        missing[name] = value
-    if missing:
-        # Made once more, so that everything that a constructor makes of its parameters, and checks in them, follows.
-        values = {name: getattr(thing, name) for name in known if hasattr(thing, name)} if given is None else given
-        if given is not None:
-            thing._given = ((), values | missing)  # noqa: SLF001 - see `given_to`
-        type(thing).__init__(thing, **values | missing)
+    if given is None or _plain(given.get(name)) != _plain(value):
+        return False
+    return bool(_plain(getattr(type(thing)(**given), name, None)) == _plain(now))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _was_said(thing: Any, name: str) -> bool:
+    """Whether somebody has chosen a value: as an argument, or by changing the object since."""
+    default = parameters(type(thing))[name].default
+    now = getattr(thing, name, None)
+    given = given_to(thing)
+    if given is None:
+        return bool(now != default)
+    if name in given and given[name] != default:
+        return True
+    return bool(now != default) and _plain(getattr(type(thing)(**given), name, None)) != _plain(now)
+
+
+def _make_again(thing: Any, values: Mapping[str, Any]) -> None:
+    """The object anew in its place, so that all that a constructor makes of its parameters, and checks in them, follows."""
+    given = given_to(thing)
+    if given is None:
+        given = {name: getattr(thing, name) for name in parameters(type(thing)) if hasattr(thing, name)}
+    else:
+        thing._given = Given(((), {**given, **values}))  # noqa: SLF001 - see `given_to`
+    type(thing).__init__(thing, **{**given, **values})
 
 
 def _refusal(thing: Any, name: str, rules: Rules, kind: str, why: str) -> ConfigurationError:
@@ -242,20 +292,10 @@ def _kubernetes_size(value: Any) -> float:
 _READERS: Final[tuple[Callable[[Any], float], ...]] = (parse_duration, parse_bytes, _kubernetes_size)
 
 
-def objects_in(thing: Any, depth: int = 8) -> Iterator[Any]:
-    """An object, and those in its parameters: executors, providers, launchers, and what those are made of."""
-    seen: set[int] = set()
-
-    def walk(value: Any, left: int) -> Iterator[Any]:
-        if left < 0 or id(value) in seen:
-            return
-        if isinstance(value, (list, tuple)):
-            for each in value:
-                yield from walk(each, left - 1)
-        elif isinstance(value, tuple(PORTS.values())) or value is thing:
-            seen.add(id(value))
-            yield value
-            for name in parameters(type(value)):
-                yield from walk(getattr(value, name, None), left - 1)
-
-    yield from walk(thing, depth)
+def objects_in(thing: Any) -> Iterator[Any]:
+    """The executors, providers and launchers among the parameters of an object."""
+    for name in parameters(type(thing)):
+        value = getattr(thing, name, None)
+        for each in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(each, tuple(PORTS.values())):
+                yield each

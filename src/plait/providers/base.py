@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from plait._util.given import RemembersGiven
 from plait.errors import ConfigurationError, SubmitException
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from plait.model.jobs import JobStatus
 
 
-class ExecutionProvider(ABC):
+class ExecutionProvider(RemembersGiven, ABC):
     """Begins, watches and ends jobs; one job is one block of nodes.
 
     Methods are called from one thread at a time and may take seconds. What they raise is taken as "could not be done now".

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 
-from plait._util.given import RemembersGiven, given_to
+from plait._util.given import Given, RemembersGiven, given_to
 
 
 class Thing(RemembersGiven):
@@ -29,5 +29,9 @@ def test_a_copy_was_given_the_same():
 def test_what_remembers_nothing():
     assert given_to(object()) is None
     thing = Thing(1)
-    thing._given = ((), {})
+    thing._given = Given(((), {}))
     assert given_to(thing) is None
+
+
+def test_secrets_are_not_shown():
+    assert "secret" not in str(vars(Thing("secret", c="secret")) | {"a": 0})

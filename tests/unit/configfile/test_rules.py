@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 import plait
+from plait.cli.dry_run import submission
 from plait.configfile import rules, system
 from plait.errors import ConfigurationError
 from plait.launchers import WrappedLauncher
-from plait.providers import LocalProvider, SlurmProvider
+from plait.providers import LocalProvider, SlurmProvider, SSHProvider
 
 
 class Site(LocalProvider):
@@ -96,6 +97,40 @@ def test_what_follows_from_a_pinned_value_follows(write):
     assert repr(provider.launcher) == "WrappedLauncher(debug=False, prepend='nice')"
     write("[pinned.SlurmProvider]\nwalltime = 'soon'\n")
     assert "SlurmProvider(walltime='soon'): expected a time" in refused(SlurmProvider())
+
+
+def test_what_a_constructor_makes_of_a_pinned_value_is_no_other_value(write):
+    write("[pinned.HighThroughputExecutor]\nworker_port_range = [50000, 50100]\navailable_accelerators = 2\n")
+    executor = plait.HighThroughputExecutor()
+    for _ in range(2):
+        rules.enforce(executor)
+        assert executor.worker_port_range == (50000, 50100)
+        assert list(executor.available_accelerators) == ["0", "1"]
+    executor.worker_port_range = (1, 2)
+    assert "it is always [50000, 50100] here" in refused(executor)
+
+
+def test_a_default_that_is_more_than_a_limit_becomes_the_limit(write):
+    write("[limits.ProcessPoolExecutor]\nmax_workers = 1\n[limits.SlurmProvider]\nwalltime = '00:05:00'\n")
+    assert plait.Config().executors[0].max_workers == 1  # whatever this machine has
+    assert "at most 1" in refused(plait.ProcessPoolExecutor(max_workers=2))
+    provider = SlurmProvider()
+    rules.enforce(provider)
+    assert provider.walltime_s == 300
+    changed = SlurmProvider(walltime="00:01:00")
+    changed.walltime = "00:06:00"
+    assert 'at most "00:05:00"' in refused(changed)
+
+
+def test_a_provider_behind_another_is_bound(write):
+    write("[pinned.SlurmProvider]\naccount = 'a'\n[limits.SlurmProvider]\nmax_blocks = 3\n")
+    outer = SSHProvider(host="login", provider=SlurmProvider(max_blocks=3))
+    rules.enforce(plait.HighThroughputExecutor(provider=outer))
+    assert outer.provider.account == "a"
+    assert "--account=a" in submission(plait.HighThroughputExecutor(provider=outer), "runs").script
+    assert "max_blocks=4" in refused(
+        plait.HighThroughputExecutor(provider=SSHProvider(host="login", provider=SlurmProvider(max_blocks=4)))
+    )
 
 
 def test_lists_of_what_is_allowed(write):

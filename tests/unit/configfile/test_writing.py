@@ -20,7 +20,7 @@ from plait.configfile.reading import Reader
 from plait.configfile.signatures import parameters
 from plait.executors import Executor
 from plait.launchers import Launcher, SingleNodeLauncher, WrappedLauncher
-from plait.providers import ExecutionProvider, LocalProvider
+from plait.providers import ExecutionProvider, LocalProvider, SlurmProvider, SSHProvider
 
 
 class Holder:
@@ -85,6 +85,14 @@ def test_a_configuration_goes_round():
     assert vars(other.executors[0].provider.launcher) == vars(config.executors[0].provider.launcher)
     assert other.executors[0].provider.worker_init == config.executors[0].provider.worker_init
     assert "memory_bytes = 1000000000000" in text
+
+
+def test_a_provider_behind_another_goes_round():
+    given = SSHProvider(host="login", provider=SlurmProvider(max_blocks=3, nodes_per_block=2), options=["Port=2222"])
+    table = writing.plain(given, ("x",))
+    assert set(table) == {"type", "host", "provider", "options"}
+    other = writing.read_table(table, SSHProvider)
+    assert (other.max_blocks, other.provider.nodes_per_block) == (3, 2)
 
 
 def test_what_this_machine_made_of_a_default_is_not_written():
