@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 from tests.leaks import descendants
+from tests.support import ROOT, wait_until
 from tests.testbed.common import Bed
 from tests.testbed.mpi import BY_SRUN
 
@@ -52,3 +55,23 @@ def test_a_bed_that_is_closed_leaves_nothing(tmp_path):
     assert not os.path.exists(f"/proc/{other}")
     assert not bed.folder.exists()
     assert (tmp_path / "ended").exists()
+
+
+def test_a_bed_whose_tests_are_killed_leaves_nothing(tmp_path):
+    """However the tests end, their daemons do too."""
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import time\n"
+        "from tests.testbed.common import Bed\n"
+        "bed = Bed('killed')\n"
+        "print(bed.start('sleeper', ['sleep', '1000']), bed.folder, flush=True)\n"
+        "time.sleep(1000)\n"
+    )
+    tests = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    with tests:
+        pid, folder = tests.stdout.readline().split()
+        assert os.path.exists(f"/proc/{pid}")
+        tests.kill()
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}") and not os.path.exists(folder))

@@ -48,7 +48,7 @@ _MOST_COMMENT: Final = 1000
 _SQUEUE: Final = ("squeue", "--me", "--array", "--states=all", f"--format={QUEUE_FORMAT}")
 _SACCT: Final = ("sacct", "--allocations", "--noheader", "--parsable2", f"--format={ACCOUNTING_FORMAT}")
 #: Variables of the job in which this program runs itself: its blocks would take them for their own.
-_OF_A_JOB: Final = re.compile(r"SLURM_(?!CONF$|CLUSTERS$|TIME_FORMAT$|EXIT_).*|SLURMD_.*|PMI_.*|PMIX_.*")
+_OF_A_JOB: Final = re.compile(r"SLURM_(?!CONF$|CLUSTERS$|TIME_FORMAT$|MPI_TYPE$|EXIT_).*|SLURMD_.*|PMI_.*|PMIX_.*")
 
 
 class SlurmProvider(ClusterProvider):

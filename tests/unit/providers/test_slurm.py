@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plait.errors import ConfigurationError, SubmitException
 from plait.model.jobs import JobState
 from plait.providers import SlurmProvider, cluster, judge
+from plait.providers.script import Script
 from plait.providers.shell import CommandFailed, Finished, LocalShell
 from plait.providers.tickets import recall
 
@@ -175,6 +178,26 @@ def test_values_that_could_do_something_else_are_refused_with_their_names(parame
     with pytest.raises(ConfigurationError) as info:
         SlurmProvider(**{parameter: value})
     assert f"SlurmProvider({parameter}={value!r})" in str(info.value)
+
+
+@given(
+    parameter=st.sampled_from(["partition", "account", "qos", "constraint", "clusters", "gres"]),
+    value=st.text(max_size=20) | st.from_regex(r"[a-z]{1,3}[\n\r\x0b\x85\u2028 ]#SBATCH --account=x", fullmatch=True),
+)
+def test_no_value_adds_a_line_or_a_word(parameter, value):
+    """Either it is refused, or it is the one word of the one directive."""
+    try:
+        provider = SlurmProvider(**{parameter: value})
+    except ConfigurationError:
+        return
+    script = Script("#SBATCH")
+    provider._options_of_all(script, 1)
+    others = Script("#SBATCH")
+    SlurmProvider()._options_of_all(others, 1)
+    (added,) = set(script.text().splitlines()) - set(others.text().splitlines())
+    assert added == f"#SBATCH --{parameter}={value}"
+    assert len(added.split()) == 2
+    assert len(script.text().splitlines()) == len(others.text().splitlines()) + 1
 
 
 def test_a_constructor_does_nothing(make, slurm, tmp_path):
