@@ -43,8 +43,8 @@ def test_demand_follows_shapes_and_drains_what_is_not_needed(tmp_path):
             30,
             executor._keeper.explain if executor._keeper else None,
         )
-        assert states(executor) == [JobState.RUNNING] * 3
-        assert executor._load().used == dict.fromkeys("012", 1.0)
+        wait_until(lambda: states(executor) == [JobState.RUNNING] * 3)
+        wait_until(lambda: executor._load().used == dict.fromkeys("012", 1.0))  # places are looked at a moment later
         for gate in gates[:2]:
             gate.touch()
         wait_until(lambda: states(executor).count(JobState.SCALED_IN) == 2, 20, executor._keeper.explain)

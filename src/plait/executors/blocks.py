@@ -82,6 +82,7 @@ class BlockKeeper:
         over: called instead of ``drain`` when the block's job has ended while managers are connected, which are most likely dead.
         run_id: of the run; its beginning is part of the names of jobs, so that they can be found.
         folder: where ``jobs.jsonl`` is kept; None for nowhere.
+        managers: of a block; None for one on each node.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class BlockKeeper:
         emit: Callable[[EventTuple], None] | None = None, script_dir: str | None = None,
         strategy: str | ScalingPolicy | None = "simple", max_idletime_s: float = 120.0, period_s: float = 5.0,
         start_timeout_s: float = 300.0, error_handler: bool | BlockErrorHandler = True, *,
-        drain_timeout_s: float = 60.0, owner: Any = None, over: Callable[[str, str], None] | None = None, run_id: str = "", folder: str | None = None,
+        drain_timeout_s: float = 60.0, owner: Any = None, over: Callable[[str, str], None] | None = None, run_id: str = "", folder: str | None = None, managers: int | None = None,
     ) -> None:  # fmt: skip
         self.provider = provider
         self.label = label
@@ -112,6 +113,7 @@ class BlockKeeper:
             provider.nodes_per_block,
             provider.parallelism,
             walltime_of(provider),
+            managers,
         )
         self._core = BlockCore(
             label, limits, policy_of(strategy), max_idletime_s=max_idletime_s, period_s=period_s,

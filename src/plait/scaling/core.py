@@ -371,7 +371,7 @@ class BlockCore:
         blocks = [
             BlockView(
                 block.id,
-                block.size(nodes, now_s) or None,
+                block.size(self.limits.managers or nodes, now_s) or None,
                 not block.takes_tasks,
                 load.idle_s.get(block.id) if block.managers else None,
                 min(load.used.get(block.id, 0.0), float(nodes)) if block.managers else 0.0,
@@ -382,7 +382,7 @@ class BlockCore:
         ]
         known = max((block.workers or 0 for block in blocks), default=0) or self._block_workers
         if not known and load.workers_per_node:
-            known = load.workers_per_node * nodes
+            known = max(1, round(load.workers_per_node * nodes))
         quiet_s = 0.0 if self._no_tasks_since_s is None or load.tasks else now_s - self._no_tasks_since_s
         if self._memory[0] is not self.policy:
             self._memory = (self.policy, {})

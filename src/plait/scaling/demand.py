@@ -210,9 +210,10 @@ def _is_possible(shape: Shape, view: View) -> bool:
 
 def _nodes(shape: Shape, count: int, node: NodeSize, nodes_per_block: int) -> float:
     """Nodes that so many tasks take. Those that want several at once take whole ones of one block, and what is left over there is lost to others like them."""
-    if shape.nodes > 1 and shape.nodes <= nodes_per_block:
-        return count * nodes_per_block / (nodes_per_block // shape.nodes)
-    return count * node.share(shape)
+    share = node.share(shape)
+    if 1.0 < share <= nodes_per_block:
+        return count * nodes_per_block / math.floor(nodes_per_block / share + _TOLERANCE)
+    return count * share
 
 
 def _size(block: BlockView, node: NodeSize, nodes_per_block: int) -> float:

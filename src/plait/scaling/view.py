@@ -52,22 +52,23 @@ class NodeSize:
     """What a node has, as far as that is known.
 
     Attributes:
-        workers: tasks that ask for nothing and run at once.
+        workers: tasks that run at once, at most; less than one where a block of several nodes has fewer places for tasks than nodes.
         cores: 0 when not known; likewise the others.
         memory_bytes: of main memory.
         gpus: accelerators.
     """
 
-    workers: int
+    workers: float
     cores: float = 0.0
     memory_bytes: int = 0
     gpus: float = 0.0
 
     def share(self, shape: Shape) -> float:
         """The part of a node that a task takes, so that as many as fit make one node; whole nodes for those that ask for some."""
-        if shape.nodes:
-            return float(shape.nodes)
-        parts = [1.0 / self.workers if self.workers else 1.0]
+        place = 1.0 / self.workers if self.workers else 1.0
+        if shape.nodes or place > 1.0:
+            return max(float(shape.nodes), place)
+        parts = [place]
         for asked, there in (
             (shape.cores, self.cores),
             (shape.memory_bytes, self.memory_bytes),
@@ -94,7 +95,7 @@ class Load:
     """
 
     tasks: int
-    workers_per_node: int | None = None
+    workers_per_node: float | None = None
     idle_s: Mapping[str, float] = field(default_factory=dict)
     wanted: float | None = None
     waiting: int | None = None
@@ -114,6 +115,7 @@ class Limits:
         nodes_per_block: nodes of one.
         parallelism: workers that are wanted for each task.
         walltime_s: how long a block lasts; None when not known.
+        managers: of a block, when all are up; None for one on each node.
     """
 
     init_blocks: int = 1
@@ -122,6 +124,7 @@ class Limits:
     nodes_per_block: int = 1
     parallelism: float = 1.0
     walltime_s: float | None = None
+    managers: int | None = None
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,15 @@ def test_what_is_decided_is_an_event_with_its_reason():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("managers", "workers"), [(None, 8), (1, 4)])
+def test_a_block_whose_nodes_come_up_one_by_one_and_one_with_a_single_manager(managers, workers):
+    lab = Lab(nodes_per_block=2, managers=managers)
+    lab.start()
+    lab.begin("0").poll(b0=RUNNING)
+    lab.up("0")
+    assert lab.core.view(Load(4, 4), lab.now).blocks[0].workers == workers
+
+
 def test_decisions_are_made_once_a_period_or_when_something_happened():
     lab = Lab(init_blocks=0)
     lab.start()

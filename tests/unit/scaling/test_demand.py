@@ -76,6 +76,18 @@ def test_blocks_follow_what_the_tasks_ask_for(given, add):
     assert Demand().decide(given).add == add
 
 
+@pytest.mark.parametrize(
+    ("places", "tasks", "nodes", "up", "add"),
+    [(4, 4, 1, 0, 1), (4, 2, 2, 0, 1), (4, 3, 2, 1, 1), (1, 3, 1, 1, 2), (2, 4, 3, 0, 4), (4, 4, 1, 1, 0)],
+)  # fmt: skip
+def test_blocks_of_which_one_manager_gives_the_nodes(places, tasks, nodes, up, add):
+    """Blocks of four nodes with so many places, of which some are up."""
+    given = view(
+        [places] * up, tasks=tasks, wants=many(tasks, nodes=nodes), nodes_per_block=4, node=NodeSize(places / 4)
+    )
+    assert Demand().decide(given).add == add
+
+
 def test_each_decision_says_why():
     assert Demand().decide(view([4], tasks=10, wants=many(6, cores=8.0))).why == (
         "requests 6 blocks: 10 tasks want 7 nodes, and 1 block has 1 node (at most 10 blocks)"

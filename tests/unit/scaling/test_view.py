@@ -43,6 +43,14 @@ def test_what_is_not_known_of_a_node_is_not_counted():
     assert NodeSize(workers=4).share(Shape(cores=64.0, memory_bytes=10**12, gpus=8.0)) == 0.25
 
 
+@pytest.mark.parametrize(("places", "nodes", "share"), [(4, 1, 1.0), (4, 3, 3.0), (2, 1, 2.0), (1, 3, 4.0)])
+def test_where_a_block_has_fewer_places_than_nodes_a_task_takes_a_place_at_least(places, nodes, share):
+    """As a block of four nodes of an `MPIExecutor`."""
+    node = NodeSize(places / 4)
+    assert node.share(Shape(nodes=nodes)) == share
+    assert workers_wanted(1, [Want(Shape(nodes=nodes), waiting=1)], node) == share * places / 4
+
+
 def test_tasks_want_workers_by_what_they_ask_for():
     wants = [Want(Shape(cores=4.0), waiting=2, running=2), Want(Shape(nodes=2), waiting=1)]
     assert workers_wanted(10, wants, NODE) == pytest.approx(5 + 4 * 2 + 16)

@@ -236,6 +236,8 @@ class HighThroughputExecutor(Inspection):
         self._link = DriverLink(
             self._interchange_settings, self.interchange_launch_cmd, self.label, context, _Hooks(self)
         )
+        if self.gives_nodes:
+            self._link.hearing.nodes = self.provider.nodes_per_block
 
     def shutdown(self, timeout_s: float) -> None:
         """Ends the managers, the blocks and the interchange."""
@@ -326,6 +328,7 @@ class HighThroughputExecutor(Inspection):
             over=lambda block, reason: link.command("tell", DrainBlock(block, reason, over=True)),
             run_id=self.run_id or "",
             folder=log_dir or None,
+            managers=1 if self.gives_nodes else None,
         )
         self._keeper.start()
 

@@ -37,6 +37,7 @@ class Inspection(Executor):
     """What can be asked of a `HighThroughputExecutor`, and what it can be told."""
 
     provider: ExecutionProvider
+    gives_nodes: bool
     cores_per_worker: float
     mem_per_worker: float | None
     max_workers_per_node: int | None
@@ -119,7 +120,10 @@ class Inspection(Executor):
         link = self._link
         if link is None:
             return Load(0, self._expected_workers())
-        offers, workers = link.offers, self.workers_per_node
+        offers = link.offers
+        workers: float | None = self.workers_per_node
+        if workers is not None and self.gives_nodes:  # one manager has the places of all nodes
+            workers /= self.provider.nodes_per_block
         managers = list(link.hearing.managers.values())
         node = None
         if workers is not None:

@@ -100,7 +100,7 @@ class Wishes:
 def shape_of(task: Task) -> Shape:
     """What a task asks for."""
     wants = resources_of(task)
-    return Shape(wants.cores, wants.memory_bytes, wants.gpus, getattr(wants, "nodes", 0), walltime_of(task))
+    return Shape(wants.cores, wants.memory_bytes, wants.gpus, wants.nodes, walltime_of(task))
 
 
 def coarse(shape: Shape) -> Shape:
