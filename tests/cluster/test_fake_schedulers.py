@@ -96,6 +96,8 @@ def test_a_look_that_fails_changes_nothing(site, monkeypatch):
         {"do": "say", "out": "<html>maintenance</html>\n"},
         {"do": "say", "out": '{"version": 3}\n'},
         {"do": "say", "out": "Job Id:\n"},
+        {"do": "say", "out": "\x1b[2J\x00\u2028\ufffd [" * 99},
+        {"do": "flood"},
         {"do": "accept and fail", "err": "a plugin of the site failed\n", "code": 139},
     ):
         site.fake.rule("status", **trouble)
@@ -304,6 +306,14 @@ def test_a_state_that_nobody_knows_is_no_end(site):
 
 
 # ------------------------------------------------------------------ asking
+def test_folders_may_have_blanks(site, tmp_path):
+    site.provider.script_dir = str(tmp_path / "a folder")
+    job = site.submit("echo out; echo err >&2; exit 3")
+    site.fake.ended(site.number())
+    status = site.until(job, JobState.FAILED)
+    assert (status.exit_code, status.stdout, status.stderr) == (3, "out\n", "err\n")
+
+
 def test_one_command_asks_for_all(site):
     jobs = [site.submit(name=f"plait.run12345.x.block-{number}") for number in range(4)]
     before = len(site.fake.calls("status"))

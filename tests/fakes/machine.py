@@ -266,6 +266,9 @@ def main(system, folder, command, argv):
     idle(rule.get("slow_s", 0.0) + rule.get("slow_each_s", 0.0) * sum(not word.startswith("-") for word in argv))
     if do == "hang":
         idle(HANG_S)
+    if do == "flood":
+        while True:
+            os.write(1, b"x" * 65536)
     out, err, code = "", rule.get("err", ""), rule.get("code", 1)
     if do not in {"fail", "say"}:
         with Machine(folder) as machine:

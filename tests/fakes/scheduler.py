@@ -128,7 +128,7 @@ class FakeScheduler:
         """The next commands of a kind, or of ``any``, misbehave.
 
         ``do``: ``fail`` (nothing is done; ``err``, ``code``), ``say`` (nothing is done; ``out``), ``other`` (it is done; ``out``), ``half`` of its text,
-        ``hang`` before or ``accept and hang`` after it is done, ``accept and fail`` (``err``, ``code``), ``accept and say nothing``, ``forget`` all jobs in
+        ``flood`` (text without end), ``hang`` before or ``accept and hang`` after it is done, ``accept and fail`` (``err``, ``code``), ``accept and say nothing``, ``forget`` all jobs in
         this answer. With ``slow_s`` or ``slow_each_s`` it takes its time.
         """
         with Machine(self.folder) as machine:
