@@ -124,7 +124,7 @@ def meet(folder, name, others):
 
 def site(**options):
     provider = SiteProvider(SiteLauncher("ours"), worker_init="export SITE_INIT=done PLAIT_CORES=1", **options)
-    return HighThroughputExecutor(label="site", provider=provider, max_workers_per_node=1)
+    return HighThroughputExecutor(label="site", address="127.0.0.1", provider=provider, max_workers_per_node=1)
 
 
 def test_a_provider_and_a_launcher_of_a_site_run_tasks(tmp_path):

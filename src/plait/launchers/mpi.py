@@ -1,7 +1,8 @@
 """Launchers of MPI libraries.
 
 Both tell the library which hosts to use, and how often, when a batch system names them: left to itself a library fills the first node with as many
-copies as it has slots. Most libraries end all copies when one of them fails; some have an option for that (``overrides``).
+copies as it has slots. And both keep a failure of one copy from the library, which would end the others for it: a node on which the manager fails must not
+take the block with it. The failure is written down beside the file of the command, and is the status of the whole in the end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,14 @@ from typing import Final
 from plait.errors import ConfigurationError
 from plait.launchers.command_file import BASH, FILE, CommandFileLauncher, checked_line, copies, in_file, joined, shown
 from plait.launchers.hosts import HOSTS_FILE, some_hosts
+
+#: Lines in front of the command: the file runs itself once more, so that what it ends with can be looked at.
+_GUARD: Final = """\
+if [ "${PLAIT_COPY-}" != "$0" ]; then
+    PLAIT_COPY=$0 "$BASH" "$0" || echo "$?" >>"$0.failed"
+    exit 0
+fi
+unset PLAIT_COPY"""
 
 #: Words that are there when hosts are known; written so that a shell with `set -u` takes no words too.
 _HOSTS: Final = '${plait_hosts[@]+"${plait_hosts[@]}"}'
@@ -84,6 +93,10 @@ plait_hosts=()
 if [ -e {HOSTS_FILE} ]; then plait_hosts=(--hostfile {HOSTS_FILE}); fi
 plait_status=0
 {line} || plait_status=$?
-rm -f -- {HOSTS_FILE}
+if ((plait_status == 0)) && [ -s {_FAILED} ]; then plait_status=$(sort -n {_FAILED} | tail -n 1); fi
+rm -f -- {HOSTS_FILE} {_FAILED}
 (exit "$plait_status")"""
-    return in_file(command, run, script_dir)
+    return in_file(command, run, script_dir, head=f"printf '%s\\n' {shlex.quote(_GUARD)}")
+
+
+_FAILED: Final = '"$plait_script.failed"'

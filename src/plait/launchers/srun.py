@@ -16,7 +16,8 @@ _NO_LABELS: Final = "echo unset SLURM_LABELIO"
 class SrunLauncher(CommandFileLauncher):
     """The copies as one job step: ``srun --nodes … --ntasks … --label``.
 
-    What the copies write is labelled with their number. `srun` gives a step the CPUs of the whole node unless its options say otherwise.
+    What the copies write is labelled with their number. `srun` gives a step the CPUs of the whole node unless its options say otherwise. A copy that fails or
+    ends before the others does not end them, whatever the site's configuration says of that: a node may leave its block.
 
     Args:
         debug: whether the job's errors show the command line of the launcher.
@@ -29,7 +30,7 @@ class SrunLauncher(CommandFileLauncher):
         """``srun`` with as many tasks on each node as are wanted."""
         return joined(
             f"srun --nodes={nodes_per_block} --ntasks={tasks_per_node * nodes_per_block}",
-            f"--ntasks-per-node={tasks_per_node} {CPUS_OF_THE_JOB} --label",
+            f"--ntasks-per-node={tasks_per_node} {CPUS_OF_THE_JOB} --kill-on-bad-exit=0 --wait=0 --label",
             self.overrides,
         )
 

@@ -72,6 +72,18 @@ def test_a_job_with_too_few_nodes_starts_nothing(mpiexec):
     assert list(mpiexec.folder.glob("command.*")) == []
 
 
+def test_the_library_does_not_hear_of_copies_that_fail(mpiexec):
+    """It would end the others. The job fails all the same, with the highest status of the copies."""
+    program = mpiexec.folder / "mpiexec"
+    program.write_text('#!/bin/bash\nfor rank in 3 9 0; do RANK=$rank "${@: -2}"; echo "$?"; done\n')
+    command = 'echo "${PLAIT_COPY-none}"; exit "$RANK"'
+    done = mpiexec.bash(MpiExecLauncher(debug=False)(command, 3, 1, str(mpiexec.folder)))
+    assert (done.returncode, done.stdout, done.stderr) == (9, "none\n0\n" * 3, "")
+    assert list(mpiexec.folder.glob("command.*")) == []
+    program.write_text("#!/bin/bash\nexit 4\n")
+    assert mpiexec.bash(MpiExecLauncher(debug=False)(command, 3, 1, str(mpiexec.folder))).returncode == 4
+
+
 def test_debug_shows_the_line(mpiexec):
     assert "+ mpiexec --bind-to none -n 1 /bin/bash " in mpiexec.bash(MpiExecLauncher()("", 1, 1, ".")).stderr
     assert mpiexec.bash(MpiExecLauncher(debug=False)("", 1, 1, ".")).stderr == ""

@@ -14,9 +14,48 @@ def fake(tmp_path):
 @pytest.mark.parametrize(
     ("tasks", "nodes", "words"),
     [
-        (1, 1, ["--nodes=1", "--ntasks=1", "--ntasks-per-node=1", "--label", "/bin/bash", "FILE"]),
-        (1, 4, ["--nodes=4", "--ntasks=4", "--ntasks-per-node=1", "--label", "/bin/bash", "FILE"]),
-        (3, 2, ["--nodes=2", "--ntasks=6", "--ntasks-per-node=3", "--label", "/bin/bash", "FILE"]),
+        (
+            1,
+            1,
+            [
+                "--nodes=1",
+                "--ntasks=1",
+                "--ntasks-per-node=1",
+                "--kill-on-bad-exit=0",
+                "--wait=0",
+                "--label",
+                "/bin/bash",
+                "FILE",
+            ],
+        ),
+        (
+            1,
+            4,
+            [
+                "--nodes=4",
+                "--ntasks=4",
+                "--ntasks-per-node=1",
+                "--kill-on-bad-exit=0",
+                "--wait=0",
+                "--label",
+                "/bin/bash",
+                "FILE",
+            ],
+        ),
+        (
+            3,
+            2,
+            [
+                "--nodes=2",
+                "--ntasks=6",
+                "--ntasks-per-node=3",
+                "--kill-on-bad-exit=0",
+                "--wait=0",
+                "--label",
+                "/bin/bash",
+                "FILE",
+            ],
+        ),
     ],
 )
 def test_one_step_for_all_copies(fake, tasks, nodes, words):
@@ -27,7 +66,17 @@ def test_one_step_for_all_copies(fake, tasks, nodes, words):
 def test_the_job_s_cpus_are_the_copies_and_overrides_come_last(fake):
     fake.environment["SLURM_CPUS_PER_TASK"] = "16"
     fake.bash(SrunLauncher(overrides="-c 8 --mem=0")("true", 1, 1, str(fake.folder)))
-    assert fake.argv()[3:] == ["--cpus-per-task=16", "--label", "-c", "8", "--mem=0", "/bin/bash", "FILE"]
+    assert fake.argv()[3:] == [
+        "--cpus-per-task=16",
+        "--kill-on-bad-exit=0",
+        "--wait=0",
+        "--label",
+        "-c",
+        "8",
+        "--mem=0",
+        "/bin/bash",
+        "FILE",
+    ]
 
 
 def test_a_step_for_each_copy(fake):
