@@ -80,6 +80,7 @@ def check_manager(manager: ManagerState) -> None:
         _expect(abs(1.0 - left - share) < _TOLERANCE, f"{name} counts {left} of GPU {index} free, {share} is given")
     hosts = [index for each in everyone for index in each.hosts]
     _expect(len(hosts) == len(set(hosts)), f"{name} gave a node to two tasks: {hosts}")
+    _expect(set(hosts) <= set(range(len(manager.hosts))), f"{name} gave nodes that it does not have: {hosts}")
     _expect(manager.free_hosts == set(range(len(manager.hosts))) - set(hosts), f"{name} counts its free nodes wrong")
     _expect(len(cores) == len(set(cores)), f"{name} bound two tasks to one core: {cores}")
     _expect(not manager.tight or manager.stuck or manager.slots >= 0, f"{name} counts its slots wrong")
@@ -90,6 +91,8 @@ def check_gangs(state: State) -> None:
     gangs = {}
     for manager in state.managers.values():
         for each in (*manager.granted.values(), *manager.ghosts.values()):
+            has = each.gang is not None or len(each.hosts) == each.ask.nodes
+            _expect(has, f"a task over {each.ask.nodes} nodes that {manager.name} runs has no nodes")
             if each.gang is not None:
                 gangs[id(each.gang)] = each.gang
                 _expect(each.gang.head is manager, f"{manager.name} has the task of {each.gang.head.name}")

@@ -6,6 +6,7 @@ import pytest
 
 from plait.executors.htex import messages as m
 from plait.executors.htex.answers import answer, describe
+from plait.executors.htex.answers import why as why_not
 from tests.unit.executors.htex.core_lab import Lab
 
 
@@ -92,3 +93,35 @@ def test_kinds_of_tasks_are_counted_in_their_order():
 )
 def test_what_is_asked_for_in_words(ask, text):
     assert describe(ask) == text
+
+
+# ------------------------------------------------------------------ whole nodes
+def test_why_a_task_over_nodes_waits():
+    lab = Lab()
+    for name in ("a1", "a2"):
+        lab.comes(name, block="a", node=f"node of {name}")
+    ask = m.Ask(nodes=2, ranks_per_node=2)
+    assert describe(ask) == "2 nodes with 2 ranks each"
+    lab.core.special_mean_s = 100.0
+    lab.offer(m.Ask(nodes=1, walltime_s=60.0))
+    lab.place()
+    lab.offer(ask)
+    lab.place()
+    text = why_not(lab.core, lab.core._filler, ask, 0.0)
+    assert text == "node of a2, node of a1 of block a are kept free for it, which should take 1m 0s"
+    assert "3 nodes of one block asked; of connected managers that could take part, block a has most, 2" in why(
+        lab.core, lab.core._filler, m.Ask(nodes=3), 0.0
+    )
+    assert "8 ranks on each node asked, it has 2 cores" in why_not(
+        lab.core, lab.core._filler, m.Ask(nodes=1, ranks_per_node=8), 0.0
+    )
+    lab.core.gangs_wait = True
+    assert "may still come back" in why_not(lab.core, lab.core._filler, m.Ask(nodes=1), 0.0)
+
+
+def test_why_a_task_waits_for_nodes_that_one_manager_gives_away():
+    lab = Lab()
+    lab.comes("a", hosts=["n1", "n2"], block="7", workers=2)
+    lab.offer(m.Ask(nodes=1, walltime_s=60.0), m.Ask(nodes=2))
+    lab.place()
+    assert why_not(lab.core, lab.core._filler, m.Ask(nodes=2), 0.0).startswith("n1, n2 of block 7 are kept free for it")

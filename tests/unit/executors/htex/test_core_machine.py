@@ -293,8 +293,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.taken: set = set()
         self.up: set[str] = set()  # managers that the driver knows of
         self.draining: set[str] = set()
-        for block in ("block 0", "block 0", "block 1"):
-            self.managers.append(Manager(self, block, 2, 4, ["gpu0", "gpu1"], 4000, None))
+        for block, hosts in (("block 0", 0), ("block 0", 0), ("block 1", 3)):
+            self.managers.append(Manager(self, block, 2, 4, ["gpu0", "gpu1"], 4000, None, hosts))
 
     # -- the model's memory
     def begins(self, task, attempt):
@@ -630,6 +630,54 @@ class CoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.living()) > 1)
     def a_manager_is_killed(self, data):
         self.some(data).die()
+
+    def of_gangs(self, of_heads):
+        """Managers that run a task over several nodes, or are kept for one."""
+        gangs = [
+            (head, grant.members)
+            for head in self.living()
+            for grant in head.begun.values()
+            if grant is not None and grant.members
+        ]
+        names = [name for head, members in gangs for name in ([head.name] if of_heads else members)]
+        return [manager for manager in self.living() if manager.name in names]
+
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["dies", "leaves", "is silent", "reconnects", "restart"]),
+        of_heads=st.booleans(),
+    )
+    @precondition(lambda self: not self.again)
+    def something_happens_to_a_gang(self, data, how, of_heads):
+        if not self.of_gangs(of_heads):
+            self.offer([m.Ask(nodes=2)])
+            self.tasks_are_placed_and_begin()
+        managers = self.of_gangs(of_heads)
+        if not managers:
+            return
+        manager = data.draw(st.sampled_from(managers))
+        if how in {"dies", "leaves"} and len(self.living()) > 1:
+            if how == "leaves":
+                manager.say(m.Leaving("it was told to"))
+            manager.die()
+            self.up_travels(manager.wire, 1000)
+        elif how == "is silent":
+            for _ in range(8):
+                self.pass_time(1.5)
+                for each in self.living():
+                    if each is not manager and each.welcome:
+                        each.say(m.Heartbeat(self.now_s))
+                        self.up_travels(each.wire, 1000)
+                self.core.tick(self.now_s)
+                self.send()
+        elif how == "reconnects":
+            manager.connect()
+        elif self.placed_now():
+            self.the_interchange_is_killed()
+            if data.draw(st.booleans()):
+                while self.again:
+                    self.the_driver_offers_again()
+                self.all_messages_arrive()
 
     @rule(data=st.data())
     @precondition(lambda self: len(self.living()) > 1)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from plait.errors import InternalConsistencyError
 from plait.executors.htex import gangs
 from plait.executors.htex import messages as m
 from tests.unit.executors.htex.core_lab import Lab, item, register
@@ -399,3 +400,36 @@ def test_what_is_not_known_takes_for_ever():
     lab = Lab(expected=["a"])
     lab.core.from_manager("a", register("a", nth=2, holds=[(5, 1)]), b"", 0.0)
     assert lab.core.managers["a"].when_empty(0.0, 1.0) == (math.inf, math.inf)
+
+
+def running_gang():
+    lab = cluster(2, 1)
+    lab.offer(m.Ask(nodes=2))
+    lab.place()
+    return lab
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (lambda head, member, other: setattr(member, "lent", 0), "wrong about being lent"),
+        (lambda head, member, other: head.gang.members.append(other), "3 managers for a task over 2"),
+        (lambda head, member, other: other.join(head.gang), "kept for a gang without it"),
+        (lambda head, member, other: setattr(other, "lent", 1), "lent to nobody"),
+        (lambda head, member, other: setattr(member, "aside", False), "wrong about being set aside"),
+        (lambda head, member, other: setattr(member, "slots", 1), "has slots"),
+        (lambda head, member, other: setattr(head.granted[1], "gang", None), "has no nodes"),
+        (
+            lambda head, member, other: setattr(head.granted[1], "hosts", (0, 1)),
+            "gave nodes that it does not have",
+        ),
+        (lambda head, member, other: head.gang.missing.add("x"), "3 managers for a task over 2 nodes"),
+        (lambda head, member, other: setattr(other, "kept_hosts", frozenset({1})), "keeps nodes for nobody"),
+    ],
+)
+def test_the_invariants_see_what_is_wrong(spoil, text):
+    lab = running_gang()
+    lab.core.check()
+    spoil(*(lab.core.managers[name] for name in ("a1", "a2", "b1")))
+    with pytest.raises(InternalConsistencyError, match=text):
+        lab.core.check()

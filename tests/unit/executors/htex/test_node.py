@@ -101,3 +101,13 @@ def test_no_devices(tmp_path):
 
 def test_configured_accelerators_are_those_of_the_node():
     assert look(told(accelerators=["0", "0", "1"]), {"CUDA_VISIBLE_DEVICES": "7"}).gpus == ("0", "1")
+
+
+def test_the_nodes_of_a_block():
+    env = {"PLAIT_NODELIST": "n1,n2", "PLAIT_NODE_NAME": "n1", "PLAIT_CORES": "1"}
+    node = look(settings(gives_nodes=True, max_workers=5), env)
+    assert (node.name, node.hosts) == ("n1", ("n1", "n2"))
+    assert worker_count(settings(gives_nodes=True, max_workers=5), node) == 5
+    assert look(settings(), env).hosts == ()
+    with pytest.raises(ConfigurationError, match="nodes of the block are not known"):
+        look(settings(gives_nodes=True), {})

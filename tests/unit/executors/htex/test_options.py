@@ -96,3 +96,10 @@ def test_plug_ins():
         options.methods("x", 3, ["sort"], "a sorter")
     with pytest.raises(ConfigurationError, match="with parentheses"):
         options.methods("x", Plugin, ["sort"], "a sorter")
+
+
+def test_launchers():
+    assert options.launcher("srun") == "srun"
+    for value in ("ssh", None, 3, ["srun"]):
+        with pytest.raises(ConfigurationError, match='expected "mpiexec" or "mpirun" or "srun" or "aprun"'):
+            options.launcher(value)

@@ -9,7 +9,18 @@ import pytest
 
 from plait.errors import BadMessage, ExecutorError
 from plait.executors.htex import messages as m
-from plait.executors.htex.outbox import INLINE_BYTES, WALLTIME_SLACK_S, Attempt, Big, Code, Granted, Outbox, Stored
+from plait.executors.htex.outbox import (
+    INLINE_BYTES,
+    WALLTIME_SLACK_S,
+    Attempt,
+    Big,
+    Code,
+    Granted,
+    Outbox,
+    Stored,
+    gang_item,
+    has_nodes,
+)
 from plait.executors.pool import wire
 from plait.executors.pool.core import WorkerState, is_plain, resources_of, walltime_of
 from plait.model.task import CANCELLED, EXEC_DONE
@@ -174,3 +185,14 @@ def test_segments_are_written_as_they_come_and_read_by_the_worker():
     stored.close()
     with pytest.raises(OSError, match="descriptor"):
         stored.file()
+
+
+def test_what_a_task_over_whole_nodes_has():
+    task = Attempt(3, 2, CODE, b"")
+    assert not has_nodes(task)
+    task.details = Granted(m.Grant(cores=(0, 1)))
+    assert not has_nodes(task)
+    task.details = Granted(m.Grant(hosts=("n1", "n3"), members=("m2",)))
+    assert has_nodes(task)
+    assert gang_item(task, ()) == (3, 2, ["m2"], [])
+    assert gang_item(task, ("n1", "n2", "n3")) == (3, 2, ["m2"], [0, 2])

@@ -351,3 +351,19 @@ def test_one_that_was_stopped_itself_does_not_take_the_interchange_for_silent(in
         manager.signal(signal.SIGCONT)
         interchange.until(lambda: interchange.beats > beats + 3)
         assert manager.process.poll() is None
+
+
+# ------------------------------------------------------------------ whole nodes
+def test_it_says_which_nodes_it_gives_away_and_who_has_them(interchange, monkeypatch):
+    monkeypatch.setenv("PLAIT_NODELIST", "n1,n2,n3")
+    monkeypatch.setenv("PLAIT_NODE_NAME", "n1")
+    with serving(interchange, gives_nodes=True, max_workers=2):
+        register = interchange.registered()
+        assert (register.node, register.hosts, register.gangs, register.workers) == ("n1", ["n1", "n2", "n3"], [], 2)
+        assert register.cores >= 2
+        (runs,) = holding(interchange, grant=m.Grant(hosts=("n1", "n3"), members=("other",), ranks=4, ranks_per_node=2))
+        interchange.close()
+        interchange.open()
+        assert interchange.registered(2).gangs == [(runs, 1, ["other"], [0, 2])]
+        go()
+        assert interchange.results(1) == {runs: "hold"}
