@@ -13,13 +13,15 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from plait.cli.dry_run import Submission, scheduler_says, submission
+from plait.cli.dry_run import Submission, cluster_of, scheduler_says, submission
 from plait.cli.main import DONE, FAILED, INTERRUPTED
 from plait.configfile import system
 from plait.configfile.rules import read_rules
 from plait.errors import ConfigurationError, PlaitError, text_of
 from plait.executors.htex.addresses import is_loopback
 from plait.executors.htex.where import stays_here
+from plait.providers.shell import CommandFailed, LocalShell
+from plait.providers.ssh import SSHProvider
 from plait.sites.machine import SCHEDULERS
 from plait.sites.queues import find_queues
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 #: File systems that other machines do not see.
 _OWN: Final = ("tmpfs", "ramfs", "overlay")
+_TEMPORARY: Final = re.compile(r"/(tmp|var/tmp|dev/shm)(/|$)")
+#: Seconds that a host may take to be reached: somebody may have to answer a question first.
+_SSH_S: Final = 60.0
 #: Programs of launchers, which run on the nodes: to miss them here means little, but is worth a word.
 _PROGRAMS: Final = {
     "SrunLauncher": "srun", "SrunMPILauncher": "srun", "AprunLauncher": "aprun", "JsrunLauncher": "jsrun",
@@ -182,7 +187,7 @@ def _run_dir(config: Config, findings: Findings) -> None:
         if (p := getattr(e, "provider", None)) is not None and p.shares_files and not stays_here(p)
     ]
     kind = _file_system(there)
-    if elsewhere and (kind in _OWN or re.match(r"/(tmp|var/tmp|dev/shm)(/|$)", folder)):
+    if elsewhere and (kind in _OWN or _TEMPORARY.match(folder)):
         findings.warning(
             "run_dir",
             f"{folder} is on this machine only ({kind if kind in _OWN else 'a folder for temporary files'}); nodes must see it: choose a shared folder",
@@ -209,26 +214,87 @@ def _executor(executor: Any, config: Config, findings: Findings) -> Submission |
         findings.ok(executor.label, f"{type(executor).__name__}: tasks run on this machine, nothing is submitted")
         return None
     about = f"{executor.label}.provider"
-    scheduler = _scheduler_of(provider)
-    ask = _ask_with(provider)
-    if scheduler is not None and not _commands(scheduler, provider, ask, about, findings):
+    try:
+        return _provider(executor, provider, config, about, findings)
+    finally:
+        if isinstance(provider, SSHProvider):
+            provider.close()  # connections that were opened to look
+
+
+def _provider(executor: Any, provider: Any, config: Config, about: str, findings: Findings) -> Submission | None:
+    used = cluster_of(provider) or provider  # the batch system itself, where it is behind ssh
+    scheduler = _scheduler_of(used)
+    reached = used is provider and not isinstance(provider, SSHProvider)
+    reached = reached or _reach(provider, about, findings)
+    if not reached:
+        scheduler = None
+    ask = _ask_with(used)
+    if scheduler is not None and not _commands(scheduler, used, ask, about, findings):
         scheduler = None
     if scheduler is not None:
-        _queue(scheduler, provider, find_queues(scheduler.system, ask), about, findings)
-    _bash(provider, about, findings)
-    _launcher(provider, about, findings)
+        _queue(scheduler, used, find_queues(scheduler.system, ask), about, findings)
+    _bash(used, about, findings)
+    _launcher(used, about, findings)
     _addresses(executor, provider, findings)
-    _times(executor, provider, findings)
+    _times(executor, used, findings)
+    _python(provider, about, findings)
     try:
         found = submission(executor, config.run_dir)
     except (PlaitError, OSError, ValueError, KeyError) as error:
         findings.problem(about, f"the job cannot be put together: {text_of(error)}")
         return None
     if scheduler is not None:
-        said = scheduler_says(provider, found)
+        said = scheduler_says(used, found)
         if said is not None:
             (findings.ok if said[0] else findings.problem)(about, f"{scheduler.title} says: {said[1]}")
     return found
+
+
+def _reach(provider: SSHProvider, about: str, findings: Findings) -> bool:
+    """Whether the hosts answer, and have what they need."""
+    good = True
+    for shell in _shells(provider):
+        host = shell.connection.host
+        try:
+            shell.run(["sh", "-c", "true"], timeout_s=_SSH_S).check()
+            text = f"{host} answers"
+            if provider.hosts is not None:
+                said = _plait_there(shell, provider)
+                text += f", with plait {said} for {provider.python or 'python3'}"
+        except CommandFailed as error:
+            findings.problem(about, f"{host}: {text_of(error)}")
+            good = False
+            continue
+        findings.ok(about, text)
+    return good
+
+
+def _shells(provider: SSHProvider) -> list[Any]:
+    inner: Any = provider._inner  # noqa: SLF001 - what runs its commands
+    return list(inner.shells.values()) if hasattr(inner, "shells") else [inner.shell]
+
+
+def _plait_there(shell: Any, provider: SSHProvider) -> str:
+    """The version of plait on a host.
+
+    Raises:
+        CommandFailed: it is not there.
+    """
+    python = sys.executable if provider.shares_files and provider.python is None else provider.python or "python3"
+    ask = f"exec {shlex.quote(python)} -c 'import importlib.metadata as m; print(m.version(\"plait\"))'"
+    done = shell.run(["bash", "-c", f"{provider.worker_init}\n{ask}"], timeout_s=_SSH_S)
+    return str(done.check().split()[-1])
+
+
+def _python(provider: Any, about: str, findings: Findings) -> None:
+    """Whether the nodes see this Python, which their workers are to be."""
+    if stays_here(provider) or not provider.shares_files or getattr(provider, "python", None):
+        return
+    kind = _file_system(sys.prefix)
+    if kind in _OWN or _TEMPORARY.match(sys.prefix):
+        findings.warning(
+            about, f"this Python is in {sys.prefix}, which other machines seldom see; use one in a shared folder"
+        )
 
 
 def _scheduler_of(provider: Any) -> Scheduler | None:
@@ -238,8 +304,6 @@ def _scheduler_of(provider: Any) -> Scheduler | None:
 
 def _ask_with(provider: Any) -> Any:
     """Runs commands where the provider runs them: here, or on a login host."""
-    from plait.providers.shell import CommandFailed, LocalShell
-
     shell = getattr(provider, "shell", None) or LocalShell()
 
     def ask(*argv: str) -> str | None:

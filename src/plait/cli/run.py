@@ -15,6 +15,7 @@ import sys
 import threading
 import types
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plait._util.trust import untrusted
@@ -140,29 +141,30 @@ def _configure(plan: Plan) -> None:
         from plait.config import Config
 
         name = plan.config
-        Config.from_toml(os.fspath(_existing(name)))  # what is wrong in it is said before the script does anything
-        DataFlowKernelLoader.default = lambda: Config.from_toml(name)
+        path = _existing(name)
+        Config.from_toml(path)  # what is wrong in it is said before the script does anything
+        DataFlowKernelLoader.default = lambda: Config.from_toml(path)
         DataFlowKernelLoader.only_default = f"--config {name}: the script loads a configuration of its own; let it call plait.load() without one, or leave --config away"
     elif plan.use_file and os.path.isfile(FILE):
         why = untrusted(FILE) or untrusted(os.curdir)
         if why:
             print(f"plait: {FILE} of this folder is not used: {why}; name it with --config to use it", file=sys.stderr)
         else:
-            DataFlowKernelLoader.default = _found
+            DataFlowKernelLoader.default = partial(_found, os.path.abspath(FILE))
 
 
 def _existing(name: str) -> str:
     if not os.path.isfile(name):
         raise ConfigurationError(f"--config {name}: there is no such file; `plait init` writes one")
-    return name
+    return os.path.abspath(name)  # the script may go to another folder
 
 
-def _found() -> Any:
+def _found(path: str) -> Any:
     """The configuration of this folder, when a script wants one."""
     from plait.config import Config
 
-    print(f"plait: configuration from {os.path.abspath(FILE)} (--no-config leaves it out)", file=sys.stderr)
-    return Config.from_toml(os.path.join(os.curdir, FILE))
+    print(f"plait: configuration from {path} (--no-config leaves it out)", file=sys.stderr)
+    return Config.from_toml(path)
 
 
 def _follow_kernels(plan: Plan, kernels: list[Lifecycle]) -> None:

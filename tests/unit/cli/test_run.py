@@ -109,7 +109,7 @@ def test_no_report_is_said(kernels, says, capsys):
 FILE = (
     "progress = false\ninitialize_logging = false\n[[executors]]\ntype = 'ThreadPoolExecutor'\nlabel = 'from a file'\n"
 )
-SHOW = "import plait\nwith plait.load(*ARGS) as kernel: print([e.label for e in kernel.config.executors])"
+SHOW = "import os, plait\nwith plait.load(*ARGS) as kernel: print([e.label for e in kernel.config.executors])"
 
 
 @pytest.fixture
@@ -123,7 +123,8 @@ def here(tmp_path, monkeypatch):
 
 
 def test_the_file_of_the_folder_is_used_and_announced(here, capsys):
-    run.run_script(Plan(script(here, SHOW.replace("*ARGS", ""))))
+    """Also by a script that goes elsewhere before it loads."""
+    run.run_script(Plan(script(here, SHOW.replace("*ARGS", "").replace("\n", "\nos.chdir('/')\n", 1))))
     done = capsys.readouterr()
     assert done.out == "['from a file']\n"
     assert f"plait: configuration from {here}/plait.toml (--no-config leaves it out)\n" in done.err
