@@ -108,7 +108,7 @@ def test_why_a_task_over_nodes_waits():
     lab.offer(ask)
     lab.place()
     text = why_not(lab.core, lab.core._filler, ask, 0.0)
-    assert text == "node of a2, node of a1 of block a are kept free for it, which should take 1m 0s"
+    assert text == "node of a2, node of a1 of block a are kept free for it, which should take 1m00s"
     assert "3 nodes of one block asked; of connected managers that could take part, block a has most, 2" in why(
         lab.core, lab.core._filler, m.Ask(nodes=3), 0.0
     )
