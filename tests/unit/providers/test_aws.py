@@ -38,7 +38,7 @@ def network(url):
 
 @pytest.fixture
 def make(url, network, tmp_path, monkeypatch):
-    """Providers; those of another region than the usual make networks of their own."""
+    """Providers; those of another region than the usual make networks of their own. Two regions are enough: moto takes a second to think one up."""
     made = []
 
     def make(**parameters):
@@ -213,7 +213,7 @@ def test_spot_instances_are_asked_for_at_a_price(make):
 
 
 def test_instances_may_stay(make):
-    provider = make(linger=True, region="eu-west-1")
+    provider = make(linger=True, region="us-west-1")
     provider.submit("x", 1, BLOCK)
     (instance,) = instances(provider)
     assert "shutdown" not in user_data(provider, instance)
@@ -419,16 +419,16 @@ def test_another_process_finds_it_by_its_ticket(provider):
 
 def test_a_state_file_keeps_the_network_for_the_next_run(make, tmp_path):
     file = tmp_path / "state.json"
-    first = make(state_file=str(file), region="us-west-2")
+    first = make(state_file=str(file), region="us-west-1")
     first.submit("x", 1, BLOCK)
     first.close()
     assert instances(first) == []
     (vpc,) = things(first)["vpcs"]
     assert json.loads(file.read_text()).keys() == {"network"}
-    second = make(state_file=str(file), region="us-west-2")
+    second = make(state_file=str(file), region="us-west-1")
     second.submit("x", 1, BLOCK)
     assert things(second)["vpcs"] == [vpc]
-    make(state_file=str(file), region="us-west-2").teardown()
+    make(state_file=str(file), region="us-west-1").teardown()
     assert things(second) == {name: [] for name in things(second)}
     assert not file.exists()
 

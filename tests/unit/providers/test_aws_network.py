@@ -13,18 +13,16 @@ from tests.fakes import ec2 as moto
 
 @pytest.fixture(scope="module")
 def client():
-    return moto.client("eu-central-1")
+    return moto.client("us-west-1")
 
 
 @pytest.fixture
 def ec2(client, monkeypatch):
     yield client
     monkeypatch.undo()
-    for tag in client.describe_tags(
-        Filters=[{"Name": "key", "Values": ["plait-network"]}, {"Name": "resource-type", "Values": ["vpc"]}]
-    )["Tags"]:
+    for vpc in client.describe_vpcs(Filters=[{"Name": "tag-key", "Values": ["plait-network"]}])["Vpcs"]:
         ours = network(client)
-        ours._name = tag["Value"]
+        ours._name = next(tag["Value"] for tag in vpc["Tags"] if tag["Key"] == "plait-network")
         ours.remove()
 
 
@@ -53,17 +51,8 @@ def test_there_is_a_subnet_in_each_zone_with_a_way_out(ec2):
 
 
 @pytest.mark.parametrize(
-    "where",
-    [
-        "create_vpc",
-        "create_subnet",
-        "create_internet_gateway",
-        "attach_internet_gateway",
-        "create_route",
-        "associate_route_table",
-    ],
+    ("where", "accepted"), [("create_vpc", True), ("attach_internet_gateway", False), ("create_route", True)]
 )
-@pytest.mark.parametrize("accepted", [True, False])
 def test_what_broke_in_the_middle_is_completed_and_not_made_twice(ec2, monkeypatch, where, accepted):
     ours, real, left = network(ec2), getattr(ec2, where), [1]
 
@@ -78,7 +67,7 @@ def test_what_broke_in_the_middle_is_completed_and_not_made_twice(ec2, monkeypat
     monkeypatch.setattr(ec2, where, broken)
     with pytest.raises(TimeoutError):
         ours.subnets()
-    assert len(ours.subnets()) == 3
+    assert len(ours.subnets()) == 2
     assert len(vpcs(ec2)) == 1
 
 
