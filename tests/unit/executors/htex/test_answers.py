@@ -109,7 +109,7 @@ def test_why_a_task_over_nodes_waits():
     lab.place()
     text = why_not(lab.core, lab.core._filler, ask, 0.0)
     assert text == "node of a2, node of a1 of block a are kept free for it, which should take 1m00s"
-    assert "3 nodes of one block asked; of connected managers that could take part, block a has most, 2" in why(
+    assert "3 nodes of one block asked; of connected managers that could take part, block a has most, 2" in why_not(
         lab.core, lab.core._filler, m.Ask(nodes=3), 0.0
     )
     assert "8 ranks on each node asked, it has 2 cores" in why_not(
