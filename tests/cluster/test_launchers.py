@@ -16,7 +16,7 @@ from plait.launchers.simple import SingleNodeLauncher
 from plait.launchers.srun import SrunLauncher, SrunMPILauncher
 from plait.providers import LocalProvider
 from tests.support import require_command
-from tests.testbed.common import free_ports
+from tests.testbed.common import PATH, free_ports, require_commands
 
 #: A command with most of what may go wrong on the way to a node.
 HARD = """\
@@ -160,9 +160,8 @@ echo done > {tmp_path}/result"""
 @pytest.fixture
 def ssh_hosts(tmp_path, monkeypatch):
     """Two names of this machine that SSH reaches without a question; the file that lists them."""
-    sshd = require_command("sshd") if os.path.exists("/usr/sbin/sshd") is False else "/usr/sbin/sshd"
-    require_command("ssh")
-    require_command("parallel")
+    require_commands("sshd", "ssh", "ssh-keygen", "parallel")
+    sshd = str(shutil.which("sshd", path=PATH))
     (port,) = free_ports(1)
     folder = tmp_path / "ssh"
     folder.mkdir(mode=0o700)
@@ -179,6 +178,7 @@ def ssh_hosts(tmp_path, monkeypatch):
     (tmp_path / "hosts").write_text("node1\nnode1\nnode2\nnode2\n")
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # Debian's sshd wants it, and only its service makes it
+    monkeypatch.setenv("PARALLEL_HOME", str(tmp_path / "parallel"))
     monkeypatch.setenv("PARALLEL_SSH", f"ssh -F {folder}/config")
     monkeypatch.setenv("PBS_NODEFILE", f"{tmp_path}/hosts")
     with subprocess.Popen(
