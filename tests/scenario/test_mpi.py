@@ -12,6 +12,7 @@ import plait
 from plait.errors import AppTimeout, InvalidResourceSpecification
 from plait.launchers import SimpleLauncher, SingleNodeLauncher
 from plait.providers import LocalProvider
+from tests.fault.pilot import interchanges
 from tests.support import wait_until
 from tests.testbed.mpi_here import mpich, openmpi, require_mpi4py
 
@@ -47,6 +48,11 @@ def stays(mark, seconds, ready="", parsl_resource_specification=None, walltime=N
 @plait.bash_app
 def note(folder, name, parsl_resource_specification=None):
     return f'echo "+ {name} $PLAIT_MPI_NODELIST" >>{folder}/notes; sleep 0.05; echo "- {name} $PLAIT_MPI_NODELIST" >>{folder}/notes'
+
+
+@plait.bash_app
+def holds(began, go):
+    return f"echo x >>{began}; until [ -e {go} ]; do sleep 0.02; done"
 
 
 @plait.python_app
@@ -221,3 +227,23 @@ def test_a_lost_node_ends_the_attempt_and_another_is_made(mpich, tmp_path):
         wait_until(lambda: len(marked("plait-mpi-lost")) == 2 and not first & set(marked("plait-mpi-lost")), 20)
         assert future.cancel()
         wait_until(lambda: not marked("plait-mpi-lost"))
+
+
+def test_a_task_over_nodes_outlives_the_interchange(tmp_path):
+    """Another life of it hears from the managers who belongs to what: nobody else gets these nodes, and the task runs once."""
+    go, began = tmp_path / "go", tmp_path / "began"
+    executor = cluster(2)
+    with loaded(executor, tmp_path):
+        wait_until(lambda: len(executor.connected_managers()) == 2, 20)
+        gang = holds.options(nodes=2)(str(began), str(go))
+        wait_until(began.exists, 20)
+        (old,) = interchanges()
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: interchanges() not in ([], [old]), 20)
+        wait_until(lambda: [each["kept_for_task"] for each in executor.connected_managers()] == [0, 0], 20)
+        small = add(1)
+        wait_until(lambda: "waits in executor" in small.explain(), 20)
+        go.touch()
+        assert gang.result(timeout=20) == 0
+        assert small.result(timeout=20) == 2
+    assert began.read_text() == "x\n"
