@@ -80,6 +80,7 @@ class AzureProvider(MachineProvider):
 
     SYSTEM = "azure"
     NAME_CHARS = 60  # and a number for each machine
+    OFF_COSTS = True
     SCRIPT_BYTES = 65535
     ADDRESS: ClassVar[tuple[str, ...]] = ("location", "group_name", "vnet_name", "key_file")
 

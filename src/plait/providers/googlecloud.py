@@ -69,6 +69,7 @@ class GoogleCloudProvider(MachineProvider):
 
     SYSTEM = "googlecloud"
     NAME_CHARS = 58  # and a number for each instance
+    OFF_COSTS = True
     SCRIPT_BYTES = 250_000  # 256 KiB for a value of metadata
     ADDRESS: ClassVar[tuple[str, ...]] = ("project_id", "key_file", "region", "google_version")
 

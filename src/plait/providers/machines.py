@@ -12,7 +12,7 @@ import re
 import shlex
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from plait._util.version import plait_version
 from plait.errors import ConfigurationError
@@ -69,8 +69,10 @@ class MachineProvider(RemoteProvider):
         cmd_timeout: seconds that one request may take.
     """
 
+    #: Whether a machine that is off costs, until it is deleted.
+    OFF_COSTS: ClassVar[bool] = False
     #: Bytes of the longest script that the service takes.
-    SCRIPT_BYTES = 16384
+    SCRIPT_BYTES: ClassVar[int] = 16384
 
     def __init__(
         self, nodes_per_block: int, init_blocks: int, min_blocks: int, max_blocks: int, parallelism: float, worker_init: str,
@@ -123,6 +125,10 @@ class MachineProvider(RemoteProvider):
         """All machines are off. How that came about the service says, or else the last line on their consoles."""
         if job.case.cancelled:
             return Report(JobState.CANCELLED, "it was cancelled")
+        if (
+            job.adopted and self.OFF_COSTS
+        ):  # its driver would have deleted it, so that is dead; whoever looks can cancel it
+            return Report(JobState.HELD, "its machines are off, but they are there, and cost until they are deleted")
         for machine in machines:
             if machine.state != JobState.COMPLETED:
                 return Report(machine.state, machine.message)

@@ -52,6 +52,7 @@ class Job:
         doubt: why it cannot be said whether the service has it, or has all of it; empty when it does.
         made: whether the service has accepted a part of it.
         removed: whether nothing of it is left to take away.
+        adopted: whether another process began it, which may still live: then a look at it changes nothing.
         notes: what a provider remembers of it.
     """
 
@@ -63,6 +64,7 @@ class Job:
     doubt: str = ""
     made: bool = False
     removed: bool = False
+    adopted: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -292,7 +294,9 @@ class RemoteProvider(ExecutionProvider):
 
     def _tidy(self) -> None:
         """Takes away what is left of jobs that have ended; what cannot be now is tried again the next time."""
-        ended = [job for job in self.resources.values() if job.case.status.terminal and not job.removed]
+        ended = [
+            job for job in self.resources.values() if job.case.status.terminal and not job.removed and not job.adopted
+        ]
         if not ended:
             return
         try:
@@ -328,6 +332,7 @@ class RemoteProvider(ExecutionProvider):
         job = self._known(ticket["job"], ticket.get("name") or ticket["job"])
         job.case.status = JobStatus(JobState.UNKNOWN, "it was begun by another process")
         job.doubt = "it was written down, and perhaps never begun"
+        job.adopted = True
         self.resources[job.id] = job
         return job.id
 

@@ -325,6 +325,23 @@ def test_another_process_finds_it_by_its_ticket(make, arm):
     assert arm.machines() == {}
 
 
+def test_what_a_killed_driver_left_is_off_and_can_be_deleted(make, arm):
+    provider = make()
+    job = provider.submit("x", 1, BLOCK)
+    arm.off(job, 0)
+    other, id_ = recall(provider.ticket(job))
+    other._where = provider.place
+    status = state(other, id_)
+    assert (status.state, status.message) == (
+        JobState.HELD,
+        "its machines are off, but they are there, and cost until they are deleted",
+    )
+    assert arm.machines(), "looking changes nothing: the driver may live"
+    assert other.cancel([id_]) == [True]
+    assert arm.machines() == {}
+    assert state(other, id_).state == JobState.CANCELLED
+
+
 # ------------------------------------------------------------------ S13, S14
 @given(name=st.text(max_size=100))
 @settings(max_examples=60)

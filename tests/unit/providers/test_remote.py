@@ -249,6 +249,18 @@ def test_a_ticket_is_right_before_the_submission(shop):
     assert state(other, other.adopt(before)) == JobState.RUNNING
 
 
+def test_looking_at_what_another_process_began_changes_nothing(shop):
+    job = shop.submit("x", 1)
+    other = Shop()
+    other.there = shop.there
+    other.adopt(shop.ticket(job))
+    shop.there[job] = Report(JobState.COMPLETED, None, 0)
+    assert state(other, job) == JobState.COMPLETED
+    other.close()
+    assert other.removed == []
+    assert "remove" not in other.calls
+
+
 def test_a_ticket_of_what_was_never_begun_ends(shop):
     job = shop.adopt(shop.ticket("", "plait.3f2a1b4c.cpu.block-8"))
     assert state(shop, job) == JobState.UNKNOWN
