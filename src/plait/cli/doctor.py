@@ -6,6 +6,7 @@ and processes of theirs on this machine (by the name of their job, which all of 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plait._util import procs
 from plait.cli import lost_jobs
 from plait.cli.main import DONE, FAILED, version_text
+from plait.errors import text_of
 from plait.executors.blocks import RUN_ID_CHARS
 from plait.monitoring.runs import CRASHED, LIVE, find_runs, glance
 
@@ -169,13 +171,13 @@ def environment(run_dir: str) -> Iterator[Finding]:
 
 def _zmq() -> Finding:
     try:
-        import zmq
-    except ImportError as error:
-        return Finding(BAD, "ZeroMQ", f"cannot be loaded: {error}", "pip install --force-reinstall pyzmq")
-    said = f"{zmq.zmq_version()}, pyzmq {zmq.__version__}"
-    if not zmq.has("curve"):
-        return Finding(BAD, "ZeroMQ", f"{said}, without encryption (CURVE)", "install pyzmq from its wheel on PyPI")
-    return Finding(OK, "ZeroMQ", said)
+        from plait.executors.htex.link import new_keys
+
+        new_keys()
+    except Exception as error:  # noqa: BLE001 - a library of another system, without encryption, or none
+        hint = "install pyzmq anew, from its wheel on PyPI"
+        return Finding(BAD, "ZeroMQ", f"cannot be loaded, or cannot encrypt: {text_of(error)}", hint)
+    return Finding(OK, "ZeroMQ", f"pyzmq {importlib.metadata.version('pyzmq')}, with encryption")
 
 
 def _open_files() -> Finding:

@@ -50,7 +50,7 @@ def test_commands_of_batch_systems(tmp_path, monkeypatch):
 
 def test_no_address_no_encryption_no_place(tmp_path, monkeypatch):
     monkeypatch.setattr("plait.executors.htex.addresses.host_addresses", list)
-    monkeypatch.setattr("zmq.has", lambda _: False)
+    monkeypatch.setattr("plait.executors.htex.link.new_keys", lambda: 1 / 0)
     monkeypatch.setattr("os.access", lambda *_: False)
     found = checks(tmp_path / "not" / "there")
     assert found["addresses"].state == WARN
