@@ -70,17 +70,6 @@ def test_jobs(make, access):
         make(queue="no.such.queue").submit("true", 1, "c")
 
 
-def test_a_connection_that_breaks_is_no_end_of_a_job(make):
-    provider = make()
-    job = provider.submit("sleep 600", 1, "a")
-    until(provider, job, JobState.RUNNING)
-    connection = provider._shell.connection
-    os.kill(connection._master.pid, signal.SIGKILL)
-    wait_until(lambda: connection._master.poll() is not None)
-    assert provider.status([job])[0].state == JobState.RUNNING
-    assert connection.lives == 2
-
-
 def test_a_run_through_a_login_host_survives_its_connection(sge_bed, make, tmp_path):
     """Managers on compute nodes dial a relay on the login host; the connection is killed in the middle, and nothing is run twice."""
     provider = make(init_blocks=2, min_blocks=2, max_blocks=2, parallel_environment="smp", cores_per_node=4)

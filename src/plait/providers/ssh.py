@@ -208,10 +208,12 @@ class SSHProvider(ExecutionProvider):
 
     def submit(self, command: str, tasks_per_node: int, job_name: str = "plait.auto") -> str:
         """Begins a job; its id. See `ExecutionProvider.submit`."""
+        self._open()
         return self._inner.submit(command, tasks_per_node, job_name)
 
     def submit_many(self, requests: Sequence[tuple[str, int, str]]) -> list[str | Exception]:
         """See `ExecutionProvider.submit_many`."""
+        self._open()
         return self._inner.submit_many(requests)
 
     def status(self, job_ids: Sequence[str]) -> list[JobStatus]:
@@ -245,6 +247,10 @@ class SSHProvider(ExecutionProvider):
         except CommandFailed as error:
             _logger.info("ssh: %s", text_of(error))
 
+    def _open(self) -> None:
+        for connection in self._connections():
+            connection.open()
+
     def _connections(self) -> list[Connection]:
         if isinstance(self._inner, HostList):
             return [shell.connection for shell in self._inner.shells.values()]
@@ -265,6 +271,7 @@ class SSHProvider(ExecutionProvider):
         Raises:
             CommandFailed: there is no way.
         """
+        self._open()
         if self.tunnel is False or (self.tunnel is None and self._reaches(addresses, port)):
             return list(addresses), port
         address = addresses[0]

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import os
 import re
-import selectors
+import select
 import shlex
 import shutil
 import subprocess
@@ -52,6 +52,8 @@ _WAIT: Final = f"exec /bin/sh -c {shlex.quote(f'echo {_HELLO} $PPID; exec cat >/
 _LOGIN_S: Final = (180.0, 30.0)
 #: Seconds between two tries to make a lost connection again: the first, and the longest.
 _RETRY_S: Final = (2.0, 30.0)
+#: Seconds after which a log-in that is under way notices that it is not wanted any more.
+_STEP_S: Final = 0.5
 _SSH_FAILED: Final = 255
 _HERE: Final = LocalShell()
 
@@ -113,6 +115,7 @@ class Connection:
         self._pause_s = _RETRY_S[0]
         self._why = ""
         self.lives = 0  # connections that were made
+        self._shut = False
 
     # ------------------------------------------------------------------ commands
     def run(
@@ -195,6 +198,8 @@ class Connection:
         """
         if self.is_up:
             return
+        if self._shut:
+            raise self._failed(f"the connection to {self.host} was closed")
         if time.monotonic() < self._retry_s:
             raise CommandFailed(("ssh", self.host), None, "", "", f"there is no connection to {self.host}: {self._why}")
         self._end()
@@ -208,8 +213,13 @@ class Connection:
             raise
         self._pause_s, self._retry_s = _RETRY_S[0], 0.0
 
+    def open(self) -> None:
+        """Allows connections, at first and after `close`."""
+        self._shut = False
+
     def close(self) -> None:
-        """Ends the connection, with what runs over it."""
+        """Ends the connection, with what runs over it. None is made again before `open`, by a thread that nobody waits for any more, either."""
+        self._shut = True
         self._end()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -238,6 +248,8 @@ class Connection:
                 )
             except OSError as error:
                 raise self._failed(f"ssh cannot be started: {error.strerror or error}") from None
+            if self._shut:  # meanwhile
+                raise self._failed("it was closed")
             line = _first_line(self._master, _LOGIN_S[0] if asks else _LOGIN_S[1])
             if not line.startswith(_HELLO):
                 errors.seek(0)
@@ -305,11 +317,11 @@ def _first_line(process: subprocess.Popen[bytes], timeout_s: float) -> str:
     assert process.stdout is not None  # noqa: S101 - a pipe
     deadline_s = time.monotonic() + timeout_s
     data = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
+    try:
         while (left_s := deadline_s - time.monotonic()) > 0:
-            if not selector.select(left_s):
-                break
+            # in short steps: another thread may close it, of which nothing would be heard here
+            if not select.select([process.stdout], [], [], min(left_s, _STEP_S))[0]:
+                continue
             chunk = os.read(process.stdout.fileno(), 4096)
             data += chunk
             *lines, _ = data.split(b"\n")
@@ -318,4 +330,6 @@ def _first_line(process: subprocess.Popen[bytes], timeout_s: float) -> str:
                     return line.decode("ascii", "replace")
             if not chunk or len(data) > 1 << 20:
                 break
+    except (OSError, ValueError):  # it was closed
+        pass
     return ""

@@ -44,5 +44,8 @@ class Near:
         self.forwards.append((address, port, there))
         return there or port
 
+    def open(self):
+        self.closed = 0
+
     def close(self):
         self.closed += 1

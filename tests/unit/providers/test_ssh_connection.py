@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import threading
 
 import pytest
 
@@ -191,10 +192,32 @@ def test_a_port_that_is_not_lent(client, connect):
     assert "127.0.0.1:21000:[::1]:54000" in info.value.argv
 
 
-def test_a_connection_may_be_closed_twice_and_used_again(connect):
+def test_what_is_closed_stays_so_until_it_is_opened(connect):
     connection = connect()
-    connection.close()
     connection.up()
     connection.close()
+    with pytest.raises(CommandFailed, match="was closed"):
+        connection.run("true", timeout_s=10)
     connection.close()
+    connection.open()
     assert connection.run("echo again", timeout_s=10).out == "again\n"
+
+
+def test_closing_ends_a_log_in_that_is_under_way(client, connect):
+    """By another thread, which nobody waits for any more."""
+    (client / "ssh").write_text("#!/bin/bash\nexec sleep 600\n")
+    connection, said = connect(), []
+
+    def dial():
+        try:
+            connection.up()
+        except CommandFailed as error:
+            said.append(error.why)
+
+    thread = threading.Thread(target=dial)
+    thread.start()
+    wait_until(lambda: connection._master is not None)
+    connection.close()
+    thread.join(10)
+    assert said
+    assert connection._master is None
