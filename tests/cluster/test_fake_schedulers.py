@@ -42,7 +42,7 @@ class Site:
         """Commands have little time from now on, though many times what one takes on this machine."""
         began_s = time.monotonic()
         self.provider._find(["a-job-that-there-is-not"])
-        self.provider.cmd_timeout = max(0.5, 8 * (time.monotonic() - began_s))
+        self.provider.cmd_timeout = max(0.3, 8 * (time.monotonic() - began_s))
         return self.provider.cmd_timeout
 
     def state(self, job):
