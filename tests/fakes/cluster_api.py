@@ -25,6 +25,8 @@ class FakeCluster(Service):
     pods: dict = field(default_factory=dict)
     secrets: dict = field(default_factory=dict)
     logs: dict = field(default_factory=dict)
+    complaints: dict = field(default_factory=dict)  # warnings by the name of the thing
+    quota: int = 1000  # pods that there may be
     forbidden: set = field(default_factory=set)
     starts: bool = True  # pods run as soon as somebody looks
 
@@ -49,6 +51,8 @@ class FakeCluster(Service):
             return self.create(kind, asked.body)
         if found["sub"] == "log":
             return 200, self.logs.get(name, "")
+        if kind == "events":
+            return 200, {"kind": "EventList", "metadata": {}, "items": self.events(asked.query["fieldSelector"])}
         things = getattr(self, kind)
         if asked.method == "GET" and name is None:
             self.move()
@@ -80,8 +84,27 @@ class FakeCluster(Service):
         if kind == "jobs":
             made["status"] = {}
             for number in range(body["spec"]["parallelism"]):
-                self.add_pod(made, number)
+                if len(self.pods) < self.quota:
+                    self.add_pod(made, number)
+                else:
+                    self.complaints[meta["name"]] = (
+                        "pods is forbidden: exceeded quota: lab, requested: cpu=1, used: cpu=8, limited: cpu=8"
+                    )
         return 201, made
+
+    def events(self, selector):
+        name = dict(part.split("=") for part in selector.split(","))["involvedObject.name"]
+        if name not in self.complaints:
+            return []
+        about = {"kind": "Job", "name": name}
+        event = {
+            "metadata": {"name": "e"},
+            "involvedObject": about,
+            "type": "Warning",
+            "reason": "FailedCreate",
+            "message": self.complaints[name],
+        }
+        return [event]
 
     def add_pod(self, job, number):
         template, name = job["spec"]["template"], f"{job['metadata']['name']}-{number}-x7k2p"

@@ -252,6 +252,7 @@ class AWSProvider(MachineProvider):
             return False
         return (
             isinstance(error, ConfigurationError)
+            or _code(error) in _NO_ROOM
             or 400 <= status < 500
             or type(error).__name__ in {"NoCredentialsError", "ParamValidationError"}
         )
@@ -269,8 +270,15 @@ class AWSProvider(MachineProvider):
         if self.state_file is None and self._network is not None and self.network.remove(0.0):
             self._forget()
 
-    def teardown(self) -> None:
-        """Takes the network away, and what is in it; waits until that is done."""
+    def teardown(self, network: str = "") -> None:
+        """Takes the network away, and what is in it; waits until that is done.
+
+        Args:
+            network: the value of its tag ``plait-network``, for one that a killed driver left; empty for the provider's own.
+        """
+        if network:
+            Network(self.ec2, None, network).remove()
+            return
         if self._network is not None or self.state_file is not None:
             self.network.remove()
         self._forget()

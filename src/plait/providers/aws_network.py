@@ -37,12 +37,13 @@ class Network:
     Args:
         ec2: the client of the service.
         state_file: where its name is kept; None for nowhere.
+        name: of one that is there; empty for the one in the file, or a new one.
     """
 
-    def __init__(self, ec2: Any, state_file: str | None) -> None:
+    def __init__(self, ec2: Any, state_file: str | None, name: str = "") -> None:
         self._ec2 = ec2
         self._state_file = state_file
-        self._name = _remembered(state_file) or f"plait-{secrets.token_hex(6)}"
+        self._name = name or _remembered(state_file) or f"plait-{secrets.token_hex(6)}"
         self._subnets: list[str] = []
         self.security_group = ""
         self.remove_s = _REMOVE_S

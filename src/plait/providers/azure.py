@@ -235,9 +235,11 @@ class AzureProvider(MachineProvider):
         return self.place.rest.fetch(str(answer["serialConsoleLogBlobUri"]))
 
     def _end(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
+        def end(job: Job) -> None:
             for number in range(job.notes.get("nodes", self.nodes_per_block)):
                 self.place.delete("virtualMachines", f"{job.id}-{number}")
+
+        self._each(jobs, end)
 
     def _remove(self, jobs: Sequence[Job]) -> None:
         """A machine that switched itself off costs as much as one that runs, until it is deleted."""

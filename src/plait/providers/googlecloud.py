@@ -251,13 +251,22 @@ class GoogleCloudProvider(MachineProvider):
         return str(answer.get("contents") or "")
 
     def _end(self, jobs: Sequence[Job]) -> None:
-        for _, instance in self._instances(jobs):
-            zone, _, name = _place(instance).partition("/")
-            try:
-                self.rest.call("DELETE", self._path("zones", zone, "instances", name))
-            except RequestFailed as error:
-                if error.status != 404:
-                    raise
+        found = self._instances(jobs)
+
+        def end(job: Job) -> None:
+            for owner, instance in found:
+                if owner == job.id:
+                    self._delete(_place(instance))
+
+        self._each(jobs, end)
+
+    def _delete(self, place: str) -> None:
+        zone, _, name = place.partition("/")
+        try:
+            self.rest.call("DELETE", self._path("zones", zone, "instances", name))
+        except RequestFailed as error:
+            if error.status != 404:
+                raise
 
     def _remove(self, jobs: Sequence[Job]) -> None:
         """An instance that switched itself off still has its disk, which costs."""

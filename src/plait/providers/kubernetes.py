@@ -14,7 +14,9 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import ConfigurationError
+from plait.model.jobs import JobState
 from plait.providers import pods
+from plait.providers.judge import Report
 from plait.providers.remote import Job, RemoteProvider, batches, module
 from plait.providers.script import Script, checked_text, checked_whole, checked_word, walltime_s
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plait.launchers.base import Launcher
-    from plait.providers.judge import Report
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _QUANTITY: Final = re.compile(r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?")
@@ -36,6 +37,8 @@ _TTL_S: Final = 3600
 #: Lines of a pod's output that are kept.
 _TAIL_LINES: Final = 1000
 _INIT_BLOCKS: Final = 4
+#: Seconds in which a Job has its pods.
+_PODS_S: Final = 10.0
 _EXISTS: Final = 409
 _ABSENT: Final = 404
 
@@ -188,12 +191,18 @@ class KubernetesProvider(RemoteProvider):
             found, theirs = self.cluster.jobs(selector), pods.by_job(self.cluster.pods(selector))
             for job in chunk:
                 if job.id in found:
-                    reports[job.id] = pods.report(found[job.id], theirs.get(job.id, []), cancelled=job.case.cancelled)
+                    report = pods.report(found[job.id], theirs.get(job.id, []), cancelled=job.case.cancelled)
+                    reports[job.id] = report if theirs.get(job.id) else self._without_pods(job, report)
         return reports
 
+    def _without_pods(self, job: Job, report: Report) -> Report:
+        """A Job that cannot make its pods, because of a quota or a policy, says why in events only."""
+        if report != Report(JobState.PENDING) or self._clock() - job.case.submitted_s < _PODS_S:
+            return report
+        return Report(JobState.PENDING, self.cluster.complaint(job.id) or "it has no pods yet")
+
     def _end(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            self.cluster.delete_job(job.id)
+        self._each(jobs, lambda job: self.cluster.delete_job(job.id))
 
     def _remove(self, jobs: Sequence[Job]) -> None:
         self._end(jobs)
@@ -353,6 +362,17 @@ class Cluster:
         except self._failed:
             return ""
         return str(text or "")
+
+    def complaint(self, name: str) -> str:
+        """The last warning about a thing; empty where there is none, or it may not be read."""
+        selector = f"involvedObject.name={name},type=Warning"
+        try:
+            found = self._core.list_namespaced_event(
+                self._namespace, field_selector=selector, _request_timeout=self._timeout_s
+            ).items
+        except self._failed:
+            return ""
+        return f"{found[-1].reason}: {found[-1].message}" if found else ""
 
     def delete_job(self, name: str) -> None:
         """Deletes a Job, and with it its pods and its Secret; one that is not there is deleted."""

@@ -32,7 +32,7 @@ from plait.providers.judge import ABSENT_S, Case, Report, seen, silent
 from plait.providers.script import checked_lines, checked_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 #: A block's job as the keeper of blocks names it.
 _BLOCK_NAME: Final = re.compile(r"plait\.(?P<run>[^.]+)\.(?P<executor>.+)\.block-(?P<block>[^.]+)")
@@ -148,6 +148,23 @@ class RemoteProvider(ExecutionProvider):
         """What the job wrote, as far as the service has it."""
         del job
         return None
+
+    def _each(self, jobs: Sequence[Job], end: Callable[[Job], None]) -> None:
+        """Does it for each job. One that is refused does not keep the others; no answer does, because the next would have none either.
+
+        Raises:
+            Exception: the first that was raised.
+        """
+        first: Exception | None = None
+        for job in jobs:
+            try:
+                end(job)
+            except Exception as error:
+                if not self._refused(error):
+                    raise
+                first = first or error
+        if first is not None:
+            raise first
 
     def _remove(self, jobs: Sequence[Job]) -> None:
         """Takes away what is left of jobs that have ended."""

@@ -248,6 +248,23 @@ def test_another_zone_is_tried_where_there_is_no_room(provider, monkeypatch):
     assert len(instances(provider)) == 1
 
 
+def test_no_room_in_any_zone_is_a_refusal(provider, monkeypatch):
+    from botocore.exceptions import ClientError
+
+    def full(**_):
+        raise ClientError(
+            {
+                "Error": {"Code": "InsufficientInstanceCapacity", "Message": "no room"},
+                "ResponseMetadata": {"HTTPStatusCode": 500},
+            },
+            "RunInstances",
+        )
+
+    monkeypatch.setattr(provider.ec2, "run_instances", full)
+    with pytest.raises(SubmitException, match="no room"):
+        provider.submit("x", 1, BLOCK)
+
+
 # ------------------------------------------------------------------ how it is
 def test_one_question_for_all(provider):
     jobs = [provider.submit("x", 1, BLOCK) for _ in range(4)]
@@ -385,6 +402,13 @@ def test_the_end_leaves_nothing(make):
     assert [status.state for status in provider.status(jobs)] == [JobState.CANCELLED] * 3
     job = provider.submit("another run", 1, BLOCK)
     assert state(provider, job).state == JobState.RUNNING
+
+
+def test_a_network_that_a_killed_driver_left_is_taken_away_by_its_name(make):
+    killed = make(region="us-west-1")
+    killed.submit("x", 1, BLOCK)
+    make(region="us-west-1").teardown(killed.network.tags["plait-network"])
+    assert things(killed) == {name: [] for name in things(killed)}
 
 
 def test_what_must_wait_is_done_when_the_program_ends(make, monkeypatch, caplog):

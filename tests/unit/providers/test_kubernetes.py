@@ -222,6 +222,20 @@ def test_a_pod_that_finds_no_room_says_so(make, api):
     )
 
 
+def test_a_quota_says_so(provider, api, monkeypatch):
+    api.quota = 0
+    job = provider.submit("x", 1, BLOCK)
+    assert state(provider, job).message is None
+    submitted_s = provider.resources[job].case.submitted_s
+    monkeypatch.setattr(provider, "_clock", lambda: submitted_s + 11)
+    status = state(provider, job)
+    assert (status.state, status.message) == (
+        JobState.PENDING, "FailedCreate: pods is forbidden: exceeded quota: lab, requested: cpu=1, used: cpu=8, limited: cpu=8",
+    )  # fmt: skip
+    api.forbidden.add("GET events")
+    assert state(provider, job).message == "it has no pods yet"
+
+
 def test_an_image_that_is_not_there_says_so(provider, api):
     api.starts = False
     job = provider.submit("true", 1, BLOCK)

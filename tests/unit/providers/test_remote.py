@@ -239,6 +239,31 @@ def test_what_could_not_be_cancelled_is_not_said_to_be(shop):
     assert state(shop, job) == JobState.CANCELLED
 
 
+def test_what_is_refused_for_one_does_not_keep_the_others(shop):
+    jobs, done = [shop._known(name, name) for name in "abc"], []
+
+    def end(job):
+        done.append(job.id)
+        if job.id == "a":
+            raise Refused("not yours")
+
+    with pytest.raises(Refused):
+        shop._each(jobs, end)
+    assert done == ["a", "b", "c"]
+
+
+def test_without_an_answer_the_others_are_not_tried_either(shop):
+    done = []
+
+    def end(job):
+        done.append(job.id)
+        raise TimeoutError("slow")
+
+    with pytest.raises(TimeoutError):
+        shop._each([shop._known(name, name) for name in "abc"], end)
+    assert done == ["a"]
+
+
 # ------------------------------------------------------------------ names
 def test_a_ticket_is_right_before_the_submission(shop):
     before = shop.ticket("", "plait.3f2a1b4c.cpu.block-7")
