@@ -87,12 +87,14 @@ class Health:
         jobs: of dead drivers, which are not over.
         processes: of dead drivers, on this machine.
         dead: names of the runs whose driver is dead.
+        elsewhere: hosts of runs that have jobs which are not over, and of whose drivers nothing can be known here.
     """
 
     checks: list[Finding] = field(default_factory=list)
     jobs: list[LostJob] = field(default_factory=list)
     processes: list[Orphan] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
+    elsewhere: set[str] = field(default_factory=set)
 
     @property
     def is_good(self) -> bool:
@@ -131,9 +133,11 @@ def examine(run_dir: str) -> Health:
         line = glance(folder)
         if line.started is not None and line.state in {CRASHED, LIVE}:
             (dead_ids if line.state == CRASHED else live_ids).add(line.started.run_id[:RUN_ID_CHARS])
+        records = lost_jobs.unfinished(folder) if line.state != LIVE else []
         if not lost_jobs.is_dead(line):
+            if records and line.started is not None:
+                health.elsewhere.add(line.started.hostname)
             continue
-        records = lost_jobs.unfinished(folder)
         if line.state == CRASHED:
             health.dead.append(os.path.basename(os.path.normpath(folder)))
         left += [(folder, record) for record in records if record.ticket is not None]
@@ -264,6 +268,7 @@ def _data(health: Health) -> dict[str, Any]:
         "good": health.is_good,
         "checks": [vars(check) for check in health.checks],
         "dead_runs": health.dead,
+        "elsewhere": sorted(health.elsewhere),
         "jobs": [
             {"run": job.run, "executor": job.record.label, "block": job.record.block, "job": job.record.job, "name": job.record.name,
              "provider": job.record.provider, "state": job.status.state.name, "why": job.status.message, "cancelled": job.cancelled}
@@ -281,6 +286,11 @@ def _print(health: Health, run_dir: str, *, fixed: bool) -> None:
         count = len(health.dead)
         print(
             f"{OK:4}  runs: {count} in {run_dir} ended without cleaning up ({', '.join(health.dead[-5:])}{', …' if count > 5 else ''})"
+        )
+    if health.elsewhere:
+        hosts = ", ".join(sorted(health.elsewhere))
+        print(
+            f"{WARN:4}  runs: some have jobs, and their drivers are on {hosts}; whether they live can be seen there: `plait doctor`"
         )
     for job in health.jobs:
         record = job.record

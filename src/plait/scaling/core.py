@@ -178,8 +178,9 @@ class BlockCore:
     def may_submit(self, name: str, now_s: float) -> bool:
         """Whether the block's job is still wanted, asked right before it is begun; when it is not, the block is over."""
         block = self.live.get(name)
-        if block is not None and block.verdict is not None:
-            self._end(block, block.verdict, now_s)
+        if block is not None and (block.verdict is not None or self._given_up):
+            unwanted = JobStatus(JobState.CANCELLED, f"no more blocks are requested: {self._given_up}")
+            self._end(block, block.verdict or unwanted, now_s)
             return False
         return block is not None
 

@@ -76,9 +76,12 @@ def test_jobs_of_dead_drivers_are_found_and_with_fix_ended(tmp_path, systems, ca
     assert "no job and no process of a dead driver is left" in capsys.readouterr().out
 
 
-def test_whether_a_driver_on_another_host_lives_is_not_known(tmp_path, systems):  # noqa: F811
+def test_whether_a_driver_on_another_host_lives_is_not_known(tmp_path, systems, capsys):  # noqa: F811
     leave(run(tmp_path / "000", host="login2"), systems())
-    assert examine(str(tmp_path)).jobs == []
+    health = examine(str(tmp_path))
+    assert (health.jobs, health.elsewhere) == ([], {"login2"})
+    doctor(str(tmp_path), fix=False, as_json=False)
+    assert "their drivers are on login2; whether they live can be seen there" in capsys.readouterr().out
 
 
 def test_what_could_not_be_ended_is_said(tmp_path, systems, capsys):  # noqa: F811

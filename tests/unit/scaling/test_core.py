@@ -530,6 +530,16 @@ def test_statuses_are_in_the_order_of_the_ends_then_the_living():
     assert statuses["1"] == JobStatus(JobState.RUNNING, came_up=True)
 
 
+def test_once_it_is_given_up_what_was_requested_and_not_begun_is_dropped():
+    lab = Lab(init_blocks=3)
+    lab.start()
+    lab.begin("0")
+    lab.core.give_up("they fail")
+    assert not lab.core.may_submit("1", 1.0)
+    assert lab.core.ended["1"] == JobStatus(JobState.CANCELLED, "no more blocks are requested: they fail")
+    assert list(lab.core.live) == ["0", "2"]
+
+
 # ------------------------------------------------------------------ a provider that takes no jobs for a while
 def test_a_provider_that_took_jobs_and_takes_none_now_is_away_and_not_wrong():
     """The scheduler is down for half an hour: what runs goes on, and it recovers by itself."""
