@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.support import require
 from tests.testbed.common import require_commands, run
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ int main(int argc, char **argv) {
 
 
 def require_mpi() -> None:
-    """Skips, or fails with ``CI=true``, where there is no Open MPI with its compiler."""
+    """Skips, or fails with ``CI=true``, where there is no Open MPI with its compiler and headers."""
     require_commands("mpiexec.openmpi", "mpicc.openmpi", "gcc")
+    folders = run(["mpicc.openmpi", "--showme:incdirs"]).split()
+    require(any(os.path.exists(f"{folder}/mpi.h") for folder in folders), "headers of Open MPI (libopenmpi-dev)")
 
 
 @pytest.fixture(scope="session")

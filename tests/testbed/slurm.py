@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.testbed.common import Bed, BedError, free_ports, require_commands, require_root
+from tests.support import require
+from tests.testbed.common import Bed, BedError, free_ports, require_commands, require_root, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -232,6 +233,10 @@ def require_slurm(*, accounting: bool = False) -> None:
     """Skips, or fails with ``CI=true``, where it cannot be started."""
     require_root("nodes with their own processes and host names")
     require_commands(*COMMANDS, *(ACCOUNTING if accounting else ()))
+    try:
+        run(["unshare", "--pid", "--fork", "--mount-proc", "--uts", "true"])
+    except BedError as error:  # root in a container that may not
+        require(False, f"namespaces of processes and mounts ({error})")
 
 
 _shared: dict[bool, Slurm] = {}
