@@ -10,8 +10,8 @@ import pytest
 import plait
 from plait.cli.check import check
 from plait.cli.init import Order, init
-from plait.sites.machine import find_schedulers, run
-from plait.sites.queues import find_queues
+from plait.sites.machine import find_schedulers, run, user
+from plait.sites.queues import find_accounts, find_queues
 from tests.support import wait_until
 
 
@@ -95,3 +95,8 @@ def test_the_queues_of_grid_engine(sge, here):
     init(Order(scheduler="gridengine"), as_json=False)
     provider = plait.Config.from_toml(here / "plait.toml").executors[0].provider
     assert provider.queue in {queue.name for queue in queues}
+
+
+def test_accounts_of_slurm(slurm_accounting, here):
+    assert find_accounts("slurm", user(), run) == ["root"]  # the tests' user, whom every database of Slurm has
+    assert find_accounts("slurm", "nobody-of-this-name", run) == []

@@ -23,7 +23,7 @@ from plait.executors.htex.where import stays_here
 from plait.providers.shell import CommandFailed, LocalShell
 from plait.providers.ssh import SSHProvider
 from plait.sites.machine import SCHEDULERS
-from plait.sites.queues import find_queues
+from plait.sites.queues import find_accounts, find_queues
 
 if TYPE_CHECKING:
     from plait.config import Config
@@ -233,6 +233,7 @@ def _provider(executor: Any, provider: Any, config: Config, about: str, findings
         scheduler = None
     if scheduler is not None:
         _queue(scheduler, used, find_queues(scheduler.system, ask), about, findings)
+        _account(scheduler, used, ask, about, findings)
     _bash(used, about, findings)
     _launcher(used, about, findings)
     _addresses(executor, provider, findings)
@@ -360,6 +361,19 @@ def _queue(scheduler: Scheduler, provider: Any, queues: list[Queue] | None, abou
             return
         chosen = [by_name[name.partition("@")[0]] for name in names]
     _limits(provider, chosen, about, key, findings)
+
+
+def _account(scheduler: Scheduler, provider: Any, ask: Any, about: str, findings: Findings) -> None:
+    wanted = getattr(provider, scheduler.account, None) if scheduler.account else None
+    if wanted is None:
+        return
+    who = (ask("id", "-un") or "").strip()
+    accounts = find_accounts(scheduler.system, who, ask)
+    key = f"{about}.{scheduler.account}"
+    if accounts and wanted.lower() not in accounts:  # Slurm writes them small
+        findings.problem(key, f"{wanted!r} is none of yours, which are {', '.join(accounts)}")
+    elif accounts:
+        findings.ok(key, f"{wanted} is yours")
 
 
 def _limits(provider: Any, chosen: list[Queue], about: str, key: str, findings: Findings) -> None:

@@ -248,7 +248,8 @@ def _provider(machine: Machine, scheduler: Scheduler | None, queue: Queue | None
         lines.append('image = "python:3.11"          # needs plait and the packages of your tasks')
     lines += _queue(scheduler, machine.queues, queue)
     if scheduler.account:
-        lines.append(f'# {scheduler.account} = "…"              # whose time is used, where the site wants to know')
+        those = f"yours: {', '.join(machine.accounts)}" if machine.accounts else "where the site wants to know"
+        lines.append(f'# {scheduler.account} = "…"              # whose time is used; {those}')
     if scheduler.system not in {"condor", "kubernetes"}:
         limit = min(_WALLTIME_S, queue.walltime_s if queue is not None else math.inf)
         lines.append(f'walltime = "{clock(limit)}"        # of one block')

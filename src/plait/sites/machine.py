@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import glob
 import os
 import re
@@ -12,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from plait.sites.queues import Queue, find_queues
+from plait.sites.queues import Queue, find_accounts, find_queues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,6 +63,7 @@ class Machine:
     Attributes:
         schedulers: batch systems whose commands are here.
         queues: of the first of them; None when it does not say.
+        accounts: of this user there; empty when it does not say.
         gpus: of this machine: names as CUDA or ROCm count them.
         gpu_vendor: ``NVIDIA``, ``AMD`` or ``Intel``.
         interfaces: networks, the likeliest first: (interface, address).
@@ -71,6 +73,7 @@ class Machine:
 
     schedulers: tuple[Scheduler, ...] = ()
     queues: list[Queue] | None = None
+    accounts: tuple[str, ...] = ()
     gpus: int = 0
     gpu_vendor: str = ""
     interfaces: tuple[tuple[str, str], ...] = ()
@@ -82,6 +85,7 @@ class Machine:
         """For JSON."""
         return {
             "schedulers": [scheduler.system for scheduler in self.schedulers],
+            "accounts": list(self.accounts),
             "queues": None if self.queues is None else [queue.data() for queue in self.queues],
             "gpus": self.gpus,
             "gpu_vendor": self.gpu_vendor or None,
@@ -112,12 +116,21 @@ def look(scheduler: str | None = None, addresses: Iterable[str] = ()) -> Machine
     return Machine(
         schedulers=tuple(found),
         queues=queues,
+        accounts=tuple(find_accounts(found[0].system, user(), run)) if queues is not None else (),
         gpus=gpus,
         gpu_vendor=vendor,
         interfaces=tuple(with_interfaces(addresses)),
         activation=tuple(activation(os.environ)),
         modules=tuple(module for module in os.environ.get("LOADEDMODULES", "").split(":") if module),
     )
+
+
+def user() -> str:
+    """Who runs this."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in containers
+        return str(os.getuid())
 
 
 def run(*argv: str) -> str | None:

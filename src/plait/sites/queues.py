@@ -293,6 +293,21 @@ def _ask_flux(ask: Ask) -> list[Queue] | None:
     return None if out is None else flux(out)
 
 
+# ------------------------------------------------------------------ accounts
+def find_accounts(system: str, user: str, ask: Ask) -> list[str]:
+    """Accounts that a user may name, where the batch system says; empty where it does not.
+
+    Args:
+        system: the batch system.
+        user: who asks.
+        ask: runs a command.
+    """
+    if system != "slurm":
+        return []
+    out = ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}", "format=account")
+    return sorted({line.strip() for line in (out or "").splitlines() if line.strip()})
+
+
 # ------------------------------------------------------------------
 _READERS: Final[dict[str, Callable[[Any], list[Queue] | None]]] = {
     "slurm": _ask_slurm,

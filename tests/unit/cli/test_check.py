@@ -123,6 +123,15 @@ def test_a_scheduler_that_is_not_here_or_says_nothing(slurm, capsys):
     assert "PROBLEM  cpu.provider: bsub, bjobs, bkill of LSF not found on PATH" in capsys.readouterr().out
 
 
+def test_accounts(slurm, capsys):
+    (slurm.bin / "sacctmgr").write_text("#!/bin/sh\necho physics\necho chem\n")
+    (slurm.bin / "sacctmgr").chmod(0o755)
+    assert slurm("account = 'chem'") == 0
+    assert "ok       cpu.provider.account: chem is yours\n" in capsys.readouterr().out
+    assert slurm("account = 'bio'") == 1
+    assert "PROBLEM  cpu.provider.account: 'bio' is none of yours, which are chem, physics\n" in capsys.readouterr().out
+
+
 def test_a_partition_must_be_named_where_none_is_the_default(slurm, capsys):
     (slurm.bin / "sinfo").write_text(f"#!/bin/sh\ncat <<'X'\n{SINFO.replace('*', '')}X\n")
     slurm()

@@ -25,6 +25,7 @@ SLURM = Machine(
     interfaces=(("ib0", "10.1.0.1"), ("eth0", "10.2.0.1")),
     activation=("source '/home/me/my env/bin/activate'",),
     modules=("gcc/12",),
+    accounts=("chem", "physics"),
 )
 
 
@@ -58,6 +59,7 @@ def test_what_was_found_is_in_the_file(here, capsys):
         'partition = "debug"',
         'walltime = "00:30:00"        # of one block',
         "gpus_per_node = 4",
+        '# account = "…"              # whose time is used; yours: chem, physics',
         "available_accelerators = 4     # GPUs of a node: each is given to one worker",
         '# address = "10.1.0.1"    # ib0',
     ):

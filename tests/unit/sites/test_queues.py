@@ -186,3 +186,13 @@ def test_which_to_begin_with():
 def test_as_data():
     assert Queue("a").data()["walltime"] is None
     assert json.dumps(Queue("a", walltime_s=60).data()).count("00:01:00") == 1
+
+
+def test_accounts_of_slurm():
+    def ask(*argv):
+        assert argv[-2:] == ("user=ada", "format=account")
+        return "physics\nphysics\nchem\n\n"
+
+    assert queues.find_accounts("slurm", "ada", ask) == ["chem", "physics"]
+    assert queues.find_accounts("slurm", "ada", answers()) == []
+    assert queues.find_accounts("lsf", "ada", ask) == []
