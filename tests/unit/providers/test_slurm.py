@@ -358,6 +358,21 @@ def test_one_command_asks_for_all(make, slurm):
     assert {"--me", "--states=all", "--array"} <= set(few) & set(many)
 
 
+def test_an_old_squeue_is_asked_for_everybodys_jobs(make, slurm):
+    provider = make()
+    id_ = provider.submit("x", 1)
+
+    class Old(FakeSlurm):
+        def run(self, argv, **others):
+            answer = super().run(argv, **others)
+            return Finished(tuple(argv), 1, "", "squeue: unrecognized option '--me'\n") if "--me" in argv else answer
+
+    provider.shell = old = Old()
+    old.squeue = HEAD + line(provider, id_, "RUNNING")
+    assert [state(provider, id_) for _ in range(2)] == [JobState.RUNNING] * 2
+    assert ["--me" in argv for argv in old.of("squeue")] == [True, False, False]
+
+
 def test_another_job_with_the_same_number_is_not_ours(make, slurm, now):
     """A controller that lost its state counts from 1 again. Requeued jobs are ours, whatever time they were submitted."""
     provider = make()
