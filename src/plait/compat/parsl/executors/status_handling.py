@@ -11,13 +11,13 @@ from plait.compat.parsl.executors.base import ParslExecutor
 from plait.errors import BadStateException, ScalingFailed
 from plait.executors.blocks import BlockKeeper, Load
 from plait.model.jobs import JobState, JobStatus
+from plait.providers.base import ExecutionProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from plait.executors.base import ExecutorContext
-    from plait.providers.base import ExecutionProvider
 
     BlockErrorHandler = Callable[["BlockProviderExecutor", Mapping[str, JobStatus]], None]
 
@@ -234,6 +234,8 @@ class NoStatusHandlingExecutor(ParslExecutor):
 
 class _Watched:
     """A provider whose answers tell when the jobs of a plug-in's blocks run."""
+
+    submit_many = ExecutionProvider.submit_many  # plait looks for it at the class: jobs of plug-ins are begun one by one
 
     def __init__(self, provider: ExecutionProvider, executor: BlockProviderExecutor) -> None:
         self.__dict__.update(_provider=provider, _executor=executor)
