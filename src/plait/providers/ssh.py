@@ -13,6 +13,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
+import select
 import shlex
 import subprocess
 import time
@@ -401,14 +403,13 @@ def _checked_hosts(hosts: Any) -> list[str]:
 
 def _line(process: subprocess.Popen[bytes], timeout_s: float) -> list[str]:
     """The words of the first line that a process writes; none when it does not."""
-    import os
-    import select
-
     assert process.stdout is not None  # noqa: S101 - a pipe
     deadline_s = time.monotonic() + timeout_s
     data = b""
+    poll = select.poll()
+    poll.register(process.stdout, select.POLLIN)
     while b"\n" not in data and (left_s := deadline_s - time.monotonic()) > 0:
-        if not select.select([process.stdout], [], [], left_s)[0]:
+        if not poll.poll(1000 * left_s):
             break
         chunk = os.read(process.stdout.fileno(), 4096)
         if not chunk:

@@ -318,9 +318,11 @@ def _first_line(process: subprocess.Popen[bytes], timeout_s: float) -> str:
     deadline_s = time.monotonic() + timeout_s
     data = b""
     try:
+        poll = select.poll()
+        poll.register(process.stdout, select.POLLIN)
         while (left_s := deadline_s - time.monotonic()) > 0:
             # in short steps: another thread may close it, of which nothing would be heard here
-            if not select.select([process.stdout], [], [], min(left_s, _STEP_S))[0]:
+            if not poll.poll(1000 * min(left_s, _STEP_S)):
                 continue
             chunk = os.read(process.stdout.fileno(), 4096)
             data += chunk
