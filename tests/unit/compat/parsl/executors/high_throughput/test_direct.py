@@ -78,7 +78,7 @@ def test_what_cannot_begin(direct):
     with pytest.raises(OSError, match="no"):
         direct.begin(refuse, pow, {}, (), {})
     with pytest.raises(InvalidResourceSpecification):
-        direct.begin(refuse, pow, {"num_nodes": 2}, (), {})
+        direct.begin(refuse, pow, {"num_moons": 2}, (), {})
     direct.give_up()
 
 
