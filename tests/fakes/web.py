@@ -74,7 +74,7 @@ class Service:
 
     # ------------------------------------------------------------------ the wire
     def answer(self, asked):
-        """(status, content) or None for no answer."""
+        """(status, content, headers as pairs …) or None for no answer."""
         with self.lock:
             self.asked.append(asked)
             fault = next((fault for fault in self.faults if fault.times > 0 and fault.where in str(asked)), None)
@@ -111,11 +111,13 @@ class Service:
                 if answer is None:
                     self.close_connection = True
                     return
-                status, content = answer
+                status, content, *headers = answer
                 data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "text/plain" if isinstance(content, str) else "application/json")
                 self.send_header("Content-Length", str(len(data)))
+                for name, value in headers:
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)
 

@@ -277,6 +277,13 @@ def test_a_lost_answer_makes_no_second_machine(make, arm, accepted, status):
     assert state(provider, job).state == JobState.RUNNING
 
 
+def test_a_password_that_nobody_knows_makes_no_second_request_another_one(make, arm):
+    arm.cut("virtualMachines")
+    arm.fail("virtualMachines", 503, accepted=True)
+    job = make({key: value for key, value in MACHINE.items() if key != "password"}).submit("x", 1, BLOCK)
+    assert list(arm.machines()) == [f"{job}-0"]
+
+
 def test_a_refusal_says_why_and_leaves_no_half_block(make, arm):
     with pytest.raises(SubmitException, match="The requested size is not available"):
         make({**MACHINE, "vm_size": "Standard_Nothing"}).submit("x", 1, BLOCK)

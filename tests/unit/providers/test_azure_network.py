@@ -55,6 +55,13 @@ def test_what_was_there_stays(place, arm):
     assert GUARD not in arm.things
 
 
+def test_a_group_that_was_there_stays_when_it_is_empty(place, arm):
+    arm.groups["group"] = {"location": "westus"}
+    place.make()
+    assert place.remove()
+    assert (list(arm.groups), arm.things) == (["group"], {})
+
+
 def test_a_group_into_which_others_put_something_stays(place, arm):
     place.make()
     arm.things["/providers/Microsoft.Storage/storageAccounts/theirs"] = {"name": "theirs", "properties": {}}

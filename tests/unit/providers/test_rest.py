@@ -14,7 +14,7 @@ from tests.fakes.web import Refusal, Service
 class Echo(Service):
     def handle(self, asked):
         if asked.path == "/moved":
-            return 302, {}
+            return 302, {}, ("Location", f"{self.url}/elsewhere")
         if asked.path == "/text":
             return 200, "no JSON"
         if asked.path == "/list":
@@ -91,6 +91,7 @@ def test_no_json_is_no_answer(rest):
 def test_tokens_go_nowhere_else(echo, rest):
     with pytest.raises(RequestFailed, match="302"):
         rest.call("GET", "/moved")
+    assert echo.count("/elsewhere") == 0
     assert "t0ken" not in rest.fetch(f"{echo.url}/text") + str(
         [asked.headers for asked in echo.asked if asked.path == "/text"]
     )
