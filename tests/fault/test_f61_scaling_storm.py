@@ -51,7 +51,7 @@ def test_without_a_budget_the_pauses_grow():
 
 
 def test_blocks_that_come_up_and_die_have_their_budget_too(monkeypatch):
-    monkeypatch.setattr("plait.scaling.core.BACKOFF_S", (0.05, 0.2))
+    monkeypatch.setattr("plait.scaling.throttle.BACKOFF_S", (0.05, 0.2))
     with blocks(FakeProvider(plans=[Plan(run_s=0.1, end=JobState.FAILED, exit_code=1)]), tasks=1000) as owner:
         owner.play_until(lambda: owner.broken)
         assert len(owner.provider.jobs) == 3
@@ -80,7 +80,7 @@ def test_the_number_does_not_swing():
 @pytest.mark.parametrize("strategy", ["none", "simple", "htex_auto_scale"])
 def test_there_are_never_too_many(strategy, monkeypatch):
     """With jobs that end in any way and a load that changes all the time."""
-    monkeypatch.setattr("plait.scaling.core.BACKOFF_S", (0.001, 0.01))
+    monkeypatch.setattr("plait.scaling.throttle.BACKOFF_S", (0.001, 0.01))
     chance = random.Random(61)
     ends = [JobState.COMPLETED, JobState.FAILED, JobState.TIMEOUT, JobState.CANCELLED]
     plans = [

@@ -11,14 +11,13 @@ told to drain; a job whose managers are all gone takes no tasks even while the q
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.model.events import BLOCK_ENDED, BLOCK_REQUESTED, BLOCK_STATUS, BLOCK_UP, BLOCKS_SCALED
 from plait.model.jobs import FAILED_STATES, JobState, JobStatus
-from plait.model.units import format_duration
 from plait.scaling.block import Action, Block, Cancel, Drain, Gone, Request
+from plait.scaling.throttle import Throttle
 from plait.scaling.view import BlockView, Decision, View, blocks_text, workers_wanted
 
 if TYPE_CHECKING:
@@ -28,21 +27,11 @@ if TYPE_CHECKING:
     from plait.scaling.policy import ScalingPolicy
     from plait.scaling.view import Limits, Load
 
-#: Seconds before the first block after a failed one, doubled with each further failure in a row, and the longest such pause.
-BACKOFF_S: Final = (1.0, 60.0)
-#: Seconds for which a block must have been up for its failure not to count as one more in a row.
-STABLE_S: Final = 60.0
 #: Seconds after which a job is cancelled again when the provider did not accept it, and when it did and the job goes on.
 RECANCEL_S: Final = (5.0, 60.0)
-#: Characters of a reason that a sentence has.
-_LINE: Final = 200
 JOB_OVER: Final = "the batch system says that its job is over"
 #: Ended blocks that are remembered.
 REMEMBERED: Final = 1000
-#: Seconds within which a policy's `max_submissions_per_hour` counts.
-HOUR_S: Final = 3600.0
-#: Seconds for which a provider that took jobs before may take none before that is a failure of the blocks.
-AWAY_S: Final = 3600.0
 
 
 class BlockCore:
@@ -64,8 +53,7 @@ class BlockCore:
         ended: how others ended, in that order; the oldest are forgotten.
         ended_count: how many have ended.
         reason: the last decision, as a sentence without its full stop.
-        failures: failed blocks in a row, and those that could not be begun.
-        refusal: why the provider takes no job for the time being; empty when nothing is known of that.
+        throttle: when more may be requested.
     """
 
     def __init__(
@@ -85,22 +73,17 @@ class BlockCore:
         self.ended: dict[str, JobStatus] = {}
         self.ended_count = 0
         self.reason = "nothing was decided yet"
-        self.failures = 0
-        self.refusal = ""
+        self.throttle = Throttle()
         self._speaking: dict[str, set[str]] = {}  # managers that still speak for blocks whose jobs have ended
         self._count = 0  # of blocks ever requested
         self._base = 0  # blocks at the start, and what people added or took away since
         self._decide_s = float("inf")
         self._decided_s = float("-inf")
-        self._not_before_s = float("-inf")  # no block is requested before this time
         self._no_tasks_since_s: float | None = None
         self._block_workers: int | None = None  # of a block that was up
         self._fresh_s: float | None = None  # for which the last block that came up was to last from then on
-        self._requested_s: deque[float] = deque()  # when blocks were requested, within the last hour
         self._memory: tuple[object, dict[str, Any]] = (policy, {})  # of the policy
         self._held_back = ""  # why the last decision was not followed
-        self._has_accepted = False  # whether the provider ever took a job
-        self._refused_since_s: float | None = None  # since when it has taken none
         self._given_up = ""
 
     # ------------------------------------------------------------------ commands
@@ -108,13 +91,13 @@ class BlockCore:
         """Requests the first blocks."""
         self._decide_s = now_s + self.period_s
         self._base = first = min(max(self.limits.init_blocks, self.limits.min_blocks), self.limits.max_blocks)
-        first = min(first, self._allowed(now_s))
+        first = self._at_most(first, now_s)
         if first:
             self._scale(Decision(add=first, why=f"requests {blocks_text(first)} to begin with"), now_s)
 
     def scale_out(self, count: int, now_s: float) -> list[str]:
         """Requests blocks because somebody said so, no more than there may be; their names."""
-        count = min(count, self.limits.max_blocks - len(self.live), self._allowed(now_s))
+        count = self._at_most(min(count, self.limits.max_blocks - len(self.live)), now_s)
         if count <= 0 or self._given_up:
             return []
         self._base += count
@@ -188,9 +171,7 @@ class BlockCore:
         """The job of a block was begun."""
         block = self.live[name]
         block.job_id = job_id
-        if self.refusal:
-            self.failures = 0
-        self._has_accepted, self._refused_since_s, self.refusal = True, None, ""
+        self.throttle.accepted()
         self._change(block, JobStatus(JobState.PENDING), now_s)
 
     def refused(self, name: str, reason: str, now_s: float, *, is_away: bool = False) -> None:
@@ -206,14 +187,9 @@ class BlockCore:
             is_away: whether the provider does not answer other questions.
         """
         block = self.live[name]
-        if self._refused_since_s is None:
-            self._refused_since_s = now_s
-        patient = now_s - self._refused_since_s < AWAY_S or len(self.live) > 1
-        if (is_away or self._has_accepted) and patient:
-            self.refusal = reason
-            self._end(block, JobStatus(JobState.CANCELLED, f"{reason}; it is tried again later"), now_s, pause=True)
+        if self.throttle.refused(reason, now_s, is_away=is_away, is_alone=len(self.live) == 1):
+            self._end(block, JobStatus(JobState.CANCELLED, f"{reason}; it is tried again later"), now_s, badly=True)
         else:
-            self.refusal = ""
             self._end(block, JobStatus(JobState.FAILED, reason), now_s)
 
     def polled(self, statuses: Mapping[str, JobStatus], now_s: float) -> None:
@@ -256,7 +232,7 @@ class BlockCore:
         block.deserted_s = None
         if block.up_s is None:
             block.up_s = now_s
-            self._not_before_s = now_s
+            self.throttle.came_up(now_s)
             self._fresh_s = self._left_s(block, now_s)
             self.events.append((BLOCK_UP, now_s, self.label, block.id, now_s - block.requested_s))
         if block.leaving:
@@ -325,39 +301,26 @@ class BlockCore:
         decision = self.policy.decide(view)
         add = min(decision.add, view.room)
         remove = tuple(name for name in decision.remove if name in self.live and not self.live[name].leaving)
-        why, held_back = decision.why, ""
-        if add > 0 and now_s < self._not_before_s:
-            pause = format_duration(self._not_before_s - now_s)
-            last = "block" if self.failures == 1 else f"{self.failures} blocks"
-            how = f"could not be begun: {_first_line(self.refusal)}" if self.refusal else "failed"
-            why = f"{why}; but waits {pause} with that, because the last {last} {how}"
-            self._decide_s = min(self._decide_s, self._not_before_s)
-            add = 0
-            held_back = "pause"
-        allowed = self._allowed(now_s)
-        if add > allowed:
-            again_s = (self._requested_s[0] if self._requested_s else now_s) + HOUR_S
-            pause = format_duration(again_s - now_s)
-            why = (
-                f"{why}; but waits {pause} with {add - allowed} of them, because {allowed + len(self._requested_s)} within an hour are "
-                "as many as may be (max_submissions_per_hour)"
-            )
-            self._decide_s = min(self._decide_s, again_s)
-            add = allowed
-            held_back = "cap"
-        self.reason = why
-        if held_back and held_back != self._held_back and not (add > 0 or remove):  # else what is done says it
+        allowed = self.throttle.allow(add, self._cap, now_s)
+        add = allowed.add
+        self.reason = why = f"{decision.why}; but {allowed.why}" if allowed.kind else decision.why
+        self._decide_s = min(self._decide_s, allowed.until_s)
+        if allowed.kind not in {"", self._held_back} and not (add > 0 or remove):  # else what is done says it
             self.events.append((BLOCKS_SCALED, now_s, self.label, [], [], why))
-        self._held_back = held_back
+        self._held_back = allowed.kind
         if add > 0 or remove:
-            self._scale(Decision(max(add, 0), remove, why, decision.drain_s), now_s)
+            self._scale(Decision(add, remove, why, decision.drain_s), now_s)
 
-    def _allowed(self, now_s: float) -> int:
-        """How many blocks may be requested now, by what the policy says of an hour."""
-        while self._requested_s and self._requested_s[0] <= now_s - HOUR_S:
-            self._requested_s.popleft()
-        most: int | None = getattr(self.policy, "max_submissions_per_hour", None)
-        return self.limits.max_blocks if most is None else max(0, most - len(self._requested_s))
+    @property
+    def _cap(self) -> int | None:
+        """Blocks that may be requested within an hour, if the policy says so."""
+        cap: int | None = getattr(self.policy, "max_submissions_per_hour", None)
+        return cap
+
+    def _at_most(self, count: int, now_s: float) -> int:
+        """So many blocks, or as many as may still be requested within this hour."""
+        room = self.throttle.room(self._cap, now_s)
+        return count if room is None else min(count, room)
 
     def _left_s(self, block: Block, now_s: float) -> float | None:
         """How long a block will last, as far as the provider's walltime says."""
@@ -402,7 +365,7 @@ class BlockCore:
         self.events.append((BLOCKS_SCALED, now_s, self.label, names, list(decision.remove), decision.why))
         for name in names:
             self.live[name] = Block(name, now_s, since_s=now_s)
-            self._requested_s.append(now_s)
+            self.throttle.requested(now_s)
             self.events.append((BLOCK_REQUESTED, now_s, self.label, name))
             self.out.append(Request(name))
         for name in decision.remove:
@@ -437,7 +400,7 @@ class BlockCore:
         event = (BLOCK_STATUS, now_s, self.label, block.id, block.job_id, int(status.state), status.message or "")
         self.events.append(event)
 
-    def _end(self, block: Block, status: JobStatus, now_s: float, *, pause: bool = False) -> None:
+    def _end(self, block: Block, status: JobStatus, now_s: float, *, badly: bool = False) -> None:
         final = block.final(status)
         del self.live[block.id]
         self.ended[block.id] = final
@@ -445,12 +408,8 @@ class BlockCore:
         if len(self.ended) > REMEMBERED:
             del self.ended[next(iter(self.ended))]
         self._block_workers = block.workers or self._block_workers
-        failed = final.state in FAILED_STATES
-        if not (failed or pause) or (block.up_s is not None and now_s - block.up_s >= STABLE_S):
-            self.failures = 0
-        if failed or pause:
-            self.failures += 1
-            self._not_before_s = now_s + min(BACKOFF_S[1], BACKOFF_S[0] * 2.0 ** min(self.failures - 1, 10))
+        up_for_s = None if block.up_s is None else now_s - block.up_s
+        self.throttle.ended(now_s, badly=badly or final.state in FAILED_STATES, up_for_s=up_for_s)
         self.events.append(
             (
                 BLOCK_ENDED,
@@ -475,10 +434,3 @@ class BlockCore:
         """All blocks: the ended ones in the order in which they ended, then the others."""
         alive = {block.id: replace(block.status, came_up=block.up_s is not None) for block in self.live.values()}
         return {**self.ended, **alive}
-
-
-def _first_line(text: str) -> str:
-    """For sentences: as much of a reason as fits into one."""
-    line = text.strip().splitlines()[0] if text.strip() else ""
-    line = line.removeprefix("could not be begun: ")
-    return line if len(line) <= _LINE else f"{line[: _LINE - 1]}…"

@@ -26,6 +26,6 @@ def explain(core: BlockCore, now_s: float) -> str:
         name, status = failed[-1]
         count = f"{len(failed)} blocks have failed, the last" if len(failed) > 1 else "one has failed"
         text += f"; {count}: block {name}: {status}"
-    if core.refusal:
-        text += f"; the provider takes no job for the time being: {core.refusal}"
+    if core.throttle.refusal:
+        text += f"; the provider takes no job for the time being: {core.throttle.refusal}"
     return f"{text}; {core.reason}"

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from plait.executors.htex import messages as m
-from plait.scaling.core import HOUR_S
 from plait.scaling.explain import explain
+from plait.scaling.throttle import HOUR_S
 from plait.simulate.batch import Blocks
 from plait.simulate.clock import Clock
 from plait.simulate.driver import Driver

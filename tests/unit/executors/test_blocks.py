@@ -381,7 +381,7 @@ def test_a_provider_that_says_nothing_has_begun_nothing(owner):
 
 
 def test_with_false_failed_blocks_are_replaced(owner, monkeypatch):
-    monkeypatch.setattr("plait.scaling.core.BACKOFF_S", (0.01, 0.02))
+    monkeypatch.setattr("plait.scaling.throttle.BACKOFF_S", (0.01, 0.02))
     it = owner(FakeProvider(plans=[*ALL_FAIL * 5, Plan()]), error_handler=False, tasks=1)
     it.running("5")
     assert it.broken == []

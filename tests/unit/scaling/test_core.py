@@ -6,8 +6,9 @@ from plait.model.events import BLOCK_ENDED, BLOCK_REQUESTED, BLOCK_STATUS, BLOCK
 from plait.model.jobs import JobState, JobStatus
 from plait.scaling.block import LINGER_S, Cancel, Drain, Gone, Request
 from plait.scaling.check import check
-from plait.scaling.core import AWAY_S, BACKOFF_S, RECANCEL_S, REMEMBERED, STABLE_S, BlockCore
+from plait.scaling.core import RECANCEL_S, REMEMBERED, BlockCore
 from plait.scaling.policy import Limits, Load, policy_of
+from plait.scaling.throttle import AWAY_S, BACKOFF_S, STABLE_S
 
 PENDING, RUNNING, HELD = JobStatus(JobState.PENDING), JobStatus(JobState.RUNNING), JobStatus(JobState.HELD, "by hand")
 COMPLETED, FAILED = JobStatus(JobState.COMPLETED, exit_code=0), JobStatus(JobState.FAILED, "broke", 1)
@@ -193,7 +194,7 @@ def test_a_block_that_comes_up_ends_the_pause():
     lab.start()
     lab.begin("0")
     for _ in range(5):
-        lab.core.failures += 1
+        lab.core.throttle.failures += 1
     lab.core.refused("1", "no", 0.0)
     assert lab.after(1, tasks=100) == [Gone("1")]
     lab.up("0")
@@ -202,10 +203,10 @@ def test_a_block_that_comes_up_ends_the_pause():
 
 def test_a_block_that_worked_for_long_does_not_make_the_pause_longer():
     lab = Lab(init_blocks=1).running("0")
-    lab.core.failures = 5
+    lab.core.throttle.failures = 5
     lab.now += STABLE_S
     lab.poll(b0=FAILED)
-    assert lab.core.failures == 1
+    assert lab.core.throttle.failures == 1
 
 
 def test_blocks_that_come_up_and_die_do():
@@ -216,15 +217,15 @@ def test_blocks_that_come_up_and_die_do():
     lab.begin("1").poll(b1=RUNNING)
     lab.up("1")
     lab.poll(b1=FAILED)
-    assert lab.core.failures == 2
+    assert lab.core.throttle.failures == 2
 
 
 @pytest.mark.parametrize("end", [COMPLETED, JobStatus(JobState.TIMEOUT), JobStatus(JobState.CANCELLED)])
 def test_other_ends_are_no_failures(end):
     lab = Lab().running("0")
-    lab.core.failures = 3
+    lab.core.throttle.failures = 3
     lab.poll(b0=end)
-    assert lab.core.failures == 0
+    assert lab.core.throttle.failures == 0
     assert lab.after(0.2) != []
 
 
@@ -260,7 +261,7 @@ def test_a_block_whose_manager_does_not_come_is_cancelled_and_has_failed():
     assert lab.poll(b0=JobStatus(JobState.CANCELLED, "by user", 143, "/o", "/e")) == [Gone("0")]
     text = "its job has run for 1m00s and no manager has connected"
     assert lab.core.ended["0"] == JobStatus(JobState.FAILED, text, 143, "/o", "/e")
-    assert lab.core.failures == 1
+    assert lab.core.throttle.failures == 1
 
 
 def test_a_block_that_ends_without_a_manager_is_missing():
@@ -436,7 +437,7 @@ def test_managers_that_leave_by_themselves_have_their_job_ended_soon():
     assert lab.after(0.1) == [Cancel(("0",))]
     lab.poll(b0=JobStatus(JobState.CANCELLED))
     assert lab.core.ended["0"].state == JobState.COMPLETED
-    assert lab.core.failures == 0
+    assert lab.core.throttle.failures == 0
 
 
 def test_not_knowing_is_not_the_end():
@@ -559,8 +560,8 @@ def test_a_provider_that_took_jobs_and_takes_none_now_is_away_and_not_wrong():
     (name,) = (name for name, block in lab.core.live.items() if not block.job_id)
     lab.begin(name).poll(**{f"b{name}": RUNNING})
     lab.up(name)
-    assert lab.core.failures == 0
-    assert lab.core.refusal == ""
+    assert lab.core.throttle.failures == 0
+    assert lab.core.throttle.refusal == ""
 
 
 def test_when_nothing_is_left_and_it_lasts_it_is_a_failure_after_all():

@@ -11,9 +11,10 @@ from plait.model.events import BLOCK_REQUESTED, BLOCKS_SCALED
 from plait.model.jobs import JobState, JobStatus
 from plait.scaling.block import Cancel, Drain, Request
 from plait.scaling.check import check
-from plait.scaling.core import HOUR_S, BlockCore
+from plait.scaling.core import BlockCore
 from plait.scaling.demand import Demand
 from plait.scaling.policy import policy_of
+from plait.scaling.throttle import HOUR_S
 from plait.scaling.view import BlockView, Limits, Load, NodeSize, Shape, View, Want
 
 NODE = NodeSize(workers=4, cores=8.0, memory_bytes=100, gpus=2.0)
@@ -291,7 +292,7 @@ def test_whatever_the_load_the_limits_hold(floor, most, cap, hold, loads, fails)
             world.step(tasks)
             live = [block for block in world.core.live.values() if not block.leaving]
             assert len(world.core.live) <= most
-            if len(world.asked_s) < cap and not world.core.failures:
+            if len(world.asked_s) < cap and not world.core.throttle.failures:
                 assert len(live) >= floor
             assert sum(asked_s > world.now - HOUR_S for asked_s in world.asked_s) <= cap
     for _ in range(150):  # a load that stays: what is there stays, too
