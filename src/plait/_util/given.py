@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ def given_to(thing: object) -> dict[str, Any] | None:
     given = getattr(thing, "_given", None)
     if not isinstance(given, tuple) or len(given) != 2:
         return None
+    import inspect  # rarely needed, and not by workers
+
     try:
         bound = inspect.signature(type(thing).__init__).bind(thing, *given[0], **given[1])
     except TypeError:

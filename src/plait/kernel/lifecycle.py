@@ -164,6 +164,10 @@ class Lifecycle:
             ConfigurationError: a label is taken, or an executor belongs to another kernel.
         """
         for executor in executors:
+            if system.files():
+                from plait.configfile.rules import enforce
+
+                enforce(executor)  # it may have been changed since its configuration was made, or have none
             self._add(executor)
         usable = [executor for label, executor in self._executors.items() if label != INTERNAL]
         self._only = usable[0] if len(usable) == 1 and not self.memoizer.every_task else None
@@ -173,10 +177,6 @@ class Lifecycle:
             raise ConfigurationError(f"executor {executor!r}: the label {executor.label!r} is taken")
         if executor.run_id is not None:
             raise ConfigurationError(f"executor {executor!r} belongs to another run, {executor.run_id}; make a new one")
-        if system.files():
-            from plait.configfile.rules import enforce
-
-            enforce(executor)  # it may have been changed since its configuration was made, or have none
         executor.run_id = self.run_id
         log_dir = self._log_dir if self.config.initialize_logging else None
         config = self.config
