@@ -20,6 +20,7 @@ from plait.configfile.rules import read_rules
 from plait.errors import ConfigurationError, PlaitError, text_of
 from plait.executors.htex.addresses import is_loopback
 from plait.executors.htex.where import stays_here
+from plait.executors.mpi import MPIExecutor
 from plait.providers.shell import CommandFailed, LocalShell
 from plait.providers.ssh import SSHProvider
 from plait.sites.machine import SCHEDULERS
@@ -152,7 +153,7 @@ def _print(findings: Findings, submissions: dict[str, Submission | None]) -> Non
     for label, found in submissions.items():
         if found is None:
             continue
-        print(f"\n{label}: a block would be submitted with\n")
+        print(f"\n{label}: a block would {'be submitted with' if found.argv else 'run this on each node'}\n")
         if found.argv:
             print(f"    {shlex.join(found.argv)}{' < the script' if found.stdin else ''}\n")
         for text in (found.script, *found.others):
@@ -235,7 +236,8 @@ def _provider(executor: Any, provider: Any, config: Config, about: str, findings
         _queue(scheduler, used, find_queues(scheduler.system, ask), about, findings)
         _account(scheduler, used, ask, about, findings)
     _bash(used, about, findings)
-    _launcher(used, about, findings)
+    if not isinstance(executor, MPIExecutor):  # which starts its own programs on the nodes
+        _launcher(used, about, findings)
     _addresses(executor, provider, findings)
     _times(executor, used, findings)
     _python(provider, about, findings)

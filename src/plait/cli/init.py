@@ -263,7 +263,8 @@ def _provider(machine: Machine, scheduler: Scheduler | None, queue: Queue | None
         lines.append("# exclusive = false            # let other jobs use the rest of a node")
         if queue is not None and queue.gpus:
             lines.append(f"gpus_per_node = {queue.gpus}")
-    lines += _worker_init(machine)
+    if scheduler.system != "kubernetes":  # an image has nothing of this machine
+        lines += _worker_init(machine)
     if scheduler.system == "slurm":
         lines += [
             "",

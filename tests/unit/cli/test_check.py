@@ -107,6 +107,15 @@ def test_what_is_wrong_elsewhere(slurm, capsys, monkeypatch, old, new, message):
     assert message in capsys.readouterr().out
 
 
+def test_programs_of_several_nodes_start_themselves(slurm, capsys):
+    text = (
+        FILE.replace("HighThroughputExecutor", "MPIExecutor")
+        + "nodes_per_block = 2\nlauncher = { type = 'SimpleLauncher' }"
+    )
+    assert slurm(text=text) == 0
+    assert "launcher" not in capsys.readouterr().out
+
+
 def test_what_the_scheduler_refuses(slurm, capsys):
     (slurm.bin / "sbatch").write_text(
         "#!/bin/sh\ncat >/dev/null\necho 'allocation failure: Invalid account' >&2; exit 1\n"

@@ -48,6 +48,7 @@ def test_what_is_written_for_each_batch_system_can_be_read(system):
             pytest.skip(str(error))
         assert type(executor.provider).__name__ == scheduler(system).provider
         assert executor.label == system
+        assert bool(executor.provider.worker_init) == (system != "kubernetes")
 
 
 def test_what_was_found_is_in_the_file(here, capsys):
