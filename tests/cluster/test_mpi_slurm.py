@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 
 import pytest
 
@@ -87,6 +89,49 @@ def test_managers_on_each_node_and_programs_over_two(slurm, mpi_program, tmp_pat
     assert_two_on_each(ranks(tmp_path / "c"))
     assert_two_on_each(ranks(tmp_path / "py"))
     wait_until(lambda: not slurm.queue(), 20)
+
+
+def test_what_a_lost_manager_had_started_on_other_nodes_ends(slurm, tmp_path):
+    """Slurm lets a step go on whose srun was killed: without anybody's help it would run beside the next attempt."""
+    executor = plait.HighThroughputExecutor(
+        provider=provider(3, SrunLauncher()), address="127.0.0.1", max_workers_per_node=2, mpi_launcher="srun", heartbeat_period=0.5, heartbeat_threshold=3
+    )  # fmt: skip
+    with loaded(executor, tmp_path):
+        future = stays(601, parsl_resource_specification=SHAPE)
+        wait_until(lambda: len(marked(b"sleep\x00601")) == 4, 30)
+        first = marked(b"sleep\x00601")
+        head = executor._link.offers.places[0]
+        node = next(each["hostname"] for each in executor.connected_managers() if each["manager"] == head)
+        (pid,) = [
+            pid
+            for pid in marked(b"\0plait.executors.htex.manager\0")
+            if f"SLURMD_NODENAME={node}\0".encode() in read(pid, "environ")
+        ]
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: len(marked(b"sleep\x00601") - first) == 4, 30)
+        others = [
+            pid
+            for pid in first & marked(b"sleep\x00601")
+            if f"SLURMD_NODENAME={node}\0".encode() not in read(pid, "environ")
+        ]
+        assert others == []
+        assert future.cancel()
+        wait_until(lambda: not marked(b"sleep\x00601") - first, 20)
+    wait_until(lambda: not slurm.queue(), 20)
+
+
+def read(pid, name):
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def marked(words):
+    """Processes with that in their command line, but for those that only start them."""
+    lines = {int(pid): read(pid, "cmdline") for pid in os.listdir("/proc") if pid.isdecimal()}
+    return {pid for pid, line in lines.items() if words in line and not line.startswith((b"srun", b"/bin/bash"))}
 
 
 def test_one_manager_gives_out_the_nodes_of_its_block(slurm, mpi_program, tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from plait.errors import ConfigurationError
 from plait.executors.htex.mpi_prefix import variables
+from plait.executors.htex.sweep import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -123,6 +124,7 @@ class Dress:
         launcher: of processes, for tasks over whole nodes.
         env: of the manager.
         gpus: names of the node's accelerators.
+        mark: names an attempt, see `sweep`.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class Dress:
         launcher: str = "mpiexec",
         env: Mapping[str, str] | None = None,
         gpus: Sequence[str] = (),
+        mark: Callable[[int, int], str] | None = None,
     ) -> None:
         self._cpus = cpus
         self._sets = sets
@@ -149,6 +152,7 @@ class Dress:
         self._launcher = launcher
         self._env = env or {}
         self._gpus = gpus
+        self._mark = mark
 
     def of_worker(self, rank: int) -> dict[str, str]:
         """Variables of the worker of that rank."""
@@ -165,6 +169,8 @@ class Dress:
     def of_task(self, task: int, attempt: int, grant: Grant) -> tuple[dict[str, str | None], list[int]]:
         """Variables of a task (None: removed), and its cores; none to leave it those of its worker."""
         env: dict[str, str | None] = {"PLAIT_TASK_ID": str(task), "PLAIT_ATTEMPT": str(attempt)}
+        if grant.hosts and self._mark is not None:
+            env[VARIABLE] = self._mark(task, attempt)
         if grant.hosts:
             return {**env, **self._of_nodes(grant)}, list(self._cpus) if self._sets else []
         if grant.gpus:

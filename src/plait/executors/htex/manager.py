@@ -86,6 +86,7 @@ def start_pool(
     from plait.executors.capacity import Capacity
     from plait.executors.htex.affinity import Dress, accelerators_of_workers, cpu_sets
     from plait.executors.htex.node import count_devices
+    from plait.executors.htex.sweep import mark_of
     from plait.executors.pool.core import PoolCore
     from plait.executors.pool.link import PoolLink
 
@@ -104,6 +105,7 @@ def start_pool(
         launcher=settings.mpi_launcher,
         env=env,
         gpus=node.gpus,
+        mark=lambda task, attempt: mark_of(settings.run_id, settings.label, task, attempt),
     )
 
     def binding_of(task: Attempt) -> tuple[dict[str, str | None], list[int]]:

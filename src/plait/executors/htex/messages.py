@@ -278,6 +278,12 @@ class SayAgain(Message, frozen=True):
     """For a while outcomes could not be taken: send all `Outcomes` again that were not acknowledged. Big ones are not meant."""
 
 
+class Sweep(Message, frozen=True):
+    """These attempts over whole nodes have ended: what is left of them on this node is to be ended."""
+
+    items: list[AttemptId]
+
+
 class Drain(Message, frozen=True):
     """Finish what runs, give the rest back, take nothing new."""
 
@@ -459,7 +465,7 @@ class Answer(Message, frozen=True):
 KINDS: Final[dict[int, type[Message]]] = {
     1: Heartbeat, 2: Chunk, 3: ChunkTaken,
     16: Register, 17: Outcomes, 18: BigOutcome, 19: Returned, 20: Draining, 21: Leaving,
-    32: Welcome, 33: Refused, 34: WhoAreYou, 35: DeclaredLost, 36: Function, 37: Tasks, 38: Cancel, 39: Recall, 40: Taken, 41: Drain, 42: Stop, 43: SayAgain,
+    32: Welcome, 33: Refused, 34: WhoAreYou, 35: DeclaredLost, 36: Function, 37: Tasks, 38: Cancel, 39: Recall, 40: Taken, 41: Drain, 42: Stop, 43: SayAgain, 44: Sweep,
     48: Offer, 49: OfferAgain, 50: Data, 51: Allow, 52: Hold, 53: DrainBlock, 54: Query, 55: Places,
     64: Listening, 65: Broken, 66: Placed, 67: Delivered, 68: BigDelivered, 69: Pull, 70: Lost, 71: Impossible, 72: ManagerUp,
     73: ManagerGone, 74: Warn, 75: Answer,
@@ -469,7 +475,7 @@ FROM_MANAGER: Final[frozenset[type[Message]]] = frozenset(
     {Heartbeat, Chunk, ChunkTaken, Register, Outcomes, BigOutcome, Returned, Draining, Leaving}
 )
 TO_MANAGER: Final[frozenset[type[Message]]] = frozenset(
-    {Heartbeat, Chunk, ChunkTaken, Welcome, Refused, WhoAreYou, DeclaredLost, Function, Tasks, Cancel, Recall, Taken, SayAgain, Drain, Stop}
+    {Heartbeat, Chunk, ChunkTaken, Welcome, Refused, WhoAreYou, DeclaredLost, Function, Tasks, Cancel, Recall, Taken, SayAgain, Sweep, Drain, Stop}
 )  # fmt: skip
 FROM_DRIVER: Final[frozenset[type[Message]]] = frozenset(
     {Function, Offer, OfferAgain, Data, Cancel, Taken, Allow, Hold, DrainBlock, Query, Places, Stop}

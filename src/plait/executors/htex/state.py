@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plait.executors.htex.accounts import Accounts
-from plait.executors.htex.messages import Function, Placed
+from plait.executors.htex.messages import Function, Placed, Sweep
 from plait.executors.htex.queue import Lanes, PlainQueue
 
 if TYPE_CHECKING:
@@ -84,19 +84,22 @@ class State:
                 manager.ghosts[item[0], item[1]] = granted
                 manager.recount()
             else:
-                self.give_back(manager, granted)
+                self.give_back(manager, granted, began=used_s is not None)
         return item
 
-    def give_back(self, manager: ManagerState, granted: Granted) -> None:
+    def give_back(self, manager: ManagerState, granted: Granted, *, began: bool = True) -> None:
         """What a task had is free."""
-        self.end_gang(granted)
+        self.end_gang(granted, began=began)
         manager.give_back(granted)
 
-    def end_gang(self, granted: Granted) -> None:
-        """So are the managers that it had."""
+    def end_gang(self, granted: Granted, *, began: bool = True) -> None:
+        """So are the managers that it had. If it began, what its launcher left there is to be ended before anything else comes."""
         gang, granted.gang = granted.gang, None
         if gang is not None:
-            self.freed += gang.end()
+            freed = gang.end()
+            self.freed += freed
+            if began:
+                self.out += [(each.conn, Sweep([gang.attempt]), b"") for each in freed if not each.gone]
             for name in gang.missing:
                 self.awaited.pop(name, None)
 

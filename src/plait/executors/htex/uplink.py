@@ -25,6 +25,7 @@ from plait.executors.htex import messages as m
 from plait.executors.htex.intake import Intake
 from plait.executors.htex.messages import PROTOCOL, AttemptId, Message, OutcomeItem
 from plait.executors.htex.outbox import Attempt, Big, Outbox, gang_item, has_nodes
+from plait.executors.htex.sweep import mark_of, sweep
 from plait.executors.htex.transfers import Outgoing, Sender
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Uplink:
             m.Tasks: self._tasks, m.Function: self._intake.function, m.Taken: self._taken, m.Cancel: self._cancel, m.Recall: self._recall,
             m.Chunk: self._intake.chunk, m.ChunkTaken: self._chunk_taken, m.Heartbeat: self._heartbeat, m.Welcome: self._welcome,
             m.WhoAreYou: self._who_are_you, m.DeclaredLost: self._declared_lost, m.Drain: self._drain, m.Stop: self._stop, m.Refused: self._refused,
-            m.SayAgain: self._say_again,
+            m.SayAgain: self._say_again, m.Sweep: self._sweep,
         }  # fmt: skip
 
     def attach(self, dealer: Dealer, pool: PoolLink) -> None:
@@ -240,6 +241,12 @@ class Uplink:
         self._pool.command("cancel", task, attempt)
         if task.details is not None:
             self._ghosts.append(task)
+
+    def _sweep(self, message: m.Sweep, _: bytes) -> None:
+        settings = self._settings
+        count = sweep([mark_of(settings.run_id, settings.label, *item) for item in message.items])
+        if count:
+            self._log.warning("%d processes were left of %s, and were ended", count, message.items)
 
     def _lay_ghosts(self) -> None:
         """Tells of cancelled attempts that ended: what they had is free."""

@@ -179,6 +179,9 @@ class Manager:
                 elif grant is not None:
                     self.say(m.Returned([(task, attempt)]))
 
+    def on_sweep(self, message):
+        assert not set(message.items) & set(self.begun), "it runs still"
+
     def on_recall(self, message):
         back = [(t, a) for t, (a, grant) in self.held.items() if grant is None and (t, a) not in self.begun]
         self.give_back(back[max(0, len(back) - message.count) :])

@@ -47,6 +47,7 @@ def test_the_others_get_nothing_until_it_ends():
     light = lab.offer(m.Ask(walltime_s=1.0))
     assert lab.place() == {}
     lab.ends("a1", gang)
+    assert lab.take(m.Sweep) == [("a1", m.Sweep([(gang, 1)])), ("a2", m.Sweep([(gang, 1)]))]
     assert sorted(task for tasks in lab.place().values() for task in tasks) == [*plain, *light]
 
 
@@ -227,8 +228,10 @@ def test_when_the_head_is_lost_the_others_are_free_again_after_a_moment():
     (gang,) = lab.offer(m.Ask(nodes=2))
     lab.place()
     lab.says("a1", m.Leaving("it received signal 15"))
-    (lost,) = [message for _, message in lab.take(m.Lost)]
+    sent = lab.take()
+    (lost,) = [message for _, message in sent if isinstance(message, m.Lost)]
     assert lost.items == [(gang, 1)]
+    assert [(conn, message) for conn, message in sent if isinstance(message, m.Sweep)] == [("a2", m.Sweep([(gang, 1)]))]
     lab.offer(m.Ask(nodes=1))
     assert lab.place() == {}  # what it had started on the other may not be gone yet
     lab.at(6.5, beats=["a2"])
@@ -251,7 +254,10 @@ def test_a_head_that_gives_it_back_frees_all():
     lab = cluster(2)
     (gang,) = lab.offer(m.Ask(nodes=2))
     lab.place()
+    lab.take()
     lab.says("a1", m.Returned([(gang, 1)]))
+    assert lab.core.out
+    assert not any(isinstance(message, m.Sweep) for _, message, _ in lab.core.out)  # the same attempt is about to begin
     assert lab.place() == {"a1": [gang]}
 
 
