@@ -53,9 +53,7 @@ def test_demand_requests_what_tasks_ask_for_and_gives_it_back(slurm, tmp_path):
             lambda: (slurm.queue(), executor._keeper.explain()),
         )
         too_many = hold(str(tmp_path / "notes"), "t3", str(gate), 120.0)
-        wait_until(
-            lambda: "max_submissions_per_hour" in executor._keeper.explain(), 10, executor._keeper.explain
-        )
+        wait_until(lambda: "max_submissions_per_hour" in executor._keeper.explain(), 10, executor._keeper.explain)
         assert not too_many.done()
 
 

@@ -341,6 +341,7 @@ class BlockCore:
                 min(load.used.get(block.id, 0.0), float(nodes)) if block.managers else 0.0,
                 self._left_s(block, now_s),
                 block.note,
+                block.running_s is not None,
             )
             for block in self.live.values()
         ]

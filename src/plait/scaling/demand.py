@@ -106,6 +106,7 @@ class Demand:
         if surplus <= 0:
             return []
         waiting = [block for block in reversed(view.active) if block.workers is None]
+        waiting.sort(key=lambda block: block.runs)  # what has its nodes has waited for them
         up = [block for block in view.active if block.workers is not None]
         resting = [block for block in up if block.idle_s is not None]
         idle = [block for block in resting if (block.idle_s or 0.0) >= view.max_idletime_s]

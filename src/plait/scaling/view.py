@@ -139,6 +139,7 @@ class BlockView:
         used: nodes' worth of it that tasks have.
         left_s: how long it will last; None when not known.
         note: why it may take long to come, such as ``is held``; empty when nothing is known.
+        runs: whether its job has begun, so that it has waited in the queue.
     """
 
     id: str
@@ -148,6 +149,7 @@ class BlockView:
     used: float = 0.0
     left_s: float | None = None
     note: str = ""
+    runs: bool = False
 
 
 @dataclass(frozen=True)

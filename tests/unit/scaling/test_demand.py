@@ -166,11 +166,11 @@ def test_a_load_that_comes_and_goes_keeps_its_blocks():
 def test_the_cheapest_go_first():
     blocks = [
         BlockView("busy", 4, used=0.5), BlockView("resting", 4, idle_s=5.0), BlockView("idle", 4, idle_s=500.0),
-        BlockView("ending", 4, idle_s=300.0, left_s=60.0), BlockView("queued"), BlockView("queued later"),
+        BlockView("ending", 4, idle_s=300.0, left_s=60.0), BlockView("queued"), BlockView("queued later"), BlockView("begun", runs=True),
     ]  # fmt: skip
-    order = ["queued later", "queued", "ending", "idle"]
-    for count in range(1, 5):
-        decision = Demand().decide(view(blocks, tasks=1, waiting=0, memory=looked_on(blocks, 6 - count)))
+    order = ["queued later", "queued", "begun", "ending", "idle"]
+    for count in range(1, 6):
+        decision = Demand().decide(view(blocks, tasks=1, waiting=0, memory=looked_on(blocks, 7 - count)))
         assert list(decision.remove) == order[:count]
     rest = Demand().decide(view(blocks[:2], tasks=2, waiting=0, memory=looked_on(blocks)))
     assert rest.remove == (), "one that rests has not been idle for long enough; one that works is no better"
