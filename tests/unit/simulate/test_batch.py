@@ -110,3 +110,17 @@ def test_the_cap_on_submissions_holds_in_simulations(strategy, blocks):
         {"a": {"tasks": 64, "duration": 10}}, nodes=16, workers=4, nodes_per_block=1, init_blocks=0, strategy=strategy
     )
     assert (result.done, result.blocks) == (64, blocks)
+
+
+def test_blocks_that_have_little_to_do_are_given_back_without_losing_anything():
+    """A burst, and then a trickle that is spread over all blocks, so that none is idle for long."""
+    bags = {"burst": {"tasks": 64, "duration": 120}, "trickle": {"tasks": 360, "duration": 60, "every": "5s"}}
+    results = {
+        strategy: run(bags, nodes=16, workers=4, nodes_per_block=1, init_blocks=0, strategy=strategy)[1]
+        for strategy in ("htex_auto_scale", "demand")
+    }
+    busy, lean = results["htex_auto_scale"], results["demand"]
+    assert lean.done == busy.done == 424
+    assert lean.lost_attempts == 0
+    assert lean.makespan_s < busy.makespan_s + 1
+    assert lean.allocated_core_s < busy.allocated_core_s / 2
