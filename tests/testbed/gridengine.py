@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.testbed.common import Bed, require_commands
+from tests.testbed.common import Bed, require_commands, require_root
 from tests.testbed.netns import Network
 
 if TYPE_CHECKING:
@@ -199,6 +199,7 @@ class GridEngine:
 @contextlib.contextmanager
 def grid_engine() -> Iterator[GridEngine]:
     """The cluster, for as long as that lasts."""
+    require_root("network namespaces")
     require_commands("qsub", "sge_qmaster", "sge_execd")
     with Bed("sge") as bed:
         yield GridEngine(bed)

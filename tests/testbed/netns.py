@@ -141,7 +141,9 @@ class Network:
         """Connects a host to the switch."""
         port = f"port{host.number}"
         self.bed.run(["nsenter", "--target", str(self._switch.pid), "--net", "ip", "link", "del", port], check=False)
-        self._ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(host.pid))
+        # the same card as before a crash: others remember it for half a minute
+        card = ["address", f"02:00:00:00:00:{host.number:02x}"]
+        self._ip("link", "add", port, "type", "veth", "peer", "name", "eth0", *card, "netns", str(host.pid))
         self._ip("link", "set", port, "master", "br0", "up")
         host.run("ip", "link", "set", "lo", "up")
         host.run("ip", "addr", "add", f"{host.address}/24", "dev", "eth0")

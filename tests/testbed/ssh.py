@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.testbed.common import Bed, require_commands
+from tests.testbed.common import Bed, require_commands, require_root
 from tests.testbed.netns import Network
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def _user() -> str:
 @contextlib.contextmanager
 def ssh_hosts() -> Iterator[SshHosts]:
     """The hosts, for as long as that lasts."""
+    require_root("network namespaces")
     require_commands("ssh", "sshd", "ssh-keygen")
     with Bed("ssh") as bed:
         yield SshHosts(bed)

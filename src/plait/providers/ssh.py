@@ -134,6 +134,10 @@ class SSHProvider(ExecutionProvider):
                 "SSHProvider: expected either hosts=[…], machines without a batch system, or host=… and provider=…, a login host and its batch system"
             )
         if self.hosts is not None:
+            if init:
+                raise ConfigurationError(
+                    f"SSHProvider(init={init!r}): it is for a login host; use worker_init with hosts"
+                )
             check_blocks("SSHProvider", nodes_per_block, 0, 0, 0, parallelism)
             most = len(self.hosts) // nodes_per_block if max_blocks is None else max_blocks
             check_blocks("SSHProvider", nodes_per_block, init_blocks, min_blocks, most, parallelism)

@@ -74,6 +74,7 @@ def test_a_login_host():
         ({"hosts": ["a"], "tunnel": "yes"}, "tunnel='yes'"),
         ({"hosts": ["a"], "options": ["ProxyCommand=x"]}, "ProxyCommand"),
         ({"hosts": ["a"], "init": "a\nb"}, "init="),
+        ({"hosts": ["a"], "init": ". /etc/profile"}, "use worker_init"),
         ({"hosts": ["a"], "python": ""}, "python="),
         ({"hosts": ["a"], "cmd_timeout": 0}, "cmd_timeout=0"),
     ],
