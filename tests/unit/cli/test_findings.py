@@ -1,0 +1,89 @@
+"""Each thing that is looked at."""
+
+from __future__ import annotations
+
+import pytest
+
+from plait.cli import findings as module
+from tests.unit.cli.conftest import FILE, SINFO
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ('partition = "debgu"', "PROBLEM  cpu.provider.partition: 'debgu' is not there; Slurm has debug, wide, old"),
+        ('partition = "debug,wide,x"', "PROBLEM  cpu.provider.partition: 'x' is not there"),
+        ('partition = "old"', "PROBLEM  cpu.provider.partition: old is closed"),
+        ('walltime = "00:31:00"', "PROBLEM  cpu.provider.walltime: '00:31:00' is more than debug allows, which is 00:30:00"),
+        ("nodes_per_block = 5\nlauncher = { type = 'SrunLauncher' }", "PROBLEM  cpu.provider.nodes_per_block: 5 is more than debug has, which is 4"),
+        ("partition = 'wide'\nnodes_per_block = 9\nlauncher = { type = 'SrunLauncher' }", "PROBLEM  cpu.provider.nodes_per_block: 9 is more than wide gives to one job, which is 8"),
+        ("nodes_per_block = 2", "PROBLEM  cpu.provider.launcher: SingleNodeLauncher starts workers on the first of the block's 2 nodes only"),
+        ('worker_init = "if true; then"', "PROBLEM  cpu.provider.worker_init: bash does not understand it: "),
+        ('worker_init = "source /nowhere/bin/activate"', "PROBLEM  cpu.provider.worker_init: there is no file /nowhere/bin/activate"),
+        ("cores_per_node = 8", "warning  cpu.provider.cores_per_node: 8 is more than the smallest nodes of debug have, which is 4"),
+        ("launcher = { type = 'AprunLauncher' }", "warning  cpu.provider.launcher: aprun of AprunLauncher is not on PATH here"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong(slurm, capsys, more, message):
+    code = slurm(more)
+    assert message in capsys.readouterr().out
+    assert code == ("PROBLEM" in message)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('address = "127.0.0.2"', 'address = "127.0.0.1"', "PROBLEM  cpu.address: 127.0.0.1 means this machine only"),
+        ('label = "cpu"', 'label = "cpu"\ndrain_period = 600', "warning  cpu.drain_period: 600 s is not less than the walltime of a block, 600 s"),
+        ("[[executors]]", 'run_dir = "/proc/x"\n[[executors]]', "PROBLEM  run_dir: /proc/x cannot be made or written"),
+        ("[[executors]]", 'run_dir = "/tmp/x"\n[[executors]]', "warning  run_dir: /tmp/x is on this machine only"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_elsewhere(slurm, capsys, monkeypatch, old, new, message):
+    real = module.os.access
+    monkeypatch.setattr(module.os, "access", lambda path, mode: path != "/proc" and real(path, mode))
+    slurm(text=FILE.replace(old, new))
+    assert message in capsys.readouterr().out
+
+
+def test_programs_of_several_nodes_start_themselves(slurm, capsys):
+    text = (
+        FILE.replace("HighThroughputExecutor", "MPIExecutor")
+        + "nodes_per_block = 2\nlauncher = { type = 'SimpleLauncher' }"
+    )
+    assert slurm(text=text) == 0
+    assert "launcher" not in capsys.readouterr().out
+
+
+def test_what_the_scheduler_refuses(slurm, capsys):
+    (slurm.bin / "sbatch").write_text(
+        "#!/bin/sh\ncat >/dev/null\necho 'allocation failure: Invalid account' >&2; exit 1\n"
+    )
+    assert slurm() == 1
+    assert "PROBLEM  cpu.provider: Slurm says: allocation failure: Invalid account\n" in capsys.readouterr().out
+
+
+def test_a_scheduler_that_is_not_here_or_says_nothing(slurm, capsys):
+    (slurm.bin / "sinfo").write_text("#!/bin/sh\nexit 1\n")
+    assert slurm() == 0
+    assert "warning  cpu.provider: Slurm does not say which queues it has" in capsys.readouterr().out
+    assert slurm(text=FILE.replace("Slurm", "LSF")) == 1
+    assert "PROBLEM  cpu.provider: bsub, bjobs, bkill of LSF not found on PATH" in capsys.readouterr().out
+
+
+def test_accounts(slurm, capsys):
+    (slurm.bin / "sacctmgr").write_text("#!/bin/sh\necho physics\necho chem\n")
+    (slurm.bin / "sacctmgr").chmod(0o755)
+    assert slurm("account = 'chem'") == 0
+    assert "ok       cpu.provider.account: chem is yours\n" in capsys.readouterr().out
+    assert slurm("account = 'bio'") == 1
+    assert "PROBLEM  cpu.provider.account: 'bio' is none of yours, which are chem, physics\n" in capsys.readouterr().out
+
+
+def test_a_partition_must_be_named_where_none_is_the_default(slurm, capsys):
+    (slurm.bin / "sinfo").write_text(f"#!/bin/sh\ncat <<'X'\n{SINFO.replace('*', '')}X\n")
+    slurm()
+    assert (
+        "warning  cpu.provider.partition: there is no default partition, so it must be named: debug, wide, old"
+        in capsys.readouterr().out
+    )
