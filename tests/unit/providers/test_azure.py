@@ -7,6 +7,7 @@ import copy
 import json
 import logging
 import pickle
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -122,16 +123,31 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
         AzureProvider(MACHINE).place
 
 
+class Credential:
+    """Stands for those of Azure's library, which look around on the machine."""
+
+    def __init__(self, *who):
+        self.who = who
+
+    def get_token(self, scope):
+        assert scope == "https://management.azure.com/.default"
+        return SimpleNamespace(token=f"token of {self.who}")
+
+
 def test_who_one_is_comes_from_a_file_or_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setattr("azure.identity.ClientSecretCredential", Credential)
+    monkeypatch.setattr("azure.identity.DefaultAzureCredential", Credential)
     names = ("AZURE_SUBSCRIPTION_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
     for name in names:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigurationError, match="expected AZURE_SUBSCRIPTION_ID"):
         azure._login(None)
     (tmp_path / "keys").write_text(json.dumps(dict(zip(names, ("sub-2", "tenant", "client", "secret"), strict=True))))
-    assert azure._login(str(tmp_path / "keys"))[0] == "sub-2"
+    subscription, token = azure._login(str(tmp_path / "keys"))
+    assert (subscription, token()) == ("sub-2", "token of ('tenant', 'client', 'secret')")
     monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "sub-3")
-    assert azure._login(None)[0] == "sub-3"
+    subscription, token = azure._login(None)
+    assert (subscription, token()) == ("sub-3", "token of ()")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         azure._login(str(tmp_path / "none"))
 
