@@ -6,6 +6,7 @@ import pytest
 
 from plait.compat.parsl.config import Config
 from plait.compat.parsl.executors import HighThroughputExecutor, MPIExecutor
+from plait.compat.parsl.executors.high_throughput import mpi_prefix_composer
 from plait.compat.parsl.launchers import SimpleLauncher, SingleNodeLauncher
 from plait.compat.parsl.providers import LocalProvider
 from plait.errors import ConfigurationError, InvalidResourceSpecification
@@ -68,3 +69,7 @@ def test_tasks_over_nodes(tmp_path):
                 where(parsl_resource_specification=wrong).result(timeout=10)
     assert (tmp_path / "1").read_text() == "a,b 2 1\n"
     assert (tmp_path / "0").read_text() in {"a 2 2\n", "b 2 2\n"}
+
+
+def test_there_is_one_error():
+    assert mpi_prefix_composer.InvalidResourceSpecification is InvalidResourceSpecification
