@@ -240,7 +240,7 @@ def test_a_task_over_nodes_outlives_the_interchange(tmp_path):
         (old,) = interchanges()
         os.kill(old, signal.SIGKILL)
         wait_until(lambda: interchanges() not in ([], [old]), 20)
-        wait_until(lambda: [each["kept_for_task"] for each in executor.connected_managers()] == [0, 0], 20)
+        wait_until(lambda: [each.get("kept_for_task") for each in executor.connected_managers()] == [0, 0], 20)
         small = add(1)
         wait_until(lambda: "waits in executor" in small.explain(), 20)
         go.touch()
