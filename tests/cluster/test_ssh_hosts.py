@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 
 import pytest
 
 import plait
+from plait._util import procs
 from plait.errors import SubmitException
 from plait.model.jobs import JobState
 from plait.providers import SSHProvider
@@ -219,3 +222,58 @@ def test_a_run_survives_a_host_that_is_cut_off(ssh_bed, tmp_path):
             if os.path.exists(path):
                 os.unlink(path)
     wait_until(lambda: not any("plait" in line for one in ssh_bed.hosts for line in ssh_bed.processes(one)), WAIT_S)
+
+
+# ------------------------------------------------------------------ the connection
+DRIVER = """
+import sys, threading
+from plait.providers.ssh_connection import Connection
+connection = Connection("host1", ssh_config=sys.argv[1], options=sys.argv[2:])
+print(connection.run("hostname", timeout_s=20).out.strip(), connection._master.pid, flush=True)
+threading.Event().wait()
+"""
+
+
+def test_a_driver_that_is_killed_leaves_no_connection(ssh_bed, tmp_path):
+    argv, env = [sys.executable, "-c", DRIVER, ssh_bed.config], {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env) as driver:
+        host, master = driver.stdout.readline().split()
+        assert host == "host1"
+        driver.kill()
+    wait_until(lambda: not procs.is_alive(int(master)))
+    wait_until(lambda: not any("plait-is-up" in line for line in ssh_bed.processes(ssh_bed.hosts[0])))
+
+
+def test_questions_are_asked_on_the_terminal(ssh_bed, tmp_path):
+    """The passphrase of a key, once; a Ctrl-C there is not for the connection."""
+    key = tmp_path / "key"
+    shutil.copy(ssh_bed.bed.folder / "id", key)
+    key.chmod(0o600)
+    ssh_bed.bed.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "open sesame", "-f", str(key)])
+    program, main, terminal = tmp_path / "driver.py", *os.openpty()
+    program.write_text(
+        f"import signal\nsignal.signal(signal.SIGINT, lambda *_: print('interrupted', flush=True))\n{DRIVER}"
+    )
+    argv = [sys.executable, str(program), ssh_bed.config, f"IdentityFile={key}", "IdentityAgent=none"]
+    # a session of its own on that terminal, as a shell's job has it
+    with subprocess.Popen(
+        ["setsid", "--ctty", *argv],
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as driver:
+        os.close(terminal)
+        said = b""
+        while b"passphrase for key" not in said:
+            said += os.read(main, 4096)
+        os.write(main, b"open sesame\n")
+        host, master = driver.stdout.readline().split()
+        assert host == "host1"
+        os.write(main, b"\x03")
+        assert driver.stdout.readline() == "interrupted\n"
+        assert procs.is_alive(int(master))
+        driver.kill()
+    wait_until(lambda: not procs.is_alive(int(master)))
+    os.close(main)
