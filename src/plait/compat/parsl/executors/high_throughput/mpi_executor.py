@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["MPIExecutor"]
 
 
-class MPIExecutor(HighThroughputExecutor, WholeNodes):
+class MPIExecutor(HighThroughputExecutor, WholeNodes):  # type: ignore[misc]  # its submit takes functions too, as upstream's does
     """Runs tasks over whole nodes of a block. Its links are encrypted wherever others can reach them."""
 
     def __init__(
