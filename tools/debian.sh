@@ -11,13 +11,20 @@ needs=(
     slurmctld:slurmctld slurmd:slurmd slurm-client:sbatch munge:munged slurmdbd:slurmdbd mariadb-server:mariadbd
     gridengine-master:sge_qmaster gridengine-exec:sge_execd gridengine-client:qsub
     openssh-server:sshd openssh-client:ssh rsync:rsync
-    openmpi-bin:mpiexec.openmpi mpich:mpiexec.mpich parallel:parallel
+    openmpi-bin:mpiexec.openmpi mpich:mpiexec.mpich parallel:parallel util-linux:nsenter
+    libopenmpi-dev:openmpi/include/mpi.h libmpich-dev:mpich/mpi.h # headers, proved by a file
 )
+has() {
+    case $1 in
+    */*) compgen -G "/usr/lib/*/$1" >/dev/null || compgen -G "/usr/include/*/$1" >/dev/null ;;
+    *) command -v "$1" >/dev/null ;;
+    esac
+}
 
 PATH=$PATH:/usr/sbin:/sbin:/usr/lib/gridengine
 missing=()
 for need in "${needs[@]}"; do
-    command -v "${need#*:}" >/dev/null || missing+=("${need%%:*}")
+    has "${need#*:}" || missing+=("${need%%:*}")
 done
 [ ${#missing[@]} = 0 ] && exit 0
 
