@@ -306,7 +306,6 @@ def test_a_state_that_nobody_knows_is_no_end(site):
 
 
 # ------------------------------------------------------------------ asking
-@pytest.mark.xfail(reason="the trap in ClusterProvider's prologue quotes the path within quotes", strict=True)
 def test_folders_may_have_blanks(site, tmp_path):
     site.provider.script_dir = str(tmp_path / "a folder")
     job = site.submit("echo out; echo err >&2; exit 3")

@@ -51,6 +51,12 @@ def test_the_address_is_not_ours(address):
         echo(1).result(30)
 
 
+def test_one_of_the_addresses_went_away_and_the_others_will_do(monkeypatch):
+    monkeypatch.setattr("plait.executors.htex.executor.choose_addresses", lambda *_: ["192.0.2.1", "127.0.0.1"])
+    with pilot_jobs(options={"address": None}):
+        assert echo(1).result(30) == 1
+
+
 def test_the_address_is_none():
     with pytest.raises(plait.errors.ConfigurationError, match="no-such-host.invalid"):
         plait.HighThroughputExecutor(address="no-such-host.invalid")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import time
 from typing import Final
 
 from plait.errors import ConfigurationError
@@ -47,6 +49,16 @@ def _make(path: str) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def remove_busy_dir(path: str, timeout_s: float = 2.0) -> None:
+    """Removes a folder in which something that is being ended may still write a last file."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.exists(path) or time.monotonic() >= deadline_s:
+            return
+        time.sleep(0.02)
 
 
 def private_temp_dir(prefix: str = "plait-") -> str:

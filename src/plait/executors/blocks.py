@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from plait._util.dirs import remove_busy_dir
 from plait.errors import text_of
 from plait.executors.jobs_file import JobsFile
 from plait.executors.polling import Poller
@@ -178,7 +178,7 @@ class BlockKeeper:
                 self._jobs.close()
         self.provider.script_dir = self._had_script_dir  # a configuration may serve another run
         if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            remove_busy_dir(self._temporary)
             self._temporary = self._script_dir = None
 
     # ------------------------------------------------------------------ facts

@@ -64,7 +64,9 @@ class Submitter:
         self._wanted = wanted
         self._begun = begun
         self._jobs = jobs
-        self._together = type(provider).submit_many is not ExecutionProvider.submit_many
+        self._together = (
+            getattr(type(provider), "submit_many", ExecutionProvider.submit_many) is not ExecutionProvider.submit_many
+        )
         self._queue: deque[str] = deque()
         self._changed = threading.Condition()
         self._stopping = False

@@ -21,7 +21,9 @@ class SimpleLauncher(Launcher):
         """The command unchanged."""
         if nodes_per_block > 1:
             _logger.warning(
-                "SimpleLauncher runs the command on the first of the block's %d nodes only", nodes_per_block
+                "SimpleLauncher runs the command on the first of the block's %d nodes only, as MPIExecutor wants it; "
+                "for managers on all of them use SrunLauncher or MpiExecLauncher",
+                nodes_per_block,
             )
         return command
 

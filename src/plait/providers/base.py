@@ -31,6 +31,7 @@ class ExecutionProvider(RemembersGiven, ABC):
         mem_per_node: memory of one node in GB, likewise.
         shares_files: whether the nodes see this machine's files under the same paths. If not, what a block needs to know is part of its command.
         python: the Python of the nodes where they do not share files; None for ``python3``.
+        concurrent: whether `submit` may be called while another thread is in `status` or `cancel`.
         tunnels: whether `route` brings a port of this machine's loopback to the nodes, so that nothing else needs to be listened on.
     """
 
@@ -44,6 +45,7 @@ class ExecutionProvider(RemembersGiven, ABC):
     mem_per_node: float | None = None
     shares_files: bool = True
     python: str | None = None
+    concurrent: bool = False
     tunnels: bool = False
 
     @property
@@ -110,7 +112,7 @@ class ExecutionProvider(RemembersGiven, ABC):
         """
         return None
 
-    def close(self) -> None:  # noqa: B027 - most keep nothing open
+    def close(self) -> None:
         """Gives up what the provider keeps open between calls, at the end of a run. It may be used again afterwards."""
 
 

@@ -44,8 +44,9 @@ _CHUNK: Final = 100
 _BY_NAME: Final = "name:"
 
 _PROLOGUE: Final = """\
-rm -f {ec}
-trap 'plait_status=$?; echo "$plait_status" > {ec}.new; mv -f {ec}.new {ec}; exit "$plait_status"' EXIT
+plait_ec={ec}
+rm -f "$plait_ec"
+trap 'plait_status=$?; echo "$plait_status" > "$plait_ec.new"; mv -f "$plait_ec.new" "$plait_ec"; exit "$plait_status"' EXIT
 export JOBNAME={name}
 {worker_init}"""
 
@@ -103,6 +104,7 @@ class ClusterProvider(ExecutionProvider):
     NAME_CHARS: ClassVar[int] = 64
     #: Seconds between two looks when nothing happens.
     POLL_S: ClassVar[float] = 60
+    concurrent = True
     #: Parameters that say where its jobs are, for `ticket`.
     ADDRESS: ClassVar[tuple[str, ...]] = ()
 
@@ -251,7 +253,7 @@ class ClusterProvider(ExecutionProvider):
         live = [job for id_ in job_ids if (job := self.resources.get(id_)) is not None and not job.case.status.terminal]
         done = {id_ for id_ in job_ids if (job := self.resources.get(id_)) is not None and job.case.status.terminal}
         self._resolve(live)
-        known = [job for job in live if not job.is_named_only]
+        known = [job for job in live if not job.is_named_only and not self._is_another(job)]
         for first in range(0, len(known), _CHUNK):
             chunk = known[first : first + _CHUNK]
             try:
@@ -282,6 +284,17 @@ class ClusterProvider(ExecutionProvider):
         job = Job(id_, ticket.get("name", ""), "", "", self._case(JobStatus(JobState.UNKNOWN)))
         self.resources[id_] = job
         return id_
+
+    def _is_another(self, job: Job) -> bool:
+        """Whether a job that was absent lately is gone, so that what has its id now would be somebody else's. It is then as good as cancelled."""
+        if not job.case.absent or not job.name:
+            return False
+        try:
+            gone = self._find([job.name]).get(job.name) != job.id
+        except (CommandFailed, ValueError):
+            return False
+        job.case.cancelled |= gone
+        return gone
 
     # ------------------------------------------------------------------ submitting
     @property

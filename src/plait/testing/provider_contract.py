@@ -54,6 +54,7 @@ class ProviderContract(ABC):
         self.begun: list[str] = []
         yield provider
         provider.cancel(self.begun)
+        provider.close()
 
     def long(self, provider: ExecutionProvider) -> str:
         """A job that does not end by itself."""

@@ -11,6 +11,7 @@ import pytest
 
 from plait._util import dirs
 from plait.errors import ConfigurationError
+from tests.support import wait_until
 
 
 def mode(path) -> int:
@@ -78,6 +79,25 @@ def test_what_cannot_be_made_is_said(tmp_path, base):
     ) as info:
         dirs.make_numbered_dir(base)
     assert isinstance(info.value.__cause__, OSError)
+
+
+def test_a_folder_in_which_somebody_still_writes(tmp_path):
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    line = "for n in $(seq 400); do { mkdir -p jobs && echo x > jobs/$n; } 2>/dev/null; done"
+    with subprocess.Popen(["bash", "-c", line]) as writer:
+        wait_until(lambda: any(folder.iterdir()))
+        dirs.remove_busy_dir(str(folder), 0.0)  # once: it may be there again
+        writer.wait(20)
+        dirs.remove_busy_dir(str(folder))
+    assert not folder.exists()
+    dirs.remove_busy_dir(str(folder))
+
+
+def test_a_folder_that_cannot_be_removed_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(dirs.shutil, "rmtree", lambda *_, **__: None)
+    dirs.remove_busy_dir(str(tmp_path), 0.05)
+    assert tmp_path.exists()
 
 
 def test_a_private_folder():

@@ -319,3 +319,17 @@ def test_one_configuration_serves_one_run_after_another(make):
     for _ in range(2):
         with plait.load(config):
             assert plait.python_app(abs)(-3).result() == 3
+
+
+def test_tasks_that_ask_for_no_nodes_go_where_tasks_have_cores():
+    class Nodes(plait.ThreadPoolExecutor):
+        gives_nodes = True
+
+    def where():
+        return threading.current_thread().name
+
+    with plait.load(config(Nodes(label="nodes"), plait.ThreadPoolExecutor(label="cores"))):
+        names = {future.result() for future in [plait.python_app(where)() for _ in range(40)]}
+        assert names
+        assert not [name for name in names if "nodes" in name]
+        assert "nodes" in plait.python_app(executors=["nodes"])(where)().result()

@@ -77,8 +77,9 @@ def down(code=1):
 
 #: The lines of a script that every system has.
 BODY = """\
-rm -f /scripts/NAME.ec
-trap 'plait_status=$?; echo "$plait_status" > /scripts/NAME.ec.new; mv -f /scripts/NAME.ec.new /scripts/NAME.ec; exit "$plait_status"' EXIT
+plait_ec=/scripts/NAME.ec
+rm -f "$plait_ec"
+trap 'plait_status=$?; echo "$plait_status" > "$plait_ec.new"; mv -f "$plait_ec.new" "$plait_ec"; exit "$plait_status"' EXIT
 export JOBNAME=NAME
 """
 

@@ -131,6 +131,13 @@ def test_the_script(abacus):
     assert os.stat(f"{job.path}.sh").st_mode & 0o077 == 0
 
 
+def test_a_folder_with_blanks_and_quotes(abacus, tmp_path):
+    abacus.script_dir = str(tmp_path / 'it\'s a "folder" $HOME')
+    job = abacus.resources[abacus.submit("exit 3", 1, "a")]
+    assert subprocess.run(["bash", f"{job.path}.sh"], check=False).returncode == 3
+    assert LocalShell().read(f"{job.path}.ec") == "3\n"
+
+
 def test_jobs_of_one_name_have_different_names_and_files(abacus):
     jobs = [abacus.resources[abacus.submit("true", 1, "same")] for _ in range(3)]
     assert len({job.name for job in jobs}) == len({job.path for job in jobs}) == 3
@@ -299,6 +306,18 @@ def test_what_is_not_accepted_is_told(abacus):
     assert abacus.cancel([id_, "unknown"]) == [False, False]
     abacus.queue = {id_: RUNNING}
     assert only(abacus, id_).state == JobState.RUNNING
+
+
+def test_a_job_that_was_absent_and_whose_id_is_somebody_elses_now_is_not_cancelled(abacus):
+    id_ = abacus.submit("true", 1, "a")
+    only(abacus, id_)
+    assert abacus.cancel([id_]) == [True]
+    assert abacus.killed == []
+    other = abacus.submit("true", 1, "b")
+    only(abacus, other)
+    abacus.names = {abacus.resources[other].name: other}  # it was a slip of the scheduler
+    assert abacus.cancel([other]) == [True]
+    assert abacus.killed == [[other]]
 
 
 # ------------------------------------------------------------------ the rest

@@ -212,7 +212,7 @@ def test_no_field_adds_a_directive(name, value):
         return
     given_options = directives(shell.files["sh"], "#PBS")
     assert len(given_options) == 7 + (name in {"account", "queue"} and value is not None)
-    assert shell.files["sh"].splitlines()[len(given_options) + 1].startswith("rm -f ")
+    assert shell.files["sh"].splitlines()[len(given_options) + 1].startswith("plait_ec=")
 
 
 def test_its_page_shows_what_is_made():

@@ -208,6 +208,11 @@ class HighThroughputExecutor(Inspection):
         self._seen_blocks: list[str] = []
 
     def _check(self) -> None:
+        if not self.encrypted and self.provider.tunnels:
+            raise ConfigurationError(
+                f"HighThroughputExecutor(encrypted=False): {self.provider.label} brings its port to other machines, where others may dial it; "
+                "leave encrypted=True"
+            )
         if not (self.encrypted or all(map(is_loopback, self._addresses))):
             raise ConfigurationError(
                 f"HighThroughputExecutor(encrypted=False): it would listen on {', '.join(self._addresses)}, which other machines reach; "
@@ -279,14 +284,37 @@ class HighThroughputExecutor(Inspection):
 
     # ------------------------------------------------------------------ what the link tells, on its thread
     def _listening(self, addresses: list[str], port: int) -> None:
+        from plait.providers.base import ExecutionProvider as Port
+
+        if getattr(type(self.provider), "route", Port.route) is Port.route:
+            self._begin(addresses, port)
+            return
+        # a log-in may take as long as a person needs for it, and neither the link nor a shutdown may wait for that
+        route = threading.Thread(
+            target=self._find_route, args=(addresses, port), name=f"plait-route-{self.label}", daemon=True
+        )
+        route.start()
+
+    def _find_route(self, addresses: list[str], port: int) -> None:
+        try:
+            addresses, port = self.provider.route(addresses, port)
+        except Exception as error:  # noqa: BLE001 - plug-ins and the world: without a way back nothing can run, and every task says why
+            self._blocks_failed(error)
+            return
+        if not self._begin(addresses, port):
+            self.provider.close()  # the executor was shut down meanwhile
+
+    def _begin(self, addresses: list[str], port: int) -> bool:
+        """Begins with blocks, which reach the interchange there; False when it was shut down."""
         with self._life:  # a shutdown comes before all this, or after it
             link, context = self._link, self._context
             if link is None or context is None:
-                return
+                return False
             try:
                 self._begin_blocks(link, context, addresses, port)
             except Exception as error:  # noqa: BLE001 - folders and plug-ins: without blocks nothing can run, and every task says why
                 self._blocks_failed(error)
+        return True
 
     def _begin_blocks(self, link: DriverLink, context: ExecutorContext, addresses: list[str], port: int) -> None:
         from plait.executors.blocks import BlockKeeper
@@ -297,7 +325,6 @@ class HighThroughputExecutor(Inspection):
 
             make_keys = new_keys
         log_dir = self._log_dir()
-        addresses, port = self.provider.route(addresses, port)
         here = self.provider.shares_files
         self._launch = BlockLaunch(
             manager_settings(self, addresses, port, self._server_public, log_dir),

@@ -236,12 +236,18 @@ class Router(_End):
         for candidate in ports[start:] + ports[:start]:
             bound: list[str] = []
             try:
-                for address in self.addresses:
+                for address in list(self.addresses):
                     self._socket.setsockopt(zmq.IPV6, int(":" in address))
-                    self._socket.bind(endpoint(address, candidate))
-                    bound.append(endpoint(address, candidate))
+                    try:
+                        self._socket.bind(endpoint(address, candidate))
+                    except zmq.ZMQError as error:
+                        failure = f"{endpoint(address, candidate)}: {error.strerror}"
+                        if error.errno != errno.EADDRNOTAVAIL or len(self.addresses) == 1:
+                            raise
+                        self.addresses.remove(address)  # its network went away since it was found; the others will do
+                    else:
+                        bound.append(endpoint(address, candidate))
             except zmq.ZMQError as error:
-                failure = f"{endpoint(self.addresses[len(bound)], candidate)}: {error.strerror}"
                 for each in bound:
                     self._socket.unbind(each)
                 if error.errno not in {errno.EADDRINUSE, errno.EACCES}:

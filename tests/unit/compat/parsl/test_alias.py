@@ -26,7 +26,8 @@ def test_a_submodule_is_an_attribute_of_its_package():
 
 def test_absent_modules_say_why():
     with pytest.raises(
-        ModuleNotFoundError, match=r"parsl\.executors\.taskvine yet: it belongs to executors that stand on other systems"
+        ModuleNotFoundError,
+        match=r"parsl\.executors\.taskvine yet: it belongs to executors that stand on other systems",
     ) as caught:
         importlib.import_module("parsl.executors.taskvine")
     assert caught.value.name == "parsl.executors.taskvine"

@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+import threading
 
 import msgspec
 import pytest
@@ -182,6 +183,62 @@ def test_blocks_come_with_the_first_word_of_the_interchange():
     assert not os.path.exists(path)
     with open(os.path.join(kernel.run_dir, "journal.plj"), "rb") as file:
         assert settings.secret.encode() not in file.read()
+
+
+class Far(Remote):
+    """Its nodes reach this machine by a way that is made first, for which somebody may have to log in."""
+
+    tunnels = True
+
+    def __init__(self, error=None, **options):
+        super().__init__(**options)
+        self.error = error
+        self.asked, self.go_on, self.closed = threading.Event(), threading.Event(), threading.Event()
+
+    def route(self, addresses, port):
+        self.asked.set()
+        assert self.go_on.wait(20)
+        if self.error is not None:
+            raise self.error
+        return ["10.0.0.1"], port + 1
+
+    def close(self):
+        self.closed.set()
+
+
+def test_blocks_come_when_there_is_a_way_back():
+    provider = Far(max_blocks=1)
+    with load(executor(provider=provider), initialize_logging=True):
+        assert provider.asked.wait(20)
+        assert provider.commands == []
+        provider.go_on.set()
+        wait_until(lambda: provider.commands)
+        with open(provider.commands[0].split()[-1], "rb") as file:
+            settings = msgspec.json.decode(file.read(), type=ManagerSettings)
+    assert (settings.addresses, settings.port) == (["10.0.0.1"], 54322)
+    assert provider.closed.is_set()
+
+
+def test_no_way_back():
+    provider = Far(OSError("permission denied"), max_blocks=1)
+    provider.go_on.set()
+    with load(executor("unplaced", "silent", provider=provider)):
+        assert "permission denied" in str(echo(1).exception(20))
+
+
+def test_a_shutdown_does_not_wait_for_a_log_in():
+    provider = Far(max_blocks=1)
+    with load(executor(provider=provider)):
+        assert provider.asked.wait(20)
+    assert not provider.closed.is_set()
+    provider.go_on.set()
+    assert provider.closed.wait(20)
+    assert provider.commands == []
+
+
+def test_what_others_can_dial_is_encrypted():
+    with pytest.raises(ConfigurationError, match="encrypted=False.*remote brings its port to other machines"):
+        executor(provider=Far(), encrypted=False)
 
 
 def test_blocks_that_fail_end_the_executor():

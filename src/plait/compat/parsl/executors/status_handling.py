@@ -235,7 +235,9 @@ class NoStatusHandlingExecutor(ParslExecutor):
 class _Watched:
     """A provider whose answers tell when the jobs of a plug-in's blocks run."""
 
-    submit_many = ExecutionProvider.submit_many  # plait looks for it at the class: jobs of plug-ins are begun one by one
+    submit_many = (
+        ExecutionProvider.submit_many
+    )  # plait looks for it at the class: jobs of plug-ins are begun one by one
 
     def __init__(self, provider: ExecutionProvider, executor: BlockProviderExecutor) -> None:
         self.__dict__.update(_provider=provider, _executor=executor)
