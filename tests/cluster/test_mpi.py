@@ -83,8 +83,9 @@ def cluster(nodes, env=None, **more):
     lines = "".join(f"export {name}='{value}'\n" for name, value in (env or {}).items())
     provider = LocalProvider(nodes_per_block=nodes, launcher=SingleNodeLauncher(debug=False), worker_init=lines)
     return plait.HighThroughputExecutor(
-        provider=provider, max_workers_per_node=2, cores_per_worker=0.25, heartbeat_period=0.5, heartbeat_threshold=3.0,
-        launch_cmd="PLAIT_NODE_NAME=node$BASHPID PLAIT_CORES=4 {python} -m plait.executors.htex.manager {config}", **more,
+        provider=provider, max_workers_per_node=2, cores_per_worker=0.25, heartbeat_period=0.5,
+        launch_cmd="PLAIT_NODE_NAME=node$BASHPID PLAIT_CORES=4 {python} -m plait.executors.htex.manager {config}",
+        **{"heartbeat_threshold": 3.0, **more},
     )  # fmt: skip
 
 
@@ -232,7 +233,7 @@ def test_a_lost_node_ends_the_attempt_and_another_is_made(mpich, tmp_path):
 def test_a_task_over_nodes_outlives_the_interchange(tmp_path):
     """Another life of it hears from the managers who belongs to what: nobody else gets these nodes, and the task runs once."""
     go, began = tmp_path / "go", tmp_path / "began"
-    executor = cluster(2)
+    executor = cluster(2, heartbeat_threshold=20.0)  # until then the managers may take to come back
     with loaded(executor, tmp_path):
         wait_until(lambda: len(executor.connected_managers()) == 2, 20)
         gang = holds.options(nodes=2)(str(began), str(go))

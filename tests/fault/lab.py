@@ -151,6 +151,7 @@ class Terminal:
             [sys.executable, "-c", _TAKE_TERMINAL, str(script), *arguments],
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
         )  # fmt: skip
+        self._name = os.ttyname(slave)
         os.close(slave)
         self._text = bytearray()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -176,7 +177,7 @@ class Terminal:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         for pid in descendants():  # whoever keeps the terminal open keeps the reader
-            if f"/dev/pts/{os.path.basename(os.ptsname(self._master))}" in _files(pid):
+            if self._name in _files(pid):
                 os.kill(pid, signal.SIGKILL)
         self._reader.join(5)
         os.close(self._master)
