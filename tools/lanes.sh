@@ -1,24 +1,41 @@
 #!/usr/bin/env bash
-# Runs the tests in two lanes beside each other: tools/lanes.sh PYTHON [OPTIONS OF PYTEST]
-# Tests on real batch systems (tests/cluster) mostly wait for a scheduler, and the others mostly for a processor: together they take the time
-# of one lane. What the first lane printed comes at its end, behind the second's.
+# Runs the tests in three lanes beside each other: tools/lanes.sh PYTHON [OPTIONS OF PYTEST]
+# Tests with real processes mostly wait for them, those on real batch systems for a scheduler, and only the others for a processor: together they
+# take little more than the longest. What a lane printed comes when all have ended, but for the first.
 set -uo pipefail
 
 python=$1
 shift
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
 
-"$python" -m pytest "$@" tests/cluster >"$log" 2>&1 &
-clusters=$!
-"$python" -m pytest "$@" --ignore=tests/cluster
-status=$?
-wait "$clusters"
-others=$?
-cat "$log"
+lanes=(others processes clusters)
+others=(--ignore=tests/cluster --ignore=tests/fault --ignore=tests/scenario)
+processes=(tests/fault tests/scenario)
+clusters=(tests/cluster)
+pids=()
+for lane in "${lanes[@]:1}"; do
+    declare -n paths=$lane
+    "$python" -m pytest "$@" "${paths[@]}" >"$logs/$lane" 2>&1 &
+    pids+=($!)
+done
+"$python" -m pytest "$@" "${others[@]}"
+statuses=($?)
+for pid in "${pids[@]}"; do
+    wait "$pid"
+    statuses+=($?)
+done
+cat "$logs"/*
 
-# 5: no test was selected, which is fine for one of the lanes
-[ $status = 5 ] && [ $others != 5 ] && status=0
-[ $others = 5 ] && others=0
-[ $status != 0 ] && exit $status
-exit $others
+# 5: no test was selected, which is fine unless none was in any lane
+worst=5
+for status in "${statuses[@]}"; do
+    [ "$status" = 5 ] || worst=0
+done
+for status in "${statuses[@]}"; do
+    case $status in 0 | 5) ;; *) worst=$status ;; esac
+done
+for number in "${!lanes[@]}"; do
+    echo "lane ${lanes[$number]}: exit code ${statuses[$number]}"
+done
+exit "$worst"
