@@ -312,7 +312,9 @@ class Lifecycle:
                 if self._only is not None
                 else [e for label, e in self._executors.items() if label != INTERNAL]
             )
-            if self._only is None and (resources is None or not resources.nodes):  # whole nodes are not for those who do not ask for them
+            if self._only is None and (
+                resources is None or not resources.nodes
+            ):  # whole nodes are not for those who do not ask for them
                 candidates = [e for e in candidates if not getattr(e, "gives_nodes", False)] or candidates
         else:
             unknown = [label for label in spec.executors if label not in self._executors]

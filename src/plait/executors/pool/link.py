@@ -646,9 +646,11 @@ class PoolLink:
             self._nursery.start()
             self._poll.register(self._nursery, select.POLLIN)
         for peer in list(self._peers.values()):
-            self._ended(peer, how, outcomes, replace=self.broken is None)
+            self._ended(
+                peer, how, outcomes, replace=self.broken is None, counts=False
+            )  # one failure, however many were starting
 
-    def _ended(self, peer: Peer, how: str, outcomes: list[Any], *, replace: bool = True) -> None:
+    def _ended(self, peer: Peer, how: str, outcomes: list[Any], *, replace: bool = True, counts: bool = True) -> None:
         """A worker's process is gone: take what it left, blame the task that ran, give the others back, start another worker."""
         worker = peer.state
         was_starting = worker.state == 0
@@ -671,7 +673,7 @@ class PoolLink:
         now_s = time.monotonic()
         if self._outlet.emit is not None:
             self._outlet.emit((WORKER_ENDED, now_s, self._label, worker.number, reason or how))
-        if was_starting and replace and self._failed_starts_exceeded(peer.reason or how, outcomes):
+        if was_starting and replace and counts and self._failed_starts_exceeded(peer.reason or how, outcomes):
             return
         if replace and not self._closing and self.broken is None:
             self._spawn()

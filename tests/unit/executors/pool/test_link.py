@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import signal
 import sys
 import threading
 import types
@@ -316,6 +317,14 @@ def test_a_feed_is_served_beside_the_workers(served):
     assert pool.results(100) == [(number, wire.DONE, number) for number in range(100)]
     assert pool.feed.rounds[0] is True
     assert False in pool.feed.rounds
+
+
+def test_the_death_of_the_zygote_is_one_failure_however_many_workers_were_starting(served):
+    pool = served(8)
+    os.kill(pool.link._nursery._process.pid, signal.SIGKILL)  # its workers have not said anything yet
+    pool.submit(tasks.echo, 1)
+    assert pool.results(1) == [(0, wire.DONE, 1)]
+    assert pool.link.broken is None
 
 
 def test_ranks_are_those_of_workers_that_live(served):
