@@ -39,7 +39,8 @@ cd {cwd} || exit
 """
 # Started twice it runs once: the folder's name decides, as the answer to the first may have been lost.
 _START: Final = (
-    'umask 077; mkdir -p -- "${1%/*}" && cat > "$1.sh" || exit 1; mkdir -- "$1.lock" 2>/dev/null || { echo started; exit 0; }; '
+    'umask 077; mkdir -p -- "${1%/*}" && cat > "$1.sh.$$" || exit 1; '
+    'mkdir -- "$1.lock" 2>/dev/null || { rm -f -- "$1.sh.$$"; echo started; exit 0; }; mv -f -- "$1.sh.$$" "$1.sh" || exit 1; '
     'setsid /bin/bash "$1.sh" > "$1.out" 2> "$1.err" < /dev/null & '
     'echo "$! $(cut -d" " -f22 "/proc/$!/stat" 2>/dev/null)" > "$1.pid"; echo started'
 )
