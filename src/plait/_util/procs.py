@@ -92,15 +92,18 @@ def look_by_psutil(pid: int) -> Process | None:
         return None
 
 
+def numbers() -> list[int]:
+    """The numbers of all processes that this one may see."""
+    if _HAS_PROC:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    import psutil
+
+    return psutil.pids()
+
+
 def snapshot() -> dict[int, Process]:
     """All processes that this one may see, by number."""
-    if _HAS_PROC:
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    else:
-        import psutil
-
-        pids = psutil.pids()
-    return {pid: process for pid in pids if (process := look(pid)) is not None}
+    return {pid: process for pid in numbers() if (process := look(pid)) is not None}
 
 
 def is_alive(pid: int) -> bool:

@@ -25,6 +25,7 @@ import time
 from typing import Any, NoReturn
 
 from plait._util import procs
+from plait._util.sweep import kill_below
 from plait.executors.pool import wire
 from plait.executors.pool.page import Page
 from plait.executors.pool.worker import worker_main
@@ -32,6 +33,8 @@ from plait.executors.pool.worker import worker_main
 #: Modules of functions sent by value, of commands and of errors.
 _OFTEN_NEEDED = ("cloudpickle", "plait.executors.pool.call", "traceback", "tblib")
 _POLL_S = 0.005  # while something is being ended
+_SWEEP_S = 0.1  # for which other requests wait, at most
+_AT_ONCE = 1000  # ended processes, before other things have their turn
 
 
 class Child:
@@ -194,19 +197,16 @@ class Zygote:
 
     def _end_due(self) -> None:
         now = time.monotonic()
-        for child in self.children.values():
-            if child.deadline_s is not None and now >= child.deadline_s:
-                child.tree |= set(procs.descendants(child.pid))
-                procs.signal_all([child.pid, *child.tree], signal.SIGKILL)
-        for pid, deadline_s in list(self.dying.items()):
-            if not procs.is_alive(pid):
-                del self.dying[pid]
-            elif now >= deadline_s:
-                procs.signal_all([pid, *procs.descendants(pid)], signal.SIGKILL)
+        self.dying = {pid: deadline_s for pid, deadline_s in self.dying.items() if procs.is_alive(pid)}
+        later = {pid for pid, deadline_s in self.dying.items() if now < deadline_s}
+        later |= {pid for pid, child in self.children.items() if child.deadline_s is None or now < child.deadline_s}
+        if len(later) < len(self.children) + len(self.dying) and kill_below(os.getpid(), later, _SWEEP_S):
+            self.dying = {pid: deadline_s for pid, deadline_s in self.dying.items() if now < deadline_s}
 
     def _reap(self) -> None:
         """Collects processes that ended. The children of a worker became ours at its end; they follow it."""
-        while True:
+        ended: list[Child] = []
+        while len(ended) < _AT_ONCE:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
@@ -214,30 +214,32 @@ class Zygote:
             if pid == 0:
                 break
             child = self.children.pop(pid, None)
-            self.dying.pop(pid, None)
             if child is None:  # a stray: what it started since it was last looked at is ours now
-                self._follow(Child(-1, pid))
+                child = Child(-1, pid)
+                child.deadline_s = self.dying.pop(pid, None)
             else:
-                self._follow(child)
                 self._report("ended", child.number, status, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+            ended.append(child)
+        if ended:
+            self._follow(ended)
 
-    def _follow(self, child: Child) -> None:
-        """Ends what a worker left: those seen below it, and those that became ours."""
+    def _follow(self, ended: list[Child]) -> None:
+        """Ends what processes left: those seen below them, and those that became ours."""
         now = time.monotonic()
-        deadline_s = now if child.deadline_s is None else child.deadline_s
-        strays = {pid for pid in child.tree if procs.is_alive(pid)}
-        strays |= {pid for pid in procs.children_of(os.getpid()) if pid not in self.children and pid not in self.dying}
-        for stray in strays:
-            if deadline_s <= now:
-                procs.signal_all([stray, *procs.descendants(stray)], signal.SIGKILL)
-            self.dying[stray] = deadline_s
+        latest_s = 0.0
+        for child in ended:
+            deadline_s = now if child.deadline_s is None else child.deadline_s
+            latest_s = max(latest_s, deadline_s)
+            self.dying.update(dict.fromkeys(child.tree, deadline_s))
+        for pid in procs.children_of(os.getpid()):
+            if pid not in self.children:
+                self.dying.setdefault(pid, latest_s)
 
     def _leave(self) -> None:
         """Ends all descendants, again and again, until none is left."""
         me = os.getpid()
         for _ in range(2000):
-            below = procs.descendants(me)
-            procs.signal_all(below, signal.SIGKILL)
+            kill_below(me)
             try:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
