@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROGRAMS = ROOT / "tests" / "programs"
+#: Open MPI fails when two of its processes make the same folder at the same moment. Nodes that are machines do not share theirs.
+_OWN_FOLDER = "TMPDIR=$(mktemp -d {0}/o.XXXX); export TMPDIR"
 _AGENT = """# stands for ssh: the host is not asked
 while [ "${1#-}" != "$1" ]; do shift; done
 shift
@@ -42,7 +44,8 @@ class Mpi:
         command, compiler = require_command(f"{self.launcher}.{name}"), require_command(f"mpicc.{name}")
         commands = folder / "bin"
         commands.mkdir()
-        _script(commands / self.launcher, f'exec {command} "$@"')
+        own = _OWN_FOLDER.format(folder)
+        _script(commands / self.launcher, f'{own}; exec {command} "$@"')
         self.ring = str(folder / "ring")
         made = subprocess.run(
             [compiler, str(PROGRAMS / "ring.c"), "-o", self.ring], capture_output=True, text=True, check=False
@@ -56,7 +59,7 @@ class Mpi:
             (libraries / "libmpi.so.12").symlink_to(_path_of("libmpich.so.12"))
             self.env |= {"HYDRA_LAUNCHER": "fork", "MPI4PY_MPIABI": "mpich", "LD_LIBRARY_PATH": str(libraries)}
         else:
-            agent = _script(folder / "agent", _AGENT)
+            agent = _script(folder / "agent", f"{own}\n{_AGENT}")
             self.env |= {
                 "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_plm": "rsh",
                 "OMPI_MCA_plm_rsh_agent": str(agent), "OMPI_MCA_btl": "self,tcp", "OMPI_MCA_btl_tcp_if_include": "lo",
