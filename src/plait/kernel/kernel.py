@@ -293,7 +293,13 @@ class DataFlowKernel(Lifecycle):
         """Gives a ready task to an executor, or ends it here."""
         app = task.app
         executor = self._only
-        if executor is not None and app.is_simple and task.details is None and task.depends is not None:
+        if (
+            executor is not None
+            and app.is_simple
+            and task.details is None
+            and task.depends is not None
+            and not task.kwargs
+        ):
             args = results_of(task.args)
             if args is not None:
                 self._launch_simple(task, args, executor, effects)

@@ -78,6 +78,8 @@ class ExecutorContract(ContractBase):
             futures = [echo(value) for value in values]
             assert [future.result(WAIT_S) for future in reversed(futures)] == values[::-1]
             assert echo(value="named").result(WAIT_S) == "named"
+            assert echo(value=echo("future")).result(WAIT_S) == "future"
+            assert echo(value=[echo(1), echo(value=2)]).result(WAIT_S) == [1, 2]
 
     def test_order_of_ending_is_not_that_of_calling(self, tmp_path: Path) -> None:
         """A later task may end earlier."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -111,6 +112,34 @@ def test_an_executor_that_cannot_take_a_task_fails_it(hand):
         assert isinstance(app().exception(1), ExecutorError)
         assert isinstance(app([1]).exception(1), ExecutorError)  # by the other way, for calls that are not plain
         assert [type(f.exception(1)) for f in plait.map(app, [1, 2])] == [ExecutorError] * 2
+
+
+@pytest.mark.parametrize("args", [(), (0,)])
+def test_futures_in_keywords_are_waited_for_and_replaced(args):
+    give = plait.python_app(lambda x: x)
+    take = plait.python_app(lambda *args, **kwargs: (args, kwargs))
+    with run_with(plait.ThreadPoolExecutor()):
+        ours, other = give(1), Future()
+        futures = [
+            take(*args, a=ours),
+            take(*args, a=[ours], b=2),
+            take(*args, a=other),
+            take(*args, a=ours, b=[other]),
+        ]
+        other.set_result(8)
+        expected = [{"a": 1}, {"a": [1], "b": 2}, {"a": 8}, {"a": 1, "b": [8]}]
+        assert [future.result(5) for future in futures] == [(args, kwargs) for kwargs in expected]
+
+
+@pytest.mark.parametrize("args", [(), (0,)])
+def test_a_task_whose_keyword_failed_does_not_run(args):
+    ran = []
+    fail, take = plait.python_app(lambda: 1 / 0), plait.python_app(lambda *args, **kwargs: ran.append(1))
+    with run_with(plait.ThreadPoolExecutor()):
+        error = take(*args, a=fail()).exception(5)
+        assert isinstance(error, DependencyError)
+        assert isinstance(error.__cause__, ZeroDivisionError)
+        assert not ran
 
 
 def test_callbacks_may_submit(hand):
