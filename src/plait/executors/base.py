@@ -128,6 +128,13 @@ class Executor(RemembersGiven, ABC):
                 {"resources"}, f"executor {self.label!r} ({type(self).__name__}) does not know resources of tasks"
             )
 
+    def check_walltime(self, walltime_s: float) -> None:
+        """Refuses an attempt that may take so many seconds where nothing that it could run on lasts as long.
+
+        Raises:
+            InvalidResourceSpecification: with the numbers.
+        """
+
     def explain(self, task: Task) -> str:  # noqa: ARG002 - those that know more look at it
         """Where a launched task stands, as the end of the sentence "task 3 (f) …"."""
         status = self.status()

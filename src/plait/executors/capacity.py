@@ -22,14 +22,16 @@ class Capacity:
         cores: how many there are to give.
         memory_bytes: likewise; 0 when it is not known, and then not counted.
         gpus: likewise.
+        disk_bytes: space for temporary files, the most that a task may ask for; 0 when it is not known.
     """
 
-    __slots__ = ("cores", "gpus", "memory_bytes", "used_cores", "used_gpus", "used_memory_bytes")
+    __slots__ = ("cores", "disk_bytes", "gpus", "memory_bytes", "used_cores", "used_gpus", "used_memory_bytes")
 
-    def __init__(self, cores: float, memory_bytes: int = 0, gpus: float = 0) -> None:
+    def __init__(self, cores: float, memory_bytes: int = 0, gpus: float = 0, disk_bytes: int = 0) -> None:
         self.cores = cores
         self.memory_bytes = memory_bytes
         self.gpus = gpus
+        self.disk_bytes = disk_bytes
         self.used_cores = 0.0
         self.used_memory_bytes = 0
         self.used_gpus = 0.0
@@ -69,6 +71,10 @@ class Capacity:
             )
         if want.gpus > self.gpus + TOLERANCE:
             problems["gpus"] = f"{want.gpus:g} GPUs asked, executor {label!r} has {self.gpus:g}"
+        if self.disk_bytes and want.disk_bytes > self.disk_bytes:
+            problems["disk"] = (
+                f"{format_bytes(want.disk_bytes)} of disk asked, executor {label!r} has {format_bytes(self.disk_bytes)}"
+            )
         if want.nodes:
             problems["nodes"] = (
                 f"{count_of(want.nodes, 'whole node')} asked, executor {label!r} has one machine for all; "

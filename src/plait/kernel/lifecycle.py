@@ -322,13 +322,18 @@ class Lifecycle:
                 known = ", ".join(repr(label) for label in self._executors if label != INTERNAL)
                 raise UnknownExecutor(f"app {spec.name}: executors={list(spec.executors)!r}: expected some of {known}")
             candidates = [self._executors[label] for label in spec.executors]
-        if resources is None or resources == DEFAULT:
+        asks = resources is not None and resources != DEFAULT
+        walltime_s = details.walltime_s if details is not None and details.walltime_s is not None else spec.walltime_s
+        if not asks and walltime_s is None:
             return candidates
         refusal: InvalidResourceSpecification | None = None
         able = []
         for executor in candidates:
             try:
-                executor.check(resources)
+                if asks and resources is not None:
+                    executor.check(resources)
+                if walltime_s is not None:
+                    executor.check_walltime(walltime_s)
                 able.append(executor)
             except InvalidResourceSpecification as error:
                 refusal = error

@@ -48,13 +48,14 @@ def test_what_is_not_known_is_not_counted():
         (Resources(cores=3), ["cores"], "3 cores asked, executor 'x' has 2"),
         (Resources(memory_bytes=2 << 30), ["memory"], "executor 'x' has 1"),
         (Resources(gpus=0.5), ["gpus"], "0.5 GPUs asked, executor 'x' has 0"),
+        (Resources(disk_bytes=5 << 30), ["disk"], "5.4 GB of disk asked, executor 'x' has 4.3 GB"),
         (Resources(cores=3, gpus=1), ["cores", "gpus"], "; "),
         (Resources(nodes=2), ["nodes"], "2 whole nodes asked, executor 'x' has one machine for all"),
     ],
 )
 def test_refusals_have_the_numbers(want, keys, text):
     with pytest.raises(InvalidResourceSpecification) as raised:
-        Capacity(2, 1 << 30).check(want, "x")
+        Capacity(2, 1 << 30, disk_bytes=4 << 30).check(want, "x")
     assert raised.value.invalid_keys == keys
     assert text in str(raised.value)
 

@@ -238,6 +238,7 @@ class HighThroughputExecutor(Inspection):
         self._context = context
         self._error = None
         self._seen_blocks = []
+        self._expected = self._judged_by = None
         self._link = DriverLink(
             self._interchange_settings, self.interchange_launch_cmd, self.label, context, _Hooks(self)
         )
@@ -364,6 +365,8 @@ class HighThroughputExecutor(Inspection):
             self._seen_blocks.append(manager.block)
         if self._keeper is not None:
             self._keeper.manager_up(manager.block, manager.workers, manager.manager)
+        if self._link is not None and self._link.offers.wishes.of:
+            self._refuse_those_that_wait(self._link)
 
     def _manager_gone(self, manager: ManagerGone) -> None:
         if self._keeper is not None:

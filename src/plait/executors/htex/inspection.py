@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from plait._util import machine
-from plait.errors import ExecutorError
+from plait.errors import ExecutorError, InvalidResourceSpecification
 from plait.executors.base import Executor, ExecutorStatus
 from plait.executors.capacity import Capacity
 from plait.executors.htex.answers import describe
+from plait.executors.htex.expected import GIB, expected_node, walltime_of
 from plait.executors.htex.messages import DrainBlock, Hold
 from plait.executors.htex.offers import ask_of
 from plait.executors.htex.shapes import check_gang
 from plait.executors.htex.where import stays_here
+from plait.executors.pool.core import resources_of
 from plait.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -22,13 +25,13 @@ if TYPE_CHECKING:
 
     from plait.executors.blocks import BlockKeeper
     from plait.executors.htex.driver import DriverLink
+    from plait.executors.htex.expected import Expected
     from plait.model.jobs import JobStatus
     from plait.model.resources import Resources
     from plait.model.task import Task
     from plait.providers.base import ExecutionProvider
     from plait.scaling.view import Load
 
-GIB: Final = 1 << 30
 #: Seconds that the interchange has to answer a question.
 _ANSWER_S: Final = 1.0
 
@@ -47,6 +50,8 @@ class Inspection(Executor):
     _keeper: BlockKeeper | None
     _error: Exception | None
     _seen_blocks: list[str]
+    _expected: Expected | None = None
+    _judged_by: tuple[float, ...] | None = None  # what those that wait were compared with last
 
     def _blocks_failed(self, error: Exception) -> None:
         """Gives the executor up."""
@@ -95,7 +100,8 @@ class Inspection(Executor):
 
     def _expected_workers(self) -> int | None:
         limits: list[float] = []
-        cores, memory_bytes = self._node_hints()
+        node = self._expected_node()
+        cores, memory_bytes = node.cores, node.memory_bytes
         if self.max_workers_per_node is not None:
             limits.append(self.max_workers_per_node)
         if cores is not None:
@@ -106,13 +112,11 @@ class Inspection(Executor):
             limits.append(len(self.available_accelerators))
         return int(min(limits)) if limits else None
 
-    def _node_hints(self) -> tuple[float | None, int | None]:
-        """Cores and bytes of memory of a node, as far as they are known before one is there."""
-        cores, gigabytes = getattr(self.provider, "cores_per_node", None), getattr(self.provider, "mem_per_node", None)
-        memory_bytes = int(gigabytes * GIB) if gigabytes else None
-        if stays_here(self.provider):
-            return cores or machine.available_cores(), memory_bytes or machine.available_memory_bytes()
-        return cores, memory_bytes
+    def _expected_node(self) -> Expected:
+        """What a node has, as far as it is known before one is there; looked up once in a run, because every call that asks for something is checked."""
+        if self._expected is None:
+            self._expected = expected_node(self.provider, len(self.available_accelerators), os.environ)
+        return self._expected
 
     def _load(self) -> Load:
         from plait.scaling.view import Load, NodeSize
@@ -127,12 +131,12 @@ class Inspection(Executor):
         managers = list(link.hearing.managers.values())
         node = None
         if workers is not None:
-            cores, memory_bytes = self._node_hints()
+            expected = self._expected_node()
             node = NodeSize(
                 workers,
-                max([up.cores for up in managers], default=cores or 0.0),
-                max([up.memory_bytes for up in managers], default=memory_bytes or 0),
-                float(max([len(up.gpus) for up in managers], default=len(self.available_accelerators))),
+                max([up.cores for up in managers], default=expected.cores or 0.0),
+                max([up.memory_bytes for up in managers], default=expected.memory_bytes or 0),
+                float(max([len(up.gpus) for up in managers], default=expected.gpus or 0)),
             )
         used: dict[str, float] = {}
         for up in managers:
@@ -227,24 +231,56 @@ class Inspection(Executor):
     # ------------------------------------------------------------------ what can be had, and where a task stands
     def check(self, resources: Resources) -> None:
         """Refuses what no block can ever give, with the numbers; where the nodes are not known yet, nothing is refused."""
+        limits = self._limits()
+        if resources.nodes:
+            check_gang(resources, self.label, self.provider, limits.cores if limits.cores < math.inf else None)
+        limits.check(replace(resources, nodes=0) if resources.nodes else resources, self.label)
+
+    def check_walltime(self, walltime_s: float) -> None:
+        """Refuses what takes longer than a block lasts."""
+        lasts_s = walltime_of(self.provider)
+        if lasts_s is not None and walltime_s >= lasts_s:
+            raise InvalidResourceSpecification(
+                {"walltime"},
+                f"{format_duration(walltime_s)} asked, blocks of executor {self.label!r} end {format_duration(lasts_s)} after they began "
+                "(walltime of its provider)",
+            )
+
+    def _limits(self) -> Capacity:
+        """The most that a node has, of everything that is known; of what is not, without a limit."""
+        node = self._expected_node()
         link = self._link
         managers = list(link.hearing.managers.values()) if link is not None else []
-        cores, memory_bytes = self._node_hints()
-        known_all = stays_here(self.provider) or (bool(managers) and self._all_blocks_up(len(managers)))
-        if managers and (cores is not None or known_all):
-            cores = max([cores or 0.0, *(up.cores for up in managers)])
-        if managers and (memory_bytes is not None or known_all):
-            memory_bytes = max([memory_bytes or 0, *(up.memory_bytes for up in managers)])
-        gpus = max([len(self.available_accelerators), *(len(up.gpus) for up in managers)])
-        gpus_known = known_all or bool(self.available_accelerators)
-        limits = Capacity(
-            float("inf") if cores is None else cores,
-            memory_bytes or 0,
-            gpus if gpus_known else float("inf"),
+        known_all = bool(managers) and (stays_here(self.provider) or self._all_blocks_up(len(managers)))
+
+        def most(expected: float | None, there: Iterable[float], unknown: float) -> float:
+            known = [] if expected is None else [expected]
+            if managers and (known or known_all):
+                known += there
+            return max(known, default=unknown)
+
+        return Capacity(
+            most(node.cores, (up.cores for up in managers), math.inf),
+            int(most(node.memory_bytes, (up.memory_bytes for up in managers), 0)),
+            most(node.gpus, (len(up.gpus) for up in managers), math.inf),
+            int(most(node.disk_bytes, (up.disk_bytes for up in managers), 0)),
         )
-        if resources.nodes:
-            check_gang(resources, self.label, self.provider, cores)
-        limits.check(replace(resources, nodes=0) if resources.nodes else resources, self.label)
+
+    def _refuse_those_that_wait(self, link: DriverLink) -> None:
+        """Refuses what was taken when nobody knew what nodes there would be, now that one shows it. On the link's thread."""
+        limits = self._limits()
+        there: tuple[float, ...] = (limits.cores, limits.memory_bytes, limits.gpus, limits.disk_bytes)
+        if there == self._judged_by:
+            return
+        self._judged_by = there
+        offers = link.offers
+        for number in [number for number in offers.wishes.of if number not in offers.places]:
+            task = offers.held.get(number)
+            if task is not None:
+                try:
+                    self.check(resources_of(task))
+                except InvalidResourceSpecification as error:
+                    link.command("fail", (number, task.attempt), error)
 
     def _all_blocks_up(self, managers: int) -> bool:
         return managers >= self.provider.max_blocks * self.provider.nodes_per_block

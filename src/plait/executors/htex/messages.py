@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 #: Both ends of a link must have the same.
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 
 #: (task, attempt)
 AttemptId = tuple[int, int]
@@ -434,6 +434,7 @@ class ManagerUp(Message, frozen=True):
     workers: int
     cores: float
     memory_bytes: int
+    disk_bytes: int
     gpus: list[str]
     plait: str
     python: str

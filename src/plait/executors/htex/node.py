@@ -12,7 +12,7 @@ import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plait._util import machine
 from plait.errors import ConfigurationError
@@ -28,6 +28,12 @@ _GB: Final = 1 << 30
 _VISIBLE: Final = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 #: Of quotients of fractions, which do not come out even.
 _TOLERANCE: Final = 1e-9
+_CORES: Final = ("PLAIT_CORES", "PARSL_CORES")
+_MEMORY: Final = ("PLAIT_MEMORY_GB", "PARSL_MEMORY_GB")
+_DISK: Final = "PLAIT_DISK_GB"
+_GPUS: Final = ("PLAIT_GPUS", *_VISIBLE)
+#: Variables that say what a node has.
+VARIABLES: Final = (*_CORES, *_MEMORY, _DISK, *_GPUS)
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,33 @@ class Node:
         return None if self.ends_s is None else max(0.0, self.ends_s - time.monotonic())
 
 
+class Around(NamedTuple):
+    """What there is on this machine for tasks, as far as no settings say otherwise: see `Node`."""
+
+    cores: float
+    memory_bytes: int
+    free_memory_bytes: int
+    disk_bytes: int
+    gpus: tuple[str, ...]
+
+
+def look_around(env: Mapping[str, str]) -> Around:
+    """This machine, now.
+
+    Raises:
+        ConfigurationError: a variable is not the number that it should be.
+    """
+    cores, memory_gb, disk_gb = _number(env, *_CORES), _number(env, *_MEMORY), _number(env, _DISK)
+    memory_bytes = machine.available_memory_bytes() if memory_gb is None else int(memory_gb * _GB)
+    return Around(
+        cores=machine.available_cores() if cores is None else cores,
+        memory_bytes=memory_bytes,
+        free_memory_bytes=min(memory_bytes, _free_bytes() or memory_bytes) if memory_gb is None else memory_bytes,
+        disk_bytes=_disk_bytes(env) if disk_gb is None else int(disk_gb * _GB),
+        gpus=tuple(find_gpus(env)),
+    )
+
+
 def look(settings: ManagerSettings, env: Mapping[str, str]) -> Node:
     """This node, now.
 
@@ -72,19 +105,16 @@ def look(settings: ManagerSettings, env: Mapping[str, str]) -> Node:
         ConfigurationError: a variable is not the number that it should be, or the nodes of the block are not known.
     """
     cpus = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
-    cores = _number(env, "PLAIT_CORES", "PARSL_CORES")
-    memory_gb = _number(env, "PLAIT_MEMORY_GB", "PARSL_MEMORY_GB")
-    disk_gb = _number(env, "PLAIT_DISK_GB")
-    memory_bytes = machine.available_memory_bytes() if memory_gb is None else int(memory_gb * _GB)
+    here = look_around(env)
     return Node(
         hostname=socket.gethostname(),
         boot=_text("/proc/sys/kernel/random/boot_id").strip(),
         cpus=cpus,
-        cores=machine.available_cores() if cores is None else cores,
-        memory_bytes=memory_bytes,
-        free_memory_bytes=min(memory_bytes, _free_bytes() or memory_bytes) if memory_gb is None else memory_bytes,
-        disk_bytes=_disk_bytes(env) if disk_gb is None else int(disk_gb * _GB),
-        gpus=tuple(dict.fromkeys(settings.accelerators)) or tuple(find_gpus(env)),
+        cores=here.cores,
+        memory_bytes=here.memory_bytes,
+        free_memory_bytes=here.free_memory_bytes,
+        disk_bytes=here.disk_bytes,
+        gpus=tuple(dict.fromkeys(settings.accelerators)) or here.gpus,
         ends_s=_ends_s(settings.walltime_s, env),
         name=node_name(env),
         hosts=tuple(block_hosts(env)) if settings.gives_nodes else (),
@@ -117,7 +147,7 @@ def worker_count(settings: ManagerSettings, node: Node) -> int:
 
 def find_gpus(env: Mapping[str, str], devices: str = "/dev") -> list[str]:
     """Names of the accelerators that may be used: those that a variable names, else those that the system shows."""
-    for variable in ("PLAIT_GPUS", *_VISIBLE):
+    for variable in _GPUS:
         visible = env.get(variable)
         if visible is not None:
             names = [name.strip() for name in visible.split(",")]

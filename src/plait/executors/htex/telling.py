@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from plait.executors.htex.inspection import GIB
+from plait.executors.htex.expected import GIB, walltime_of
 from plait.executors.htex.settings import InterchangeSettings, ManagerSettings
 from plait.executors.htex.where import stays_here
 from plait.serialize import FunctionBlob, dumps
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plait.executors.htex.executor import HighThroughputExecutor
-    from plait.providers.base import ExecutionProvider
 
 
 def interchange_settings(
@@ -126,16 +125,3 @@ def template_values(executor: HighThroughputExecutor) -> dict[str, Any]:
         "cpu_affinity": executor.cpu_affinity,
         "available_accelerators": " ".join(executor.available_accelerators),
     }
-
-
-def walltime_of(provider: ExecutionProvider) -> float | None:
-    """How long a block lasts, where its provider says so."""
-    from plait.model.units import parse_duration
-
-    walltime = getattr(provider, "walltime", None)
-    if walltime is None:
-        return None
-    try:
-        return parse_duration(walltime) or None
-    except ValueError:
-        return None

@@ -61,7 +61,18 @@ class Fake:
             os.write(self.stream.fileno(), b"\0" * 100)
         self.send(
             m.ManagerUp(
-                MANAGER, "0", "fakehost", os.getpid(), 2, 2.0, 1 << 30, [], "0", "3", bool(self.settings.expected)
+                MANAGER,
+                "0",
+                "fakehost",
+                os.getpid(),
+                2,
+                2.0,
+                1 << 30,
+                1 << 40,
+                [],
+                "0",
+                "3",
+                bool(self.settings.expected),
             )
         )
         while True:

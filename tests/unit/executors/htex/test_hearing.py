@@ -23,7 +23,7 @@ from plait.serialize import dumps
 from tests.support import wait_until
 from tests.unit.executors.htex.helpers import Recorder, events, link, make_task, submit
 
-UP = m.ManagerUp("m1", "0", "node1", 42, 4, 4.0, 0, [], "0.1", "3.11", False)
+UP = m.ManagerUp("m1", "0", "node1", 42, 4, 4.0, 0, 0, [], "0.1", "3.11", False)
 
 
 def hear(*messages, tasks=()):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 import plait
 from plait.errors import InvalidResourceSpecification
 from plait.executors.htex.inspection import _reason
+from plait.model.resources import Resources
+from plait.providers import LocalProvider
 from plait.testing import tasks
 from tests.support import wait_until
 from tests.unit.executors.htex.helpers import Remote, executor, load, log, make_task
@@ -88,8 +92,42 @@ def test_what_no_block_can_ever_give_is_refused_at_the_call():
             app(cores=3)(1)
         with pytest.raises(InvalidResourceSpecification, match="1 GPUs asked"):
             app(gpus=1)(1)
+        with pytest.raises(InvalidResourceSpecification, match=r"2.2 TB of disk asked, executor 'htex' has 1.1 TB"):
+            app(disk="2.2TB")(1)
     with load(executor("silent", provider=Remote(max_blocks=9))):
         app(cores=5000, gpus=10)(1)  # nobody knows better
+
+
+@pytest.mark.parametrize("wants", [{"cores": 5000}, {"gpus": 10}, {"memory": "1000TB"}, {"disk": "1000TB"}], ids=str)
+def test_on_this_machine_that_is_known_before_a_node_is_up(wants):
+    with load(executor()), pytest.raises(InvalidResourceSpecification, match=r"asked, executor 'htex' has"):
+        echo.options(**wants)(1)
+
+
+def test_what_its_environment_says_of_this_machine_counts(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("PARSL_CORES", "64")
+    made = executor("silent")
+    with load(made):
+        made.check(Resources(gpus=2, cores=64))
+        with pytest.raises(InvalidResourceSpecification, match="65 cores asked, executor 'htex' has 64; 3 GPUs asked"):
+            made.check(Resources(gpus=3, cores=65))
+
+
+def test_what_was_taken_before_the_nodes_were_known_is_refused_when_they_are():
+    with load(executor("silent", "unplaced", provider=LocalProvider(init_blocks=0, worker_init="export PLAIT_GPUS="))):
+        future = echo.options(gpus=1)(1)
+        with pytest.raises(InvalidResourceSpecification, match="1 GPUs asked, executor 'htex' has 0"):
+            future.result(20)
+
+
+def test_what_takes_longer_than_a_block_lasts_is_refused_at_the_call():
+    with load(executor(provider=Remote(walltime="00:10:00"))):
+        for seconds, kind in [(599, None), (600, InvalidResourceSpecification), ("1h", InvalidResourceSpecification)]:
+            with (
+                pytest.raises(kind, match="blocks of executor 'htex' end 10m00s") if kind else contextlib.nullcontext()
+            ):
+                echo.options(walltime=seconds)(1)
 
 
 def test_commands():

@@ -25,7 +25,7 @@ def test_a_manager_is_welcomed_and_the_driver_hears_of_it():
     lab.comes("a", block="3", workers=4, gpus=["0"])
     welcome, up = lab.take()
     assert welcome == ("a", m.Welcome("second", 2.0, 8.0, 0.0))
-    assert up[1] == m.ManagerUp("a", "3", "host of a", 1, 4, 4.0, 0, ["0"], "", "", again=False)
+    assert up[1] == m.ManagerUp("a", "3", "host of a", 1, 4, 4.0, 0, 0, ["0"], "", "", again=False)
     assert lab.core.connection_is_known("a")
 
 

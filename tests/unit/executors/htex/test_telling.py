@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-import pytest
-
 from plait.executors.htex.executor import HighThroughputExecutor
-from plait.executors.htex.telling import interchange_settings, manager_settings, template_values, walltime_of
+from plait.executors.htex.telling import interchange_settings, manager_settings, template_values
 from plait.serialize import load_function, loads
 from plait.testing import tasks
 from tests.unit.executors.htex.helpers import Remote
@@ -62,13 +60,6 @@ def test_managers_on_other_machines_have_a_directory_of_their_own():
     executor = HighThroughputExecutor(provider=Remote(walltime="01:00:00"))
     told = manager_settings(executor, ["192.0.2.1"], 54001, "P", "/logs")
     assert (told.cwd, told.walltime_s, told.log_dir) == ("", 3600.0, "/logs")
-
-
-@pytest.mark.parametrize(
-    ("walltime", "seconds"), [(None, None), ("00:30:00", 1800.0), ("soon", None), ("00:00:00", None)]
-)
-def test_walltimes_of_blocks(walltime, seconds):
-    assert walltime_of(Remote(walltime=walltime)) == seconds
 
 
 def test_templates_know_the_parameters():

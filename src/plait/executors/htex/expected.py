@@ -1,0 +1,68 @@
+"""What a node of a provider will have, as far as it is known before one is there."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from plait.errors import ConfigurationError
+from plait.executors.htex.node import VARIABLES, look_around
+from plait.executors.htex.where import stays_here
+from plait.model.units import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plait.providers.base import ExecutionProvider
+
+GIB: Final = 1 << 30
+_NAMED: Final = re.compile("|".join(VARIABLES))
+
+
+class Expected(NamedTuple):
+    """What a node has; None for what nobody knows.
+
+    Attributes:
+        cores: to give to tasks.
+        memory_bytes: likewise.
+        gpus: how many of them.
+        disk_bytes: free space for temporary files.
+    """
+
+    cores: float | None = None
+    memory_bytes: int | None = None
+    gpus: int | None = None
+    disk_bytes: int | None = None
+
+
+def expected_node(provider: ExecutionProvider, accelerators: int, env: Mapping[str, str]) -> Expected:
+    """What the provider's parameters say; of blocks on this machine, what their managers will find, which get this environment."""
+    cores, gigabytes = getattr(provider, "cores_per_node", None), getattr(provider, "mem_per_node", None)
+    told = Expected(cores, int(gigabytes * GIB) if gigabytes else None, accelerators or None)
+    if not stays_here(provider) or _changes_that(provider):
+        return told
+    try:
+        here = look_around(env)
+    except ConfigurationError:  # the managers will say it
+        return told
+    return Expected(
+        told.cores or here.cores,
+        told.memory_bytes or here.memory_bytes or None,
+        told.gpus or len(here.gpus),
+        here.disk_bytes or None,
+    )
+
+
+def _changes_that(provider: Any) -> bool:
+    """Whether the managers will see other variables than this process."""
+    prefix = getattr(getattr(provider, "launcher", None), "prepend", "")
+    return _NAMED.search(f"{getattr(provider, 'worker_init', '')}\n{prefix}") is not None
+
+
+def walltime_of(provider: ExecutionProvider) -> float | None:
+    """How long a block lasts, where its provider says so."""
+    known: Any = getattr(provider, "walltime_s", None) or getattr(provider, "walltime", None)
+    try:
+        return parse_duration(known) or None if known else None
+    except ValueError:
+        return None
