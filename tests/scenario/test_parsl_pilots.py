@@ -365,6 +365,9 @@ def htex_logs(tmp_path):
     with parsl.load(Config(executors=[executor], strategy="none", run_dir=str(tmp_path / "runs"))) as kernel:
         speak().result(WAIT_S)
         assert executor.logdir == os.path.join(kernel.run_dir, "htex")
+        (manager,) = executor.connected_managers()
+        of_block = pathlib.Path(executor.logdir, f"block-{manager['block_id']}", manager["manager"])
+    assert {"manager.log", "worker_0.log"} <= {path.name for path in of_block.iterdir()}
     paths = [os.path.join(folder, name) for folder, _, names in os.walk(executor.logdir) for name in names]
     names = {os.path.basename(path) for path in paths}
     assert "interchange.log" in names

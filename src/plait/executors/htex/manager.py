@@ -162,7 +162,7 @@ def run(data: bytes, env: dict[str, str], egg: Egg) -> int:
     node = look(settings, os.environ)
     workers = worker_count(settings, node)
     name = new_name()
-    folder = make_folder(settings.log_dir, name)
+    folder = make_folder(settings.log_dir, settings.block, name)
     log = Log(os.path.join(folder, "manager.log") if folder else "", debug=settings.debug)
     uplink = Uplink(settings, node, workers, name, log)
     pool = start_pool(settings, node, workers, folder, uplink, env, egg)
@@ -219,13 +219,15 @@ def dial(settings: ManagerSettings) -> Dealer:
         return Dealer(settings.addresses, settings.port, *keys, timeout_s - REFUSED_S)
 
 
-def make_folder(log_dir: str, name: str) -> str:
-    """A folder for the logs of one manager; empty when there is to be none, or it cannot be made."""
+def make_folder(log_dir: str, block: str, name: str) -> str:
+    """A folder for the logs of one manager, in that of its block; empty when there is to be none, or it cannot be made."""
     if not log_dir:
         return ""
-    folder = os.path.join(log_dir, f"manager_{name}")
+    of_block = os.path.join(log_dir, f"block-{block}")
+    folder = os.path.join(of_block, name)
     try:
-        os.makedirs(folder, 0o700, exist_ok=True)
+        for path in (of_block, folder):
+            os.makedirs(path, 0o700, exist_ok=True)
     except OSError as error:
         print(f"manager {name}: there will be no logs: {error}", file=sys.stderr, flush=True)  # noqa: T201 - nowhere else to say so
         return ""

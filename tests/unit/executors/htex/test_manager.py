@@ -38,7 +38,9 @@ def start(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 def test_settings_come_from_a_file(interchange):
     path = Path("settings.json")
     path.write_bytes(
-        msgspec.json.encode(interchange.settings(env={"PLAIT_X": "x", "HOME": None}, log_dir=os.path.abspath("logs")))
+        msgspec.json.encode(
+            interchange.settings(env={"PLAIT_X": "x", "HOME": None}, log_dir=os.path.abspath("logs"), block="7")
+        )
     )
     process = subprocess.Popen([sys.executable, "-m", "plait.executors.htex.manager", "--debug", str(path)])
     name = interchange.registered().manager
@@ -48,12 +50,12 @@ def test_settings_come_from_a_file(interchange):
     interchange.outcomes(1)
     interchange.send(m.Stop("done"))
     assert process.wait(10) == 0
-    folder = Path("logs", f"manager_{name}")
+    folder = Path("logs", "block-7", name)
     log = (folder / "manager.log").read_text()
     assert f"registered as {name}" in log
     assert "ended: told to stop: done" in log
     assert "something" in "".join(file.read_text() for file in folder.glob("worker_*.log"))
-    assert folder.stat().st_mode & 0o777 == 0o700
+    assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(
