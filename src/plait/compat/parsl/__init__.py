@@ -51,7 +51,7 @@ _HOME = {
 _LOADER = ("load", "clear", "dfk", "wait_for_current_tasks")
 #: Submodules that upstream's package has imported when it is imported, so that programs reach them as attributes.
 _MODULES = frozenset({
-    "addresses", "app", "concurrent", "config", "data_provider", "dataflow", "errors", "executors", "jobs", "launchers", "log_utils", "logconfigs",
+    "addresses", "app", "concurrent", "config", "configs", "data_provider", "dataflow", "errors", "executors", "jobs", "launchers", "log_utils", "logconfigs",
     "multiprocessing", "providers", "serialize", "usage_tracking", "utils", "version",
 })  # fmt: skip
 

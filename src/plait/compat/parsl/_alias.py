@@ -55,12 +55,13 @@ class Finder(importlib.abc.MetaPathFinder):
 
 
 def _refuse(name: str) -> None:
-    reason = "" if _exists(name) else why_absent(name)
+    reason = "" if exists(name) else why_absent(name)
     if reason:
         raise ModuleNotFoundError(reason, name=name)
 
 
-def _exists(name: str) -> bool:
+def exists(name: str) -> bool:
+    """Whether there is a module for ``parsl.x``."""
     import os
 
     *folders, last = name.split(".")[1:]

@@ -10,16 +10,19 @@ from plait.compat.parsl._lazy import lazy
 
 
 def test_submodules_are_imported_when_they_are_asked_for():
-    get = lazy("plait.compat.parsl.jobs", "states")
+    get = lazy("plait.compat.parsl.jobs")
     assert get("states") is importlib.import_module("plait.compat.parsl.jobs.states")
-    with pytest.raises(AttributeError, match=r"module 'parsl\.jobs' has no attribute 'zork'"):
-        get("zork")
+    for name in ("zork", "__pycache__"):
+        with pytest.raises(AttributeError, match=rf"module 'parsl\.jobs' has no attribute '{name}'"):
+            get(name)
 
 
 def test_programs_reach_them_without_importing_them():
     code = (
         "import plait.compat.parsl, parsl\n"
         "parsl.jobs.states, parsl.providers.base, parsl.launchers.launchers, parsl.executors.high_throughput.errors\n"
+        "parsl.app.errors.AppException, parsl.app.futures, parsl.dataflow.errors.DependencyError, parsl.dataflow.memoization\n"
+        "parsl.data_provider.files.File, parsl.logconfigs.json, parsl.usage_tracking.levels, parsl.serialize.errors, parsl.configs.local_threads\n"
         "import sys; print('zmq' in sys.modules, 'plait.executors.htex.executor' in sys.modules)"
     )
     import subprocess

@@ -1,1 +1,5 @@
 """``parsl.configs``."""
+
+from plait.compat.parsl._lazy import lazy
+
+__getattr__ = lazy(__name__)

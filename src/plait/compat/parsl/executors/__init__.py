@@ -25,4 +25,4 @@ def __getattr__(name: str) -> object:
     return _submodule(name)
 
 
-_submodule = lazy(__name__, "base", "errors", "execute_task", "high_throughput", "status_handling", "threads")
+_submodule = lazy(__name__)

@@ -27,4 +27,4 @@ __all__ = [
     "WrappedLauncher",
 ]
 
-__getattr__ = lazy(__name__, "base", "errors", "launchers")
+__getattr__ = lazy(__name__)

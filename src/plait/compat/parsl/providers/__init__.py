@@ -24,7 +24,7 @@ _HOME: Final = {
 
 __all__ = [*_HOME]  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
 
-_submodule = lazy(__name__, "base", "cluster_provider", "errors", *(home.partition(".")[0] for home in _HOME.values()))
+_submodule = lazy(__name__)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,1 +1,5 @@
 """``parsl.usage_tracking``: nothing is ever sent."""
+
+from plait.compat.parsl._lazy import lazy
+
+__getattr__ = lazy(__name__)

@@ -2,4 +2,4 @@
 
 from plait.compat.parsl._lazy import lazy
 
-__getattr__ = lazy(__name__, "errors", "executor", "interchange", "manager_selector")
+__getattr__ = lazy(__name__)
