@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 WINDOW_S: Final = 15.0
 #: Samples kept of that time.
 _SAMPLES: Final = 60
+#: Ends that a rate is taken from at least, while tasks run: of long tasks hardly one ends within the window.
+_ENDS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -103,22 +105,24 @@ class Meter:
             waiting = c.get(PENDING, 0) + c.get(JOINING, 0) + given - running
             done = c.get(EXEC_DONE, 0) + c.get(MEMO_DONE, 0)
             failed, other = c.get(FAILED, 0), c.get(DEP_FAIL, 0) + c.get(CANCELLED, 0)
-            rows.append(Row(name, waiting, running, done, failed, other, self._rate(name, now_s, done + failed)))
+            rate = self._rate(name, now_s, done + failed, running)
+            rows.append(Row(name, waiting, running, done, failed, other, rate))
+        running = sum(r.running for r in rows)
         total = Row(
             "all",
             sum(r.waiting for r in rows),
-            sum(r.running for r in rows),
+            running,
             sum(r.done for r in rows),
             sum(r.failed for r in rows),
             sum(r.other for r in rows),
-            self._rate("", now_s, sum(r.done + r.failed for r in rows)),
+            self._rate("", now_s, sum(r.done + r.failed for r in rows), running),
         )
         return Progress(now_s - self._start_s, total, tuple(rows))
 
     def _places(self) -> int | None:
         """Tasks that can run at once; None when the executors do not say."""
         executors = getattr(self._kernel, "executors", None) or {}
-        places = 0
+        places = 0  # so few as that while no block of an executor is up
         for label, executor in list(executors.items()):
             if label.startswith("_"):  # plait's own, for the bodies of join apps
                 continue
@@ -126,23 +130,26 @@ class Meter:
                 places += executor.status().workers
             except Exception:  # noqa: BLE001 - a display never fails because of a plug-in
                 return None
-        return places or None
+        return places
 
-    def _rate(self, name: str, now_s: float, ended: int) -> float | None:
-        """Tasks per second within the window; before the first end there is none."""
+    def _rate(self, name: str, now_s: float, ended: int, running: int) -> float | None:
+        """Tasks per second of late; before the first end there is none."""
         history = self._history.get(name)
         if history is None:
             history = self._history[name] = deque([(self._start_s, 0)])
-        while len(history) > 1 and (
-            history[1][0] <= now_s - WINDOW_S or history[1][1] == 0
-        ):  # not from before it began
+        if ended <= 0:
+            if not running:  # it has not begun: what it waits for does not make it slow
+                history[0] = (now_s, 0)
+            return None
+        least = _ENDS if running else 0
+        while len(history) > 1 and history[1][0] <= now_s - WINDOW_S and ended - history[1][1] >= least:
             history.popleft()
         then_s, before = history[0]
-        if now_s - history[-1][0] >= WINDOW_S / _SAMPLES:
+        if len(history) > 1 and history[-1][1] == history[-2][1] == ended:
+            history[-1] = (now_s, ended)  # of a time without ends its begin and end are enough
+        elif now_s - history[-1][0] >= WINDOW_S / _SAMPLES:
             history.append((now_s, ended))
-        if ended <= 0 or now_s <= then_s:
-            return None
-        return max(0, ended - before) / (now_s - then_s)
+        return max(0, ended - before) / (now_s - then_s) if now_s > then_s else None
 
 
 def _share(launched: dict[str, int], places: int | None) -> dict[str, int]:

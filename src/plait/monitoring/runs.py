@@ -78,7 +78,7 @@ def find_run(which: str = "last", run_dir: str | os.PathLike[str] = "runinfo") -
             return which
         inside = find_runs(which)
         hint = f"; it holds runs: name one, or use --run-dir {which}" if inside else ""
-        raise RunNotFound(f"--run {which}: expected `last`, a number, or a run's folder with a journal in it{hint}")
+        raise RunNotFound(f"run {which}: expected `last`, a number, or a run's folder with a journal in it{hint}")
     runs = find_runs(base)
     if not runs:
         there = "has no run with a journal" if os.path.isdir(base) else "does not exist"

@@ -41,6 +41,7 @@ def closing_sentence(
     )
     if groups:
         named = ", ".join(f"{n}× {error} in {app}()" for n, error, app, _ in groups[:_SHOWN])
-        more = f" and {len(groups) - _SHOWN} more kinds" if len(groups) > _SHOWN else ""
+        rest = len(groups) - _SHOWN
+        more = f" and {rest} more kind{'s' if rest > 1 else ''}" if rest > 0 else ""
         sentence += f": {named}{more}, see `plait explain {groups[0][3]}`"
     return "; ".join([sentence, *map(str, usages)])

@@ -239,5 +239,6 @@ def _failed(run: Run) -> list[str]:
         for count, (error, app), first in groups[:_SHOWN]
     ]
     if len(groups) > _SHOWN:
-        lines.append(f"and {len(groups) - _SHOWN} more kinds of failure")
+        rest = len(groups) - _SHOWN
+        lines.append(f"and {rest} more kind{'s' if rest > 1 else ''} of failure")
     return lines

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from plait.configfile import toml
 from plait.errors import ConfigurationError
 from plait.executors.htex.messages import Ask
 from plait.model.units import parse_bytes, parse_duration
@@ -77,14 +77,7 @@ def read_description(path: str) -> Described:
     try:
         with open(path, "rb") as file:
             content = file.read()
-        if path.endswith(".json"):
-            data = json.loads(content)
-        else:
-            try:
-                tomllib = importlib.import_module("tomllib")
-            except ModuleNotFoundError:  # Python 3.10
-                raise ConfigurationError(f"{path}: TOML needs Python 3.11; the same as JSON can be read here") from None
-            data = tomllib.loads(content.decode())
+        data = json.loads(content) if path.endswith(".json") else toml.parse(content.decode(), path)
     except OSError as error:
         raise ConfigurationError(f"{path}: it cannot be read ({error.strerror})") from error
     except ValueError as error:
@@ -144,18 +137,25 @@ def ask_of(given: Mapping[str, Any], what: str) -> Ask | None:
     try:
         walltime, priority = given.get("walltime"), given.get("priority")
         ask = Ask(
-            float(given.get("cores", 1.0)),
+            _number(given.get("cores", 1.0), "cores"),
             parse_bytes(given.get("memory", 0), "memory"),
-            float(given.get("gpus", 0.0)),
+            _number(given.get("gpus", 0.0), "gpus"),
             parse_bytes(given.get("disk", 0), "disk"),
-            None if walltime is None else parse_duration(walltime),
-            None if priority is None else float(priority),
+            None if walltime is None else parse_duration(walltime, "walltime"),
+            None if priority is None else _number(priority, "priority"),
             str(given.get("label", "")),
             _names(given.get("near", ())),
         )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{what}{error}") from error
     return None if ask == Ask() else ask
+
+
+def _number(value: Any, name: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}={value!r}: expected a number") from None
 
 
 def _count(value: Any, name: str) -> int:

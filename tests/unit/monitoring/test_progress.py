@@ -35,6 +35,11 @@ def test_no_more_run_than_there_are_workers():
     assert progress.total.waiting == 996
 
 
+def test_nothing_runs_while_no_block_is_up():
+    progress = Meter(Kernel(workers=0, f={LAUNCHED: 8}), 0.0).look(1.0)
+    assert (progress.total.running, progress.total.waiting) == (0, 8)
+
+
 def test_an_executor_that_does_not_answer_is_no_reason_to_fail():
     kernel = Kernel(f={LAUNCHED: 10})
     kernel.executors["q"] = SimpleNamespace()
@@ -61,6 +66,35 @@ def test_the_rate_is_that_of_late():
     assert row.rate == 0
     assert row.eta_s is None
     assert WINDOW_S < 60
+
+
+def test_time_left_counts_from_the_begin_of_the_first_task():
+    kernel = Kernel(f={LAUNCHED: 8})
+    meter = Meter(kernel, 0.0)
+    for second in range(1, 5):
+        meter.look(float(second))
+    kernel.app_counts = {"f": {LAUNCHED: 6, EXEC_DONE: 2}}
+    assert meter.look(4.0).apps[0].eta_s == pytest.approx(12)
+
+
+def test_time_left_of_tasks_that_are_longer_than_the_window():
+    kernel = Kernel(f={LAUNCHED: 10})
+    meter = Meter(kernel, 0.0)
+    for minute in range(1, 5):
+        kernel.app_counts = {"f": {LAUNCHED: 10 - 2 * minute, EXEC_DONE: 2 * minute}}
+        for second in range(60):
+            row = meter.look(60.0 * minute + second).apps[0]
+    assert row.rate == pytest.approx(8 / 299)
+    kernel.app_counts = {"f": {PENDING: 2, EXEC_DONE: 8}}
+    assert meter.look(315.0).apps[0].rate == 0  # and nothing runs
+
+
+def test_a_long_run_of_long_tasks_needs_no_memory():
+    kernel = Kernel(f={LAUNCHED: 10, EXEC_DONE: 1})
+    meter = Meter(kernel, 0.0)
+    for second in range(10_000):
+        meter.look(float(second))
+    assert all(len(history) < 5 for history in meter._history.values())
 
 
 def test_a_late_app_is_not_measured_from_the_beginning():

@@ -28,6 +28,8 @@ def test_three_groups_are_named_largest_first():
     failures = {(f"E{n}", "f"): (n, n) for n in range(1, 6)}
     text = closing_sentence({S.failed: 15}, failures)
     assert "5× E5 in f(), 4× E4 in f(), 3× E3 in f() and 2 more kinds, see `plait explain 5`" in text
+    text = closing_sentence({S.failed: 10}, {key: n for key, n in failures.items() if n[0] > 1})
+    assert "3× E3 in f() and 1 more kind, see" in text
 
 
 def test_what_blocks_cost_is_said_at_the_end():

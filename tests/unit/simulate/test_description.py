@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
@@ -47,11 +46,13 @@ def test_files(tmp_path):
 def test_toml(tmp_path):
     path = tmp_path / "w.toml"
     path.write_text('[bag.a]\ntasks = 2\nduration = "uniform:1s,2s"\n')
-    if sys.version_info < (3, 11):
-        with pytest.raises(ConfigurationError, match="JSON"):
-            read_description(str(path))
-        return
     assert read_description(str(path)).source(0).total == 2
     path.write_text("[bag.a\n")
     with pytest.raises(ConfigurationError, match="w.toml"):
         read_description(str(path))
+
+
+def test_what_tasks_ask_for_is_named_where_it_is_wrong():
+    for key in ("cores", "gpus", "priority", "walltime", "memory"):
+        with pytest.raises(ConfigurationError, match=f"bag a: {key}='x': expected"):
+            described({"bag": {"a": {"tasks": 1, "duration": 1, key: "x"}}})

@@ -148,7 +148,7 @@ class PluginExecutor(Executor):
         return False
 
     def status(self) -> ExecutorStatus:
-        return ExecutorStatus(1, len(self._futures), 0)
+        return ExecutorStatus(max(1, len(self._futures)), len(self._futures), 0)  # which of them run, only it knows
 
     def check(self, resources: Resources) -> None:
         """The plug-in judges what is asked for when it gets it."""
