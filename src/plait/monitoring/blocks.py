@@ -59,7 +59,8 @@ class BlockHistory:
         state_s: when that began.
         message: what was said about it.
         exit_code: of its job.
-        running_s: when its job was first seen running; 0 for never.
+        running_s: since when its job runs, as far as that was seen; 0 while it does not.
+        ran_s: seconds for which it ran before it went back into the queue, or was suspended.
         up_s: when its first manager connected; 0 for never.
         end_s: when it ended; 0 for not yet.
         managers: by name.
@@ -74,6 +75,7 @@ class BlockHistory:
     message: str = ""
     exit_code: int | None = None
     running_s: float = 0.0
+    ran_s: float = 0.0
     up_s: float = 0.0
     end_s: float = 0.0
     managers: dict[str, ManagerHistory] = field(default_factory=dict)
@@ -108,8 +110,7 @@ class BlockHistory:
 
     def allocated_s(self, now_s: float) -> float:
         """Seconds for which it had its nodes, until now."""
-        begins = [moment_s for moment_s in (self.running_s, self.up_s) if moment_s]
-        return max(0.0, (self.end_s or now_s) - min(begins)) if begins else 0.0
+        return self.ran_s + (max(0.0, (self.end_s or now_s) - self.running_s) if self.running_s else 0.0)
 
 
 @dataclass
@@ -152,11 +153,15 @@ class Blocks:
         block = self.block(event.executor, event.block)
         block.job_id, block.message, block.state_s = event.job_id, event.message, event.t_s
         block.state = _state(event.state)
-        if block.state == JobState.RUNNING and not block.running_s:
-            block.running_s = event.t_s
+        if block.state == JobState.RUNNING:
+            block.running_s = block.running_s or event.t_s
+        elif block.state == JobState.HELD or not block.connected:  # a queue may be slower than the managers
+            block.ran_s, block.running_s = block.allocated_s(event.t_s), 0.0
 
     def _up(self, event: BlockUp) -> None:
-        self.block(event.executor, event.block).up_s = event.t_s
+        block = self.block(event.executor, event.block)
+        block.up_s = block.up_s or event.t_s
+        block.running_s = block.running_s or event.t_s
 
     def _ended(self, event: BlockEnded) -> None:
         block = self.block(event.executor, event.block)

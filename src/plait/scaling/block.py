@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Seconds for which a job may go on after its managers have left by themselves.
 LINGER_S: Final = 5.0
+#: The same when they were told to: a batch system that ends a job, or puts it back into its queue, takes its time.
+ENDING_S: Final = 60.0
 #: Seconds after the first manager of a block in which those of its other nodes are expected.
 SETTLE_S: Final = 30.0
 
@@ -30,7 +32,7 @@ class Block:
         job_id: of its job; empty until that was begun.
         since_s: when its state changed last.
         running_s: when its job was first seen running.
-        up_s: when its first manager connected.
+        up_s: when its first manager connected; of the job's present life.
         managers: the connected ones, with their workers.
         workers: the most that it has had.
         deserted_s: since when none of its managers is connected, though some were.
@@ -40,6 +42,8 @@ class Block:
         cancel_s: when its job is to be cancelled, or cancelled again.
         cancel_accepted: whether the provider has accepted that.
         unsure: whether the provider said last that it cannot tell.
+        linger_s: seconds for which its job may go on once its managers have left.
+        was_up: whether a manager was connected before its job went back into the queue.
     """
 
     id: str
@@ -58,6 +62,13 @@ class Block:
     cancel_s: float | None = None
     cancel_accepted: bool = False
     unsure: bool = False
+    linger_s: float = LINGER_S
+    was_up: bool = False
+
+    @property
+    def came_up(self) -> bool:
+        """Whether a manager was ever connected."""
+        return self.was_up or self.up_s is not None
 
     @property
     def takes_tasks(self) -> bool:
@@ -72,6 +83,13 @@ class Block:
         if self.unsure:
             return "is in a state that the provider cannot tell"
         return "is held by the batch system" if self.status.state == JobState.HELD else ""
+
+    def wait_again(self) -> None:
+        """Its job does not run any more, is not over, and nothing of it is connected: it was requeued, held or suspended, and will come up again."""
+        self.was_up = self.came_up
+        self.running_s = self.up_s = self.deserted_s = None
+        if self.verdict is None and self.drain_by_s is None:
+            self.leaving = ""
 
     @property
     def connected(self) -> int:
@@ -101,13 +119,13 @@ class Block:
             return None
         if self.leaving:
             text = f"{self.leaving}, and its job did not end by itself"
-            return self.deserted_s + LINGER_S, JobStatus(JobState.COMPLETED, text)
+            return self.deserted_s + self.linger_s, JobStatus(JobState.COMPLETED, text)
         text = f"its managers were lost and none came back within {format_duration(start_timeout_s)}, while its job went on"
         return self.deserted_s + start_timeout_s, JobStatus(JobState.FAILED, text)
 
     def final(self, status: JobStatus) -> JobStatus:
         """How it ended, when that is the last that the provider says about its job."""
-        came_up = self.up_s is not None
+        came_up = self.came_up
         if self.verdict is not None:
             return replace(status, state=self.verdict.state, message=self.verdict.message, came_up=came_up)
         if not came_up and status.state in {JobState.COMPLETED, JobState.MISSING, JobState.TIMEOUT}:

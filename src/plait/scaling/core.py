@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plait.model.events import BLOCK_ENDED, BLOCK_REQUESTED, BLOCK_STATUS, BLOCK_UP, BLOCKS_SCALED
 from plait.model.jobs import FAILED_STATES, JobState, JobStatus
-from plait.scaling.block import Action, Block, Cancel, Drain, Gone, Request
+from plait.scaling.block import ENDING_S, LINGER_S, Action, Block, Cancel, Drain, Gone, Request
 from plait.scaling.throttle import Throttle
 from plait.scaling.view import BlockView, Decision, View, blocks_text, workers_wanted
 
@@ -209,6 +209,8 @@ class BlockCore:
                 if status.state != block.status.state:
                     self._change(block, status, now_s)
                 block.status = status
+                if status.state in {JobState.PENDING, JobState.HELD} and not block.managers:
+                    block.wait_again()
 
     def cancelled(self, answers: Mapping[str, bool], now_s: float) -> None:
         """What the provider said to `Cancel`. Jobs that go on all the same are cancelled again."""
@@ -262,6 +264,7 @@ class BlockCore:
             block.deserted_s = now_s
             if not how.startswith("lost"):  # they say that their time is over: the job follows by itself
                 block.leaving = block.leaving or f"its managers have {how}"
+                block.linger_s = LINGER_S if how.startswith("drained") else ENDING_S
         self.hurry(now_s)
 
     # ------------------------------------------------------------------ time
@@ -433,5 +436,5 @@ class BlockCore:
     # ------------------------------------------------------------------ looking
     def statuses(self) -> dict[str, JobStatus]:
         """All blocks: the ended ones in the order in which they ended, then the others."""
-        alive = {block.id: replace(block.status, came_up=block.up_s is not None) for block in self.live.values()}
+        alive = {block.id: replace(block.status, came_up=block.came_up) for block in self.live.values()}
         return {**self.ended, **alive}

@@ -53,6 +53,26 @@ def test_blocks_that_still_run_have_cost_something_too():
     assert meter.usages(30.0) == [Usage("htex", 0.0, 2 * 20 * 8)]
 
 
+def test_a_block_that_is_in_the_queue_again_costs_nothing_meanwhile():
+    events = [
+        ev.BlockRequested(1.0, "htex", "0"),
+        ev.BlockStatus(10.0, "htex", "0", "77", int(JobState.RUNNING)),
+        ev.BlockUp(20.0, "htex", "0", 19.0),
+        ev.ManagerStarted(20.0, "htex", "m", "0", "node1", 1, 4, 8.0),
+        ev.BlockStatus(21.0, "htex", "0", "77", int(JobState.PENDING)),  # a queue that is late
+        ev.BlockStatus(22.0, "htex", "0", "77", int(JobState.RUNNING)),
+        ev.ManagerEnded(30.0, "htex", "m", "left", "signal 15"),
+        ev.BlockStatus(30.0, "htex", "0", "77", int(JobState.PENDING)),
+        ev.BlockUp(100.0, "htex", "0", 99.0),
+        ev.ManagerStarted(100.0, "htex", "n", "0", "node2", 1, 4, 8.0),
+        ev.BlockStatus(101.0, "htex", "0", "77", int(JobState.RUNNING)),
+        ev.BlockEnded(110.0, "htex", "0", "77", int(JobState.COMPLETED)),
+    ]
+    meter = UsageMeter()
+    meter.write([as_tuple(event) for event in events])
+    assert meter.usages(200.0) == [Usage("htex", 0.0, (20 + 10) * 8)]
+
+
 def test_without_blocks_there_is_nothing_to_say():
     assert UsageMeter().usages(1.0) == []
     assert usage_of(Run("x")) == []

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from plait.model.jobs import JobState, JobStatus
-from plait.scaling.block import LINGER_S, SETTLE_S, Block, jobs_of
+from plait.scaling.block import ENDING_S, LINGER_S, SETTLE_S, Block, jobs_of
 
 COMPLETED = JobStatus(JobState.COMPLETED, exit_code=0)
 
@@ -39,6 +39,23 @@ def test_patience_ends(given, when, state, text):
     assert deadline[0] == when
     assert deadline[1].state == state
     assert text in deadline[1].message
+
+
+def test_patience_with_what_its_managers_left_behind():
+    assert up(deserted_s=10.0, leaving="told to", linger_s=ENDING_S).deadline(60.0)[0] == 10.0 + ENDING_S
+
+
+def test_a_job_that_is_in_the_queue_again_is_waited_for_again():
+    given = up(deserted_s=10.0, leaving="its managers have left")
+    given.wait_again()
+    assert given.takes_tasks
+    assert given.deadline(60.0) is None
+    assert given.came_up
+    assert "is queued" in given.describe(30.0, 60.0)
+    assert given.final(COMPLETED) == JobStatus(JobState.COMPLETED, exit_code=0, came_up=True)
+    condemned = up(deserted_s=10.0, leaving="because", verdict=COMPLETED)
+    condemned.wait_again()
+    assert not condemned.takes_tasks
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from plait.model.events import BLOCK_ENDED, BLOCK_REQUESTED, BLOCK_STATUS, BLOCK_UP, BLOCKS_SCALED
 from plait.model.jobs import JobState, JobStatus
-from plait.scaling.block import LINGER_S, Cancel, Drain, Gone, Request
+from plait.scaling.block import ENDING_S, LINGER_S, Cancel, Drain, Gone, Request
 from plait.scaling.check import check
 from plait.scaling.core import RECANCEL_S, REMEMBERED, BlockCore
 from plait.scaling.policy import Limits, Load, policy_of
@@ -438,6 +438,48 @@ def test_managers_that_leave_by_themselves_have_their_job_ended_soon():
     lab.poll(b0=JobStatus(JobState.CANCELLED))
     assert lab.core.ended["0"].state == JobState.COMPLETED
     assert lab.core.throttle.failures == 0
+
+
+def test_managers_that_are_told_to_leave_give_their_job_time_to_end():
+    """Batch systems take some to end a job, and longer to put it back into the queue: cancelled meanwhile it would be lost there."""
+    lab = Lab(max_blocks=1).running("0")
+    lab.gone("0", "left: it received signal 15")
+    assert lab.after(ENDING_S - 0.1) == []
+    assert lab.after(0.1) == [Cancel(("0",))]
+
+
+@pytest.mark.parametrize("how", ["left: it received signal 15", "lost: silent for 120 s"])
+@pytest.mark.parametrize("status", [PENDING, HELD])
+def test_a_job_that_is_in_the_queue_again_or_held_is_neither_lost_nor_replaced(how, status):
+    """Requeued by the administrator or because of its node, or suspended: its managers are gone, and will come back."""
+    lab = Lab(max_blocks=4).running("0", tasks=4)
+    lab.gone("0", how)
+    lab.poll(b0=status)
+    assert lab.core.view(lab.load, lab.now).active[0].workers is None
+    assert lab.after(3600) == []
+    lab.poll(b0=RUNNING)
+    assert lab.after(59) == []
+    lab.core.events.clear()
+    assert lab.up("0", manager="again") == []
+    assert [event[0] for event in lab.core.events] == [BLOCK_UP]
+    assert lab.after(3600) == []
+    lab.gone("0", "lost", manager="again")
+    lab.poll(b0=status)
+    lab.poll(b0=RUNNING)
+    assert Cancel(("0",)) in lab.after(60)
+    lab.poll(b0=JobStatus(JobState.CANCELLED))
+    assert lab.core.ended["0"].came_up
+
+
+def test_a_job_that_is_suspended_before_its_manager_came_has_its_time_afterwards():
+    lab = Lab(max_blocks=1)
+    lab.start()
+    lab.begin("0").poll(b0=RUNNING)
+    lab.poll(b0=HELD)
+    assert lab.after(3600) == []
+    lab.poll(b0=RUNNING)
+    assert lab.after(59) == []
+    assert lab.after(1) == [Cancel(("0",))]
 
 
 def test_not_knowing_is_not_the_end():

@@ -98,7 +98,7 @@ class Blocks(RuleBasedStateMachine):
         self.obey()
 
     @precondition(lambda self: self.jobs)
-    @rule(data=st.data(), state=st.sampled_from([JobState.RUNNING, JobState.HELD]) | ENDS)
+    @rule(data=st.data(), state=st.sampled_from([JobState.PENDING, JobState.RUNNING, JobState.HELD]) | ENDS)
     def a_job_changes(self, data, state):
         block = data.draw(st.sampled_from(sorted(self.jobs)))
         if self.jobs[block] not in TERMINAL_STATES:
