@@ -130,7 +130,31 @@ def test_once_with_threads(before, terminals, tmp_path):
     terminal = terminals(body, str(tmp_path / "one"), "-")
     wait_until(lambda: "submitted" in terminal.text(), 20, terminal.text)
     terminal.ctrl_c()
-    terminal.wait(6.0)  # threads get the 5 s to finish, and cannot be ended
+    terminal.wait(5.0)  # threads get most of it to finish, and cannot be ended
+    all_gone(before, 1.0)
+    check(terminal)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "with load(executors=[ThreadPoolExecutor()]): hold(sys.argv[1]).result()",
+        "with load(executors=[ThreadPoolExecutor()], exit_mode='wait'): hold(sys.argv[1])",
+        "kernel = load(executors=[ThreadPoolExecutor()]); hold(sys.argv[1]).result()",
+    ],
+)
+def test_once_with_commands_of_threads(program, before, terminals, tmp_path):
+    """They are ended and not waited for, however the run would have ended."""
+    body = f"""
+@bash_app
+def hold(path):
+    return f"echo $$ > {{path}}; setsid sleep 300 & sleep 301"
+{program}
+"""
+    terminal = terminals(body, str(tmp_path / "one"))
+    wait_until((tmp_path / "one").exists, 20, terminal.text)
+    terminal.ctrl_c()
+    terminal.wait(3.5)
     all_gone(before, 1.0)
     check(terminal)
 

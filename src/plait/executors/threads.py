@@ -17,7 +17,7 @@ from plait.executors.capacity import TOLERANCE, Capacity
 from plait.executors.pool.core import is_plain, resources_of, walltime_of
 from plait.executors.pool.prepare import call_of
 from plait.futures import blocking
-from plait.limits import GRACE_S
+from plait.limits import GRACE_S, INTERRUPT_EXIT_S
 from plait.model.events import ATTEMPT_STARTED
 from plait.model.resources import DEFAULT
 from plait.model.task import LAUNCHED
@@ -147,7 +147,7 @@ class ThreadPoolExecutor(Executor):
         return f"waits in executor {self.label!r} for a free thread: {status.running} tasks run on {status.workers} threads and {status.queued} wait"
 
     def shutdown(self, timeout_s: float) -> None:
-        """Drops what waits, and gives threads that run tasks the time to finish."""
+        """Drops what waits, and gives threads that run tasks the time to finish; commands not when there is little of it, as after a Ctrl-C."""
         with self._lock:
             if self._stopped:
                 return
@@ -159,6 +159,8 @@ class ThreadPoolExecutor(Executor):
                 self._ready.put(None)
         self._timers.stop()
         deadline_s = time.monotonic() + timeout_s
+        if self._warden is not None and timeout_s <= INTERRUPT_EXIT_S:
+            self._warden.end_commands(min(GRACE_S, timeout_s / 2))
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline_s - time.monotonic()))

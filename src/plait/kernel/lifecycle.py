@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from plait._util.dirs import make_numbered_dir
 from plait._util.timers import Timers
@@ -47,6 +47,9 @@ logging.getLogger("plait").addHandler(logging.NullHandler())
 
 #: Label of the threads that run the bodies of join apps and lifted operations.
 INTERNAL = "_plait_internal"
+
+#: Of the time that a cleanup may take: what executors get. Closing files and leaving the interpreter take the rest.
+_SHARE_OF_EXECUTORS: Final = 0.9
 
 #: Called with each kernel before it starts. The command line replaces parts of its configuration in this way.
 before_start: list[Callable[[Any], None]] = []
@@ -356,9 +359,25 @@ class Lifecycle:
         mode = self.config.exit_mode
         if mode == "skip" or os.getpid() != self._pid:  # a child that user code forked inside the block leaves it, too
             return
-        if mode == "wait" and kind is None:
-            self.wait_for_current_tasks()
-        self.cleanup(INTERRUPT_EXIT_S if kind is not None and issubclass(kind, KeyboardInterrupt) else SHUTDOWN_S)
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        try:
+            if mode == "wait" and kind is None:
+                self.wait_for_current_tasks()
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
+        finally:
+            says_so = self._progress is not None or self.config.progress is False
+            self.cleanup(INTERRUPT_EXIT_S if interrupted else SHUTDOWN_S)
+            if interrupted and not says_so:
+                self._report_interrupt()
+
+    def _report_interrupt(self) -> None:
+        """Says what became of a run that a Ctrl-C ended, where no display does."""
+        from plait.monitoring import display
+
+        if not display.is_silenced():
+            print(f"plait: interrupted: {self._sentence()}", file=sys.stderr)  # noqa: T201 - to whoever sits there
 
     def cleanup(self, timeout_s: float = SHUTDOWN_S) -> None:
         """Ends the run: unfinished tasks are cancelled, executors shut down, files closed. Calling it again does nothing.
@@ -380,12 +399,13 @@ class Lifecycle:
             raise
 
     def _cleanup(self, timeout_s: float) -> None:
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = time.monotonic() + _SHARE_OF_EXECUTORS * timeout_s
         with self._lock:
             self._closing = True
+        hurried = timeout_s <= INTERRUPT_EXIT_S
         steps: list[Callable[[], object]] = [
             self._open_gate,  # type: ignore[attr-defined]
-            self._give_up_tasks,
+            partial(self._give_up_tasks, everything=hurried),
             *(partial(self._shut_down, executor, deadline_s) for executor in self._executors.values()),
             lambda: self._give_up_tasks(everything=True),
             self._timers.stop,
@@ -435,15 +455,18 @@ class Lifecycle:
             self._progress = None
 
     def _end_log(self) -> None:
-        from plait.monitoring.summary import closing_sentence
-
-        sentence = closing_sentence(self.task_state_counts, self.failures, self.usages)
+        sentence = self._sentence()
         self._logger.info("run %s ended: %s", self.run_id, sentence)
         if self._stream is not None:
             self._emit_end(sentence)
             self._stream.close()
         close, self._close_log = self._close_log, _nothing
         close()
+
+    def _sentence(self) -> str:
+        from plait.monitoring.summary import closing_sentence
+
+        return closing_sentence(self.task_state_counts, self.failures, self.usages)
 
     def _emit_end(self, sentence: str) -> None:
         if self._emit is not None:
@@ -460,7 +483,9 @@ class Lifecycle:
             )
             self._logger.warning(message)
             print(message, file=sys.stderr)  # noqa: T201 - to whoever sits there
-        self.cleanup()
+        # what the interpreter notes when an exception ends the program
+        interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
+        self.cleanup(INTERRUPT_EXIT_S if interrupted else SHUTDOWN_S)
 
 
 def _nothing() -> None:

@@ -52,7 +52,7 @@ class Renderer(Protocol):
 
 def is_wanted() -> bool:
     """Whether a run whose configuration does not say so shows progress: on a terminal and in notebooks."""
-    if _is_silenced() or "PLAIT_WORKER" in os.environ:
+    if is_silenced() or "PLAIT_WORKER" in os.environ:
         return False
     return _in_notebook() or (_is_terminal(sys.stderr) and not _is_interactive())
 
@@ -162,7 +162,7 @@ def _renderer(kind: str) -> Renderer:
 
 
 def _kind() -> str:
-    if _is_silenced():
+    if is_silenced():
         return "none"
     if _in_notebook():
         return "notebook"
@@ -171,7 +171,8 @@ def _kind() -> str:
     return "plain"
 
 
-def _is_silenced() -> bool:
+def is_silenced() -> bool:
+    """Whether nothing is to be shown on standard error, whatever the configuration says."""
     return os.environ.get("PLAIT_PROGRESS", "").strip().lower() in _NO or sys.stderr is None
 
 

@@ -172,6 +172,29 @@ def test_wait_does_not_wait_when_an_error_leaves_the_block(gate):
     assert queued.cancelled()
 
 
+def test_an_interrupt_gives_up_what_threads_run_and_says_what_became_of_the_run(gate, capsys):
+    waits, event = gate
+    settings = plait.Config([plait.ThreadPoolExecutor(max_threads=1)], initialize_logging=False)
+    with pytest.raises(KeyboardInterrupt), plait.load(settings):
+        assert one().result(5) == 1
+        running = waits()
+        wait_until(lambda: "runs in" in running.explain())
+        running.add_done_callback(lambda _: event.set())
+        raise KeyboardInterrupt
+    assert running.cancelled()
+    assert "plait: interrupted: 1 done, 1 cancelled" in capsys.readouterr().err
+
+
+def test_an_interrupt_of_the_waiting_ends_the_run(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), plait.load(config(exit_mode="wait")) as kernel:
+        monkeypatch.setattr(kernel, "wait_for_current_tasks", interrupted)
+    assert kernel.cleanup_called
+    assert capsys.readouterr().err == ""  # progress=False
+
+
 def test_skip_leaves_the_run_as_it_is():
     with plait.load(config(exit_mode="skip")) as kernel:
         pass

@@ -17,18 +17,35 @@ from plait._util import procs
 from plait.executors.pool.egg import MARK
 
 _KILL_S: Final = 2.0
+#: Seconds between two looks at who is left.
+_LOOK_S: Final = 0.02
 
 
-def end_marked(mark: str, within_s: float = _KILL_S) -> list[int]:
-    """Kills all processes with that mark, again and again until none is left; those that are left after the time, usually none."""
-    wanted = f"{MARK}={mark}".encode()
+def end_marked(mark: str, within_s: float = _KILL_S, grace_s: float = 0.0) -> list[int]:
+    """Kills all processes with that mark, again and again until none is left; those that are left after the time, usually none.
+
+    Args:
+        mark: what they have in their environment.
+        within_s: seconds in which they have to be gone.
+        grace_s: seconds that they have after a SIGTERM, before that.
+    """
+    if grace_s > 0 and (found := _marked(mark)):
+        procs.signal_all(found, signal.SIGTERM)
+        deadline_s = time.monotonic() + grace_s
+        while _marked(mark) and time.monotonic() < deadline_s:
+            time.sleep(_LOOK_S)
     deadline_s = time.monotonic() + within_s
     while True:
-        found = [pid for pid in _pids() if wanted in _environment(pid)]
+        found = _marked(mark)
         if not found or time.monotonic() >= deadline_s:
             return found
         procs.signal_all(found, signal.SIGKILL)
         time.sleep(0.001)
+
+
+def _marked(mark: str) -> list[int]:
+    wanted = f"{MARK}={mark}".encode()
+    return [pid for pid in _pids() if wanted in _environment(pid)]
 
 
 def _pids() -> list[int]:

@@ -37,6 +37,10 @@ class Warden:
             start_new_session=True,
         )
 
+    def end_commands(self, grace_s: float) -> None:
+        """Ends the commands that there are: SIGTERM, the grace, SIGKILL."""
+        end_marked(self._mark, grace_s=grace_s)
+
     def close(self, timeout_s: float) -> None:
         """Ends what is left of the commands, and the warden."""
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
