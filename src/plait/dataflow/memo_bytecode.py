@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _JUMPS: Final = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 _CONSTANTS: Final = frozenset(dis.hasconst)
 _NOTHING: Final = frozenset({"NOP", "EXTENDED_ARG", "CACHE"})
+_ASSIGN: Final = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF"})
 #: Notes about the source that newer compilers store in class bodies.
 SOURCE_NOTES: Final = frozenset({"__firstlineno__", "__static_attributes__"})
 
@@ -122,6 +123,12 @@ def globals_of(code: CodeType) -> set[tuple[str, ...]]:
     for inner in _inner_codes(code):
         found |= globals_of(inner)
     return found - {()}
+
+
+def assigned_by(code: CodeType) -> frozenset[str]:
+    """Names of its module or of functions around it that the code, or code inside it, assigns or deletes; its own variables may be among them."""
+    own = {step.argval for step in dis.get_instructions(code) if step.opname in _ASSIGN}
+    return frozenset(own).union(*map(assigned_by, _inner_codes(code)))
 
 
 def _inner_codes(code: CodeType) -> Iterator[CodeType]:

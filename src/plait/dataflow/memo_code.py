@@ -18,16 +18,17 @@ import builtins
 import functools
 import sys
 import sysconfig
+from contextlib import contextmanager
 from contextvars import ContextVar
 from hashlib import blake2b
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from plait.dataflow.memo_bytecode import SOURCE_NOTES, code_form, globals_of
+from plait.dataflow.memo_bytecode import SOURCE_NOTES, assigned_by, code_form, globals_of
 from plait.dataflow.memo_id import UnknownTypeForMemo, part, register, stand_in, tagged, text, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 #: Functions whose key is remembered.
 _REMEMBERED: Final = 4096
@@ -59,15 +60,30 @@ def code_key(func: Callable[..., Any]) -> bytes:
     Raises:
         ValueError: it closes over a value, or is bound to one, of a type that `id_for_memo` does not know.
     """
+    remembered = _remembered[_lasting.get()]
     try:
-        known = _remembered.get(func)
+        known = remembered.get(func)
     except TypeError:  # an object that can be called, but not hashed
         return CodeKey(func).key
     if known is None or not known.is_current():
-        if len(_remembered) >= _REMEMBERED:
-            _remembered.clear()
-        known = _remembered[func] = CodeKey(func)
+        if len(remembered) >= _REMEMBERED:
+            remembered.clear()
+        known = remembered[func] = CodeKey(func)
     return known.key
+
+
+@contextmanager
+def lasting_keys() -> Iterator[None]:
+    """Within it a function keeps its key whatever it does: for programs whose functions were known by their names only.
+
+    What can change in place, and attributes of classes, count as they were when the key was first made; names that the function assigns
+    do not count; values of unknown types count by their types wherever they stand.
+    """
+    token = _lasting.set(True)
+    try:
+        yield
+    finally:
+        _lasting.reset(token)
 
 
 class CodeKey:
@@ -89,7 +105,7 @@ class CodeKey:
         ]
         self._names = list(walk.used)
         self._cells = list(walk.cells)
-        changing = [value for value in walk.values if not _is_fixed(value)]
+        changing = [] if walk.lasting else [value for value in walk.values if not _is_fixed(value)]
         self._contents = [(value, _contents(value)) for value in changing]
 
     def is_current(self) -> bool:
@@ -113,7 +129,8 @@ def _is_fixed(value: Any) -> bool:
     return isinstance(value, _FIXED)
 
 
-_remembered: dict[Any, CodeKey] = {}
+_remembered: dict[bool, dict[Any, CodeKey]] = {False: {}, True: {}}  # by whether they are lasting
+_lasting: ContextVar[bool] = ContextVar("lasting", default=False)
 _walk: ContextVar[_Walk | None] = ContextVar("walk", default=None)
 
 
@@ -133,9 +150,11 @@ class _Walk:
         used: (names, name, value): what was looked up.
         cells: (cell, content): what functions close over.
         values: what was turned into bytes.
+        lasting: whether the key is to be one of `lasting_keys`.
     """
 
     def __init__(self) -> None:
+        self.lasting = _lasting.get()
         self.nodes: dict[int, Any] = {}
         self.used: list[tuple[Mapping[str, Any], str, Any]] = []
         self.cells: list[tuple[CellType, Any]] = []
@@ -181,7 +200,7 @@ class _Walk:
     def value(self, value: Any, *, lenient: bool) -> bytes:
         """Bytes of a value that a function refers to."""
         self.values.append(value)
-        token = stand_in.set(self._unknown if lenient else self._refuse)
+        token = stand_in.set(self._unknown if lenient or self.lasting else self._refuse)
         try:
             return part(value)
         finally:
@@ -216,7 +235,10 @@ class _Walk:
         # What a decorator keeps for itself is its own affair, if it says which function it stands before.
         is_coat = hasattr(func, "__wrapped__")
         names = func.__code__.co_freevars
+        own = assigned_by(func.__code__) if self.lasting else frozenset()
         for name, cell in zip(names, func.__closure__ or (), strict=True):
+            if name in own:
+                continue
             content = _content(cell)
             self.cells.append((cell, content))
             same_wrapped = is_coat and content is func.__wrapped__  # type: ignore[attr-defined]
@@ -229,7 +251,9 @@ class _Walk:
                 text(name) + self.value(self._look_up(keywords, name), lenient=lenient) for name in sorted(keywords)
             )
         pieces += [
-            text(".".join(path)) + self._global(func.__globals__, path) for path in sorted(globals_of(func.__code__))
+            text(".".join(path)) + self._global(func.__globals__, path)
+            for path in sorted(globals_of(func.__code__))
+            if path[0] not in own
         ]
         return b"".join(pieces)
 
@@ -256,7 +280,7 @@ class _Walk:
         pieces = [_name(cls), self.value(cls.__bases__, lenient=True)]
         space = vars(cls)
         for name in sorted(space.keys() - _CLASS_NOTES):
-            value = self._look_up(space, name)
+            value = space.get(name) if self.lasting else self._look_up(space, name)
             if isinstance(value, (staticmethod, classmethod)):
                 value = (type(value).__name__, value.__func__)
             elif isinstance(value, property):

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from plait.dataflow.memo_bytecode import code_form, globals_of
+from plait.dataflow.memo_bytecode import assigned_by, code_form, globals_of
 
 SOURCE = '''
 def f(items, limit=3):
@@ -107,3 +107,8 @@ def test_jumps_in_a_circle_end():
 def test_globals_with_the_attributes_that_follow():
     found = globals_of(function("def f(x):\n y = np.linalg.norm(x.z)\n return [scale * len(v) for v in y.w]\n"))
     assert found == {("np", "linalg", "norm"), ("scale",), ("len",)}
+
+
+def test_names_outside_of_it_that_a_function_assigns():
+    text = "def f():\n global n, gone\n n += 1\n def g():\n  global m\n  m = read\n del gone\n return g\n"
+    assert assigned_by(function(text)) == {"n", "m", "gone"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from plait.dataflow.memo import UnknownTypeForMemo, code_key, id_for_memo
-from plait.dataflow.memo_code import is_first_party
+from plait.dataflow.memo_code import is_first_party, lasting_keys
 from tests.support import SRC
 
 
@@ -303,7 +303,63 @@ class TestWhatIsRemembered:
 
         for n in range(300):
             code_key(make(n))
-        assert len(memo_code._remembered) <= memo_code._REMEMBERED
+        assert len(memo_code._remembered[False]) <= memo_code._REMEMBERED
+
+
+class TestLastingKeys:
+    """A function keeps its key whatever it does."""
+
+    SOURCE = """
+import threading
+calls, counts, n, lock = [], {"f": 0}, 0, threading.Lock()
+class Place:
+    visits = 0
+SCALE = 2
+def f(x):
+    global n
+    with lock:
+        n += 1
+        Place.visits += 1
+        counts["f"] += 1
+        calls.append(x)
+    return x * SCALE
+def around():
+    inner, lock, seen = 0, threading.Lock(), []
+    def g(x, gate=threading.Event()):
+        nonlocal inner
+        with lock:
+            inner += 1
+            seen.append(x)
+        return x
+    return g
+"""
+
+    def test_what_it_does_to_its_module_does_not_count(self):
+        made = module(self.SOURCE)
+        with lasting_keys():
+            before = code_key(made.f)
+            made.f(1)
+            assert code_key(made.f) == before
+        assert code_key(made.f) != before, "without it, it counts"
+
+    def test_nor_to_the_function_around_it_and_unknown_types_are_no_error(self):
+        g = module(self.SOURCE).around()
+        with pytest.raises(UnknownTypeForMemo):
+            code_key(g)
+        with lasting_keys():
+            before = code_key(g)
+            g(1)
+            assert code_key(g) == before
+
+    def test_other_code_or_a_name_that_it_reads_counts(self):
+        made = module(self.SOURCE)
+        other = module(self.SOURCE.replace("x * SCALE", "x + SCALE"))
+        with lasting_keys():
+            before = code_key(made.f)
+            assert code_key(other.f) != before
+            assert code_key(module(self.SOURCE).f) == before
+            made.SCALE = 3
+            assert code_key(made.f) != before
 
 
 def test_functions_and_classes_as_arguments():

@@ -33,6 +33,8 @@ REMOVED: Final = ("app_cache", "checkpoint_mode", "checkpoint_files", "checkpoin
 class Config(RepresentationMixin):
     """How a run is to be done: upstream's parameters, defaults and attributes."""
 
+    progress = False  # what plait shows besides
+
     def __init__(
         self,
         executors: Iterable[Any] | None = None,
@@ -93,7 +95,7 @@ class Config(RepresentationMixin):
             )
         return plait.config.Config(
             [as_plait(executor) for executor in self._executors],
-            memoizer=self.memoizer,
+            memoizer=BasicMemoizer() if self.memoizer is None else self.memoizer,
             dependency_resolver=self.dependency_resolver or SHALLOW_DEPENDENCY_RESOLVER,
             exit_mode=self.exit_mode,
             garbage_collect=self.garbage_collect,

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import plait.dataflow.memo as _memo
 from plait.dataflow.memo import id_for_memo, memo_key
-from plait.dataflow.memo_code import code_key
+from plait.dataflow.memo_code import code_key, lasting_keys
 from plait.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, MutableMapping, Sequence
+    from concurrent.futures import Future
 
 __all__ = ["BasicMemoizer", "Memoizer", "id_for_memo", "make_hash"]
 
@@ -23,6 +24,8 @@ class Memoizer(_memo.Memoizer):
 
 class BasicMemoizer(_memo.BasicMemoizer):
     """Keeps the outcomes of one run in memory.
+
+    A function that notes in a list of its module, or of the function around it, that it was called, is the same function after that.
 
     Raises:
         ConfigurationError: a parameter asks for checkpoints, which plait does not have yet.
@@ -43,7 +46,13 @@ class BasicMemoizer(_memo.BasicMemoizer):
         }
         for name, value in given.items():
             refuse_checkpoints(f"BasicMemoizer({name}={value!r})", value)
+        if not isinstance(memoize, bool):
+            raise ConfigurationError(f"BasicMemoizer(memoize={memoize!r}): expected True or False")
         super().__init__(memoize=memoize)
+
+    def check_memo(self, task: MutableMapping[str, Any]) -> Future[Any] | None:
+        with lasting_keys():
+            return super().check_memo(task)
 
 
 Memoizer.register(BasicMemoizer)
@@ -51,8 +60,8 @@ Memoizer.register(BasicMemoizer)
 
 def make_hash(task: Mapping[str, Any]) -> str:
     """The key of a task's call, as text."""
-    key = memo_key(code_key(task["func"]), task["args"], task["kwargs"], task["ignore_for_cache"] or ())
-    return key.hex()
+    with lasting_keys():
+        return memo_key(code_key(task["func"]), task["args"], task["kwargs"], task["ignore_for_cache"] or ()).hex()
 
 
 def refuse_checkpoints(what: str, value: Any) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from plait.compat import parsl
@@ -86,3 +88,27 @@ def test_the_hash_of_a_call_follows_its_arguments():
 
     assert make_hash(task("3")) == make_hash(task("3", base=2))
     assert make_hash(task("3")) != make_hash(task("4"))
+
+
+def test_a_function_that_counts_its_calls_is_the_same_function_after_that():
+    calls, lock = [], threading.Lock()
+
+    @parsl.python_app(cache=True)
+    def work(x):
+        with lock:
+            calls.append(x)
+        return x
+
+    with parsl.load(Config(initialize_logging=False)) as kernel:
+        assert isinstance(kernel.memoizer, BasicMemoizer)
+        assert [work(1).result(), work(1).result(), work(2).result()] == [1, 1, 2]
+        future = work(1)
+        future.result()
+        assert future.task_status() == "memo_done"
+        assert make_hash({"func": work.func, "args": [1], "kwargs": {}, "ignore_for_cache": None})
+    assert calls == [1, 2]
+
+
+def test_memoize_is_true_or_false():
+    with pytest.raises(ConfigurationError, match=r"BasicMemoizer\(memoize='x'\): expected True or False"):
+        BasicMemoizer(memoize="x")
