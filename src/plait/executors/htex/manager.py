@@ -85,13 +85,14 @@ def start_pool(
     """
     from plait.executors.capacity import Capacity
     from plait.executors.htex.affinity import Dress, accelerators_of_workers, cpu_sets
-    from plait.executors.htex.node import count_devices
+    from plait.executors.htex.node import count_shared
     from plait.executors.htex.sweep import mark_of
     from plait.executors.pool.core import PoolCore
     from plait.executors.pool.link import PoolLink
 
     sets = cpu_sets(settings.cpu_affinity, node.cpus, workers)
-    accelerators = settings.accelerators and accelerators_of_workers(settings.accelerators, workers, count_devices())
+    names = settings.accelerators
+    accelerators = names and accelerators_of_workers(names, workers, count_shared(names, workers))
     # A program that starts as many threads as the node has cores, in each of its workers, is slower than with its share of them.
     threads = 0 if "OMP_NUM_THREADS" in env else max(1, int(node.cores) // workers)
     dress = Dress(

@@ -10,6 +10,7 @@ import math
 import os
 import re
 import socket
+import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,7 +20,7 @@ from plait.errors import ConfigurationError
 from plait.executors.htex.hosts import block_hosts, node_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from plait.executors.htex.settings import ManagerSettings
 
@@ -28,6 +29,8 @@ _GB: Final = 1 << 30
 _VISIBLE: Final = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 #: Of quotients of fractions, which do not come out even.
 _TOLERANCE: Final = 1e-9
+#: Seconds that a command has that says which accelerators there are.
+_TIMEOUT_S: Final = 10.0
 _CORES: Final = ("PLAIT_CORES", "PARSL_CORES")
 _MEMORY: Final = ("PLAIT_MEMORY_GB", "PARSL_MEMORY_GB")
 _DISK: Final = "PLAIT_DISK_GB"
@@ -153,6 +156,22 @@ def find_gpus(env: Mapping[str, str], devices: str = "/dev") -> list[str]:
             names = [name.strip() for name in visible.split(",")]
             return [name for name in names if name and name not in {"-1", "NoDevFiles"}]
     return [str(number) for number in range(count_devices(devices))]
+
+
+def count_shared(names: Sequence[str], workers: int, devices: str = "/dev") -> int:
+    """Accelerators that workers may share when there are more of them, see `affinity.accelerators_of_workers`; 0 when that is not to be asked, or not known.
+
+    ``nvidia-smi`` is believed before the devices that the system shows, because it knows which of them this job may use.
+    """
+    if workers < 2 or not all(name.isdigit() for name in names):
+        return 0
+    try:
+        told = subprocess.run(
+            ["nvidia-smi", "-L"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=True
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return count_devices(devices)
+    return sum(line[:1].strip() != "" for line in told.stdout.splitlines())  # parts of a GPU are indented
 
 
 def count_devices(devices: str = "/dev") -> int:

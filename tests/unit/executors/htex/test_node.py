@@ -7,7 +7,7 @@ import pytest
 
 from plait._util import machine
 from plait.errors import ConfigurationError
-from plait.executors.htex.node import Node, count_devices, find_gpus, look, worker_count
+from plait.executors.htex.node import Node, count_devices, count_shared, find_gpus, look, worker_count
 from tests.unit.executors.htex.scripted import settings
 
 GB = 1 << 30
@@ -97,6 +97,30 @@ def test_accelerators(tmp_path, env, expected):
 
 def test_no_devices(tmp_path):
     assert count_devices(str(tmp_path)) == count_devices(str(tmp_path / "none")) == 0
+
+
+@pytest.mark.parametrize(
+    ("says", "expected"),
+    [
+        (
+            "echo 'GPU 0: A100 (UUID: GPU-a)'; echo '  MIG 1g.5gb Device 0: (UUID: MIG-a)'; echo 'GPU 1: A100 (UUID: GPU-b)'",
+            2,
+        ),
+        ("echo 'NVIDIA-SMI has failed'; exit 9", 3),
+    ],
+)
+def test_who_shares_accelerators_asks_what_this_job_may_use(tmp_path, monkeypatch, says, expected):
+    for name in ("nvidia0", "nvidia1", "nvidia2"):
+        (tmp_path / name).touch()
+    command = tmp_path / "nvidia-smi"
+    command.write_text(f'#!/bin/sh\n[ "$*" = -L ] || exit 2\n{says}\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert count_shared(["0", "1", "2", "3"], 4, str(tmp_path)) == expected
+    assert count_shared(["0"], 1, str(tmp_path)) == count_shared(["a", "b"], 2, str(tmp_path)) == 0
+    command.unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert count_shared(["0", "1"], 2, str(tmp_path)) == 3
 
 
 def test_configured_accelerators_are_those_of_the_node():
