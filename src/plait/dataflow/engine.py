@@ -336,6 +336,7 @@ class Engine:
         if not failures:
             effects.ready.append(task)
             return
+        failures.sort(key=_number)  # whichever ended first, the error is the same
         cancelled = [parent for parent in failures if parent.state == CANCELLED]
         if cancelled:
             self._cancel_one(task, _follows(task, cancelled[0]), effects)
@@ -383,6 +384,10 @@ class Engine:
         counts[before] -= 1
         counts[state] += 1
         task.state = state
+
+
+def _number(task: Task) -> int:
+    return task.id
 
 
 def _follows(child: Task, parent: Task) -> str:

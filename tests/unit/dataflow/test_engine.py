@@ -149,6 +149,14 @@ def test_a_failure_waits_for_the_other_inputs(bench):
     assert bench.error(c).task_id == c.id
 
 
+def test_the_first_of_several_failures_is_that_of_the_first_input_whichever_ended_first(bench):
+    first, second = bench.launched(), bench.launched()
+    child = bench.submit(second, first)
+    bench.fail(second, KeyError("second"))
+    bench.fail(first, ValueError("first"))
+    assert [str(error) for error, _ in bench.error(child).dependent_exceptions_tids] == ["first", "'second'"]
+
+
 def test_other_branches_go_on(bench):
     a, b = bench.launched(), bench.launched()
     c, d = bench.submit(a), bench.submit(b)
