@@ -60,13 +60,13 @@ def simulate(
     Raises:
         ConfigurationError: something cannot be read, or is impossible.
     """
-    from plait.simulate.policies import name_of, policy_named
+    from plait.simulate.policies import checked, name_of, policy_named
     from plait.simulate.simulation import Simulation
 
     work: Any = read_workload(workload) if isinstance(workload, str) else workload
     if not hasattr(work, "source"):
         work = described(work)
-    made = policy_named(policy, seed) if isinstance(policy, str) else policy
+    made = policy_named(policy, seed) if isinstance(policy, str) else checked(policy)
     name = policy if isinstance(policy, str) else name_of(policy)
     return Simulation(work, machine or Machine(), made, name, seed, progress).run()
 

@@ -50,10 +50,19 @@ def policy_named(name: str, seed: int = 0) -> Any:
             raise ConfigurationError(
                 f"policy {name!r}: it cannot be made without arguments ({error}); name a function that makes it"
             ) from error
+    return checked(policy, f"policy {name!r}: ")
+
+
+def checked(policy: Any, where: str = "policy: ") -> Any:
+    """A policy.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
     try:
         return placement.as_policy(policy)
     except TypeError as error:
-        raise ConfigurationError(f"policy {name!r}: {error}") from error
+        raise ConfigurationError(f"{where}{error}") from error
 
 
 def _load(where: str, what: str) -> Any:

@@ -6,7 +6,8 @@ import pytest
 
 from plait.errors import ConfigurationError
 from plait.executors.htex import placement
-from plait.simulate.policies import SHIPPED, name_of, policy_named
+from plait.simulate import simulate
+from plait.simulate.policies import SHIPPED, checked, name_of, policy_named
 
 
 def test_shipped_ones_have_names():
@@ -54,3 +55,11 @@ def test_those_of_a_module_and_of_a_file(tmp_path, monkeypatch):
 def test_unknown_ones(name, says):
     with pytest.raises(ConfigurationError, match=says):
         policy_named(name)
+
+
+def test_objects_are_looked_at_too():
+    mine = placement.Pack()
+    assert checked(mine) is mine
+    for value in (5, placement.Pack):
+        with pytest.raises(ConfigurationError, match="policy: .* is no placement policy"):
+            simulate({"bag": {"a": {"tasks": 1, "duration": 1}}}, policy=value)

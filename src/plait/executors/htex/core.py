@@ -49,6 +49,7 @@ class InterchangeCore(State):
         memory_per_worker: bytes likewise; 0 when they are not counted.
         heartbeat_period_s, heartbeat_threshold_s: when managers are to speak, and when they are given up.
         policy: which of several managers is next; None for the default. See `placement`.
+        forgiving: whether a policy that fails is told of, and replaced by the default, instead of being the end.
         expected: managers that earlier lives knew, after a restart.
         now_s: the time.
         plait, python: versions of the driver, to compare managers with; empty for whatever comes.
@@ -63,13 +64,14 @@ class InterchangeCore(State):
         heartbeat_period_s: float,
         heartbeat_threshold_s: float,
         policy: Any = None,
+        forgiving: bool = False,
         expected: Iterable[str] = (),
         now_s: float = 0.0,
         plait: str = "",
         python: str = "",
     ) -> None:
         super().__init__(cores_per_worker, memory_per_worker)
-        self._filler = Filler(self, as_policy(policy))
+        self._filler = Filler(self, as_policy(policy), self._policy_failed if forgiving else None)
         self._members = Members(
             self, self._filler, epoch=epoch, period_s=heartbeat_period_s, threshold_s=heartbeat_threshold_s, expected=expected,
             plait=plait, python=python, now_s=now_s,
@@ -83,6 +85,12 @@ class InterchangeCore(State):
             m.Outcomes: self._outcomes, m.Heartbeat: self._heartbeat, m.BigOutcome: self._big_outcome, m.Returned: self._returned,
             m.Draining: self._draining, m.Leaving: self._leaving,
         }  # fmt: skip
+
+    def _policy_failed(self, error: Exception) -> None:
+        text = (
+            f"its manager_selector failed ({type(error).__name__}: {error}); the default chooses managers from now on"
+        )
+        self.out.append((None, m.Warn(text), b""))
 
     # ------------------------------------------------------------------ from the driver
     def from_driver(self, message: Message, payload: bytes, now_s: float) -> None:

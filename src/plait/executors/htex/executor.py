@@ -163,7 +163,7 @@ class HighThroughputExecutor(Inspection):
         self.cpu_affinity = options.affinity(cpu_affinity)
         self.available_accelerators = options.accelerators(available_accelerators)
         self.prefetch_capacity = options.whole("prefetch_capacity", prefetch_capacity, 0) or 0
-        self.manager_selector = manager_selector
+        self.manager_selector = options.policy(manager_selector)
         self.mpi_launcher = options.launcher(mpi_launcher)
         self.initializer = initializer
         self.initargs = tuple(initargs)

@@ -19,6 +19,8 @@ from plait.executors.htex.nodes import CREDIT_S, MAX_CREDIT
 from plait.executors.htex.placement import PlacementPolicy, Ranking
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from plait.executors.htex.messages import OfferedTask, SentTask
     from plait.executors.htex.nodes import ManagerState
     from plait.executors.htex.state import State
@@ -44,6 +46,7 @@ class Filler:
     Args:
         state: the tables.
         policy: which of several managers is next.
+        failed: what is told when it fails; see `placement.Ranking`.
 
     Attributes:
         line: managers with room for plain tasks.
@@ -51,9 +54,11 @@ class Filler:
         granter: places tasks that ask.
     """
 
-    def __init__(self, state: State, policy: PlacementPolicy) -> None:
+    def __init__(
+        self, state: State, policy: PlacementPolicy, failed: Callable[[Exception], None] | None = None
+    ) -> None:
         self._state = state
-        self.ranking = Ranking(policy)
+        self.ranking = Ranking(policy, failed)
         self._fills = bool(getattr(policy, "fills", False))
         self.line: deque[ManagerState] = deque()  # those with room for plain tasks
         self._overfull: dict[str, ManagerState] = {}  # those where plain tasks may wait behind others

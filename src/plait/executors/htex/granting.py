@@ -266,6 +266,16 @@ class Granter:
 
     def _find(self, lane: Lane, now_s: float) -> ManagerState | None:
         """The first manager in the policy's order where it fits."""
+        try:
+            return self._first(lane, now_s)
+        except Exception as error:  # noqa: BLE001 - a policy of the user's, or ranks of it that cannot be compared
+            self._ranking.give_up(error)
+            return self._first(lane, now_s)
+
+    def _first(self, lane: Lane, now_s: float) -> ManagerState | None:
+        if self._ranking.is_other:  # ranks of the one and of the other cannot be compared
+            self._ranking.is_other = False
+            self._candidates.clear()
         heap = self._candidates.get(lane)
         if heap is None:
             if lane.blocked:

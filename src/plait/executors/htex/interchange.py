@@ -50,6 +50,7 @@ def make_core(settings: InterchangeSettings, now_s: float) -> InterchangeCore:
         heartbeat_period_s=settings.heartbeat_period_s,
         heartbeat_threshold_s=settings.heartbeat_threshold_s,
         policy=policy,
+        forgiving=policy is not None,
         expected=settings.expected,
         now_s=now_s,
         plait=plait_version(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import ConfigurationError
 from plait.executors.htex.mpi_prefix import LAUNCHERS
+from plait.executors.htex.placement import as_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,15 @@ def whole(name: str, value: Any, least: int, *, none: str = "") -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise wrong(name, value, f"a whole number from {least}" + (f", or None {none}" if none else ""))
+    return value
+
+
+def policy(value: Any) -> Any:
+    """A placement policy, or None for the default."""
+    try:
+        as_policy(value)
+    except TypeError as error:
+        raise ConfigurationError(f"HighThroughputExecutor: manager_selector: {error}") from None
     return value
 
 

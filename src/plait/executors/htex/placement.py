@@ -11,7 +11,7 @@ class Newest:                                   # blocks that were started last 
 ```
 
 Such a class runs unchanged in the interchange (`HighThroughputExecutor(manager_selector=Newest())`) and in the simulator.
-A policy that must see all managers at once has a method `order` instead, as `Selected` does; it costs in proportion to their number.
+A policy that must see all managers at once has a method `order` besides, as `Selected` does; it costs in proportion to their number.
 
 How the shipped ones differ
     `Spread`       the least busy first, tasks one by one: each has most of its node's memory and bandwidth to itself. The default.
@@ -178,12 +178,15 @@ def as_policy(selector: Any) -> PlacementPolicy:
     """
     if selector is None:
         return Spread()
-    if callable(getattr(selector, "rank", None)):
-        return selector  # type: ignore[no-any-return]
-    if callable(getattr(selector, "sort_managers", None)):
-        return Selected(selector)
+    if not isinstance(selector, type):
+        if callable(getattr(selector, "rank", None)):
+            return selector  # type: ignore[no-any-return]
+        if callable(getattr(selector, "sort_managers", None)):
+            return Selected(selector)
+    hint = "; call it: write its name with parentheses" if isinstance(selector, type) else ""
     raise TypeError(
-        f"{selector!r} is no placement policy: expected a method rank(manager), or sort_managers(ready_managers, manager_list)"
+        f"{selector!r} is no placement policy: expected an object with a method rank(manager), such as "
+        f"plait.executors.htex.placement.Pack(), or sort_managers(ready_managers, manager_list){hint}"
     )
 
 
@@ -199,14 +202,25 @@ class Ranking:
     """Managers with free workers, in the policy's order.
 
     A heap of ranks as they were; an entry is void when its manager has changed since, which its version tells.
+
+    Args:
+        policy: of the order.
+        failed: is told the error of a policy of the user's, which the default is in place of from then on; None to have it raised.
+
+    Attributes:
+        managers: those that are ranked, by name.
+        rank: of a manager.
+        is_other: whether the default has come in place of the policy, since somebody looked.
     """
 
-    __slots__ = ("_heap", "_order", "_sorted", "_ties", "managers", "rank")
+    __slots__ = ("_failed", "_heap", "_order", "_sorted", "_ties", "is_other", "managers", "rank")
 
-    def __init__(self, policy: PlacementPolicy) -> None:
+    def __init__(self, policy: PlacementPolicy, failed: Callable[[Exception], None] | None = None) -> None:
         self.rank = policy.rank
+        self.is_other = False
+        self._failed = failed
         self._order = getattr(policy, "order", None)
-        self.managers: dict[str, ManagerState] = {}  # those that are ranked, by name
+        self.managers: dict[str, ManagerState] = {}
         self._heap: list[Ranked] = []
         self._sorted: list[ManagerState] | None = None
         self._ties = 0
@@ -220,11 +234,24 @@ class Ranking:
         if manager.load < manager.workers and manager.is_open and not manager.aside:
             self.managers[manager.name] = manager
             if self._order is None:
-                self._push(manager)
+                try:
+                    self._push(manager)
+                except Exception as error:  # noqa: BLE001 - the user's, as below
+                    self.give_up(error)
             else:
                 self._sorted = None
         else:
             self.managers.pop(manager.name, None)
+
+    def give_up(self, error: Exception) -> None:
+        """The policy failed: the default orders the managers from now on. Raises the error where there is nobody to tell, or no policy to blame."""
+        if self._failed is None:
+            raise error
+        failed, self._failed = self._failed, None
+        self.rank, self._order, self._sorted, self.is_other = Spread().rank, None, None, True
+        self._heap = self.heap(list(self.managers.values()))
+        self._ties += len(self._heap)
+        failed(error)
 
     def _push(self, manager: ManagerState) -> None:
         self._ties += 1
@@ -236,6 +263,13 @@ class Ranking:
 
     def take(self) -> ManagerState | None:
         """The next one. It is not ranked any more until `update` is called for it."""
+        try:
+            return self._take()
+        except Exception as error:  # noqa: BLE001 - a policy's own, or ranks of it that cannot be compared
+            self.give_up(error)
+            return self._take()
+
+    def _take(self) -> ManagerState | None:
         if self._order is not None:
             return self._take_sorted(self._order)
         heap = self._heap
@@ -259,6 +293,13 @@ class Ranking:
 
     def heap(self, managers: list[ManagerState]) -> list[Ranked]:
         """A heap of some managers by rank."""
+        try:
+            return self._heap_of(managers)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self.give_up(error)
+            return self._heap_of(managers)
+
+    def _heap_of(self, managers: list[ManagerState]) -> list[Ranked]:
         rank = self.rank
         if self._order is not None:
             return [(number, number, each.version, each) for number, each in enumerate(self._order(managers))]
@@ -270,6 +311,13 @@ class Ranking:
         """The next one of these few."""
         if len(managers) < 2:
             return managers[0] if managers else None
+        try:
+            return self._best(managers)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self.give_up(error)
+            return self._best(managers)
+
+    def _best(self, managers: list[ManagerState]) -> ManagerState | None:
         if self._order is not None:
             ordered: list[ManagerState] = self._order(managers)
             return ordered[0] if ordered else None

@@ -240,6 +240,27 @@ def test_without_room_there_it_goes_anywhere():
     assert counts(lab.place()) == {"a": 1, "b": 2}
 
 
+class FailsLater:
+    """Ranks that cannot be compared, from the first task on."""
+
+    def rank(self, manager):
+        return str(manager.load) if manager.load else manager.name == "a"
+
+
+def test_a_policy_that_fails_in_the_middle_is_done_without():
+    lab = Lab(policy=FailsLater(), forgiving=True)
+    for name in "ab":
+        lab.comes(name, workers=4)
+    lab.take()
+    lab.offer(*[m.Ask(cores=2)] * 3, *[m.Ask(cores=1)] * 2)
+    lab.core.place(0.0)
+    lab.core.check()
+    sent = lab.take()
+    assert sum(len(message.items) for _, message in sent if isinstance(message, m.Tasks)) == 5
+    (warning,) = [message.text for _, message in sent if isinstance(message, m.Warn)]
+    assert "manager_selector failed (TypeError" in warning
+
+
 def test_it_may_wait_for_room_near_its_data():
     lab = lab_of(1, 4, policy=NearData(wait_s=5.0))
     lab.offer(*[m.Ask(near=("a",))] * 3)

@@ -87,17 +87,29 @@ POLICY = """
 class Fails:
     def rank(self, manager):
         raise RuntimeError("no idea")
+
+class Broken(Fails):
+    @property
+    def fills(self):
+        raise RuntimeError("no idea")
 """
 
 
 def test_a_fault_within_is_told_and_its_traceback_is_in_standard_error(labs):
     script = {"__name__": "__main__"}
     exec(POLICY, script)
-    lab = labs(policy=dumps(script["Fails"](), []))
-    lab.manager("m0").send(lab.managers[0].register)
+    lab = labs(policy=dumps(script["Broken"](), []))
     assert lab.wait(m.Broken).reason == "RuntimeError: no idea"
     assert lab.process.wait(5) == 1
     assert "Traceback" in lab.errors()
+
+
+def test_a_policy_that_fails_is_told_and_done_without(labs):
+    script = {"__name__": "__main__"}
+    exec(POLICY, script)
+    lab = labs(policy=dumps(script["Fails"](), []))
+    lab.manager("m0").registered()
+    assert "manager_selector failed (RuntimeError: no idea)" in lab.wait(m.Warn).text
 
 
 def test_it_writes_a_log(labs, tmp_path):

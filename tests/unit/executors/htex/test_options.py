@@ -8,6 +8,7 @@ import pytest
 
 from plait.errors import ConfigurationError
 from plait.executors.htex import options
+from plait.executors.htex.placement import Pack
 
 
 @pytest.mark.parametrize("value", ["htex", "a b", "x-1.2+3", "_", "HighThroughputExecutor"])
@@ -103,3 +104,12 @@ def test_launchers():
     for value in ("ssh", None, 3, ["srun"]):
         with pytest.raises(ConfigurationError, match='expected "mpiexec" or "mpirun" or "srun" or "aprun"'):
             options.launcher(value)
+
+
+def test_policies():
+    mine = Pack()
+    assert options.policy(mine) is mine
+    assert options.policy(None) is None
+    for value in ("pack", 3, Pack, object()):
+        with pytest.raises(ConfigurationError, match="manager_selector: .* is no placement policy: expected an object"):
+            options.policy(value)

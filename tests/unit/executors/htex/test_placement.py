@@ -109,6 +109,49 @@ def test_what_is_a_policy():
     assert as_policy(mine) is mine
     with pytest.raises(TypeError, match="no placement policy"):
         as_policy(object())
+    with pytest.raises(TypeError, match="call it: write its name with parentheses"):
+        as_policy(Pack)
+
+
+class Uneven:
+    """Ranks that cannot be compared."""
+
+    def rank(self, manager):
+        return manager.name if manager.name == "b" else 1
+
+
+class Wrong:
+    def rank(self, manager):
+        raise RuntimeError("no idea")
+
+
+class Lost:
+    def sort_managers(self, ready_managers, manager_list):
+        return [ready_managers["nobody"]]
+
+
+@pytest.mark.parametrize("policy", [Uneven(), Wrong(), Selected(Lost())], ids=lambda policy: type(policy).__name__)
+def test_a_policy_that_fails_is_replaced_by_the_default_once_it_was_told(policy):
+    errors = []
+    ranking = Ranking(policy, errors.append)
+    managers = [manager(name, busy) for name, busy in ABC]
+    for each in managers:
+        ranking.update(each)
+    assert ranking.best(managers[:3]).name == "b"
+    assert taken(ranking) == "bac"
+    assert len(errors) == 1
+    for each in managers:
+        ranking.update(each)
+    assert taken(ranking) == "bac"
+
+
+def test_without_anybody_to_tell_its_error_is_raised():
+    with pytest.raises(RuntimeError, match="no idea"):
+        ranking_of(Wrong(), manager("a"))
+    ranking = Ranking(Spread(), lambda error: None)
+    ranking.give_up(RuntimeError("the first"))
+    with pytest.raises(RuntimeError, match="the second"):
+        ranking.give_up(RuntimeError("the second"))
 
 
 @pytest.mark.parametrize("policy", [Spread(), Selected(ByBlock())])
