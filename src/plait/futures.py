@@ -18,10 +18,13 @@ from concurrent.futures import CancelledError, Future, TimeoutError  # noqa: A00
 from concurrent.futures import _base as _cf  # pyright: ignore[reportPrivateUsage]
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from plait.limits import SCAN_DEPTH
 from plait.model.task import FINAL_STATES, Task, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+
+    from typing_extensions import Self
 
     from plait.model.files import File
 
@@ -221,6 +224,18 @@ class PlaitFuture(Future[R]):
 
     def _invoke_callbacks(self) -> None:
         self._run_callbacks()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"{self!r} cannot be sent to another process; its result can: give the future to an app as an argument, by itself or "
+            f"in lists, tuples, sets, dictionaries and dataclasses, at most {SCAN_DEPTH} deep"
+        )
 
 
 def finish_all(futures: Sequence[PlaitFuture[Any]]) -> None:

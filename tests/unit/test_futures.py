@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import copy
 import logging
+import pickle
 import sys
 import threading
 import traceback
 
+import cloudpickle
 import pytest
 
 from plait import futures
@@ -546,3 +549,17 @@ def test_the_traceback_of_an_error_is_that_of_who_asks():
     with pytest.raises(KeyError) as caught:
         future.result()
     assert "in result" in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "future",
+    [app_future(), LiftedFuture(app_future(), "item", 0), DataFuture(app_future(), File("a/b"), 7), PlaitFuture()],
+)
+def test_a_future_stays_in_its_process(future):
+    for dumps in (pickle.dumps, cloudpickle.dumps):
+        with pytest.raises(
+            TypeError, match=r"cannot be sent to another process; its result can: give the future to an app"
+        ):
+            dumps([future])
+    assert copy.copy(future) is future
+    assert copy.deepcopy([future]) == [future]

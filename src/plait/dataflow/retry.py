@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from plait.model.resources import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from plait.model.resources import Resources
 
 
@@ -35,20 +34,21 @@ class Retry:
     def __post_init__(self) -> None:
         if isinstance(self.max, bool) or not isinstance(self.max, int) or self.max < 0:
             raise ValueError(f"Retry(max={self.max!r}): expected 0 or a larger whole number")
-        if self.backoff_s < 0:
+        if not (_is_number(self.backoff_s) and self.backoff_s >= 0):
             raise ValueError(f"Retry(backoff_s={self.backoff_s!r}): expected seconds, not negative")
-        if not 0 <= self.jitter <= 1:
+        if not (_is_number(self.jitter) and 0 <= self.jitter <= 1):
             raise ValueError(f"Retry(jitter={self.jitter!r}): expected a share from 0 to 1")
         on = self.on if isinstance(self.on, tuple) else (self.on,)
         if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in on):
             raise ValueError(f"Retry(on={self.on!r}): expected classes of exceptions")
         object.__setattr__(self, "on", on)
         known = {"cores", "memory", "gpus", "disk"}
-        for name, factor in self.escalate.items():
-            if name not in known or not isinstance(factor, (int, float)) or factor <= 0:
-                raise ValueError(
-                    f"Retry(escalate={dict(self.escalate)!r}): expected factors above 0 for some of {', '.join(sorted(known))}"
-                )
+        if not isinstance(self.escalate, Mapping) or not all(
+            name in known and _is_number(factor) and factor > 0 for name, factor in self.escalate.items()
+        ):
+            raise ValueError(
+                f"Retry(escalate={self.escalate!r}): expected a dictionary of factors above 0 for some of {', '.join(sorted(known))}"
+            )
 
     def delay_s(self, failures: int) -> float:
         """Seconds to wait after that many failed attempts (1 or more)."""
@@ -71,3 +71,7 @@ def as_retry(value: Any) -> Retry | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return Retry(max=value)
     raise ValueError(f"retries={value!r}: expected a number of attempts after the first, or a plait.Retry")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

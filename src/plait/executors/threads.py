@@ -9,6 +9,7 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from plait._util import machine
 from plait._util.threads import mark
 from plait._util.timers import Timers
 from plait.errors import AppTimeout, ConfigurationError, ExecutorError, TaskExited, text_of
@@ -38,7 +39,7 @@ class ThreadPoolExecutor(Executor):
 
     Args:
         label: name of the executor.
-        max_threads: tasks that run at once; one core each for tasks that ask for cores.
+        max_threads: tasks that run at once; one core each for tasks that ask for cores. Memory to give is what this process may use.
         thread_name_prefix: of the threads' names.
         storage_access: staging providers; for those who pass them.
         working_dir: where staged files go; for those who pass it.
@@ -136,6 +137,10 @@ class ThreadPoolExecutor(Executor):
 
     def check(self, resources: Resources) -> None:
         """Refuses what can never be given, with the numbers."""
+        if (
+            resources.memory_bytes and not self._capacity.memory_bytes
+        ):  # few tasks ask, and looking takes half a millisecond
+            self._capacity.memory_bytes = machine.available_memory_bytes()
         self._capacity.check(resources, self.label)
 
     def explain(self, task: Task) -> str:

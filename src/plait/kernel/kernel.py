@@ -16,6 +16,8 @@ What a decision entails (`Effects`) is done after the lock is released, by the t
 from __future__ import annotations
 
 import itertools
+import math
+import numbers
 import os
 import threading
 import time
@@ -431,7 +433,7 @@ class DataFlowKernel(Lifecycle):
         final = isinstance(error, JoinError)
         if handler is not None and task.app.retry is None and task.state == LAUNCHED and task.attempt == attempt:
             try:
-                cost = handler(error, self.task_record(task))
+                cost = _checked_cost(handler(error, self.task_record(task)), task)
             except Exception as raised:  # noqa: BLE001 - the user's handler: its error becomes the task's
                 raised.__context__ = error
                 error, final = raised, True
@@ -579,3 +581,10 @@ class DataFlowKernel(Lifecycle):
 def _load(executor: Executor) -> float:
     status = executor.status()
     return (status.running + status.queued) / max(1, status.workers)
+
+
+def _checked_cost(cost: Any, task: Task) -> float:
+    """What a retry handler returned, if it can be added up."""
+    if isinstance(cost, numbers.Real) and not math.isnan(cost):
+        return cost  # type: ignore[return-value]
+    raise TypeError(f"retry_handler returned {cost!r} for {task}; expected a number, what this failure costs")

@@ -9,7 +9,7 @@ import pytest
 
 import plait
 from plait import ThreadPoolExecutor
-from plait.errors import AppTimeout, ConfigurationError, ExecutorError
+from plait.errors import AppTimeout, ConfigurationError, ExecutorError, InvalidResourceSpecification
 from plait.model.task import AppSpec, Task
 from plait.testing import tasks
 from tests.support import wait_until
@@ -40,6 +40,15 @@ def test_threads_are_started_when_needed_and_used_again():
             assert plait.python_app(tasks.echo)(number).result(WAIT_S) == number
         assert threading.active_count() <= before + 2
         assert kernel.config.executors[0].status().running == 0
+
+
+def test_memory_that_there_is_not_is_refused_at_the_call():
+    with load(2) as kernel:
+        echo = plait.python_app(tasks.echo)
+        with pytest.raises(InvalidResourceSpecification, match=r"900\.0 TB of memory asked, executor 'threads' has "):
+            echo.options(memory="900TB")(1)
+        assert echo.options(memory="1MB")(1).result(WAIT_S) == 1
+        assert capacity_of(kernel).used_memory_bytes == 0
 
 
 def test_all_resources_come_back(tmp_path):

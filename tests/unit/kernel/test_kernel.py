@@ -263,6 +263,18 @@ def test_a_retry_handler_that_raises_is_reported_with_the_error_it_was_asked_abo
         assert isinstance(error.__context__, ValueError)
 
 
+@pytest.mark.parametrize("cost", ["1", None, float("nan"), [1]])
+def test_a_retry_handler_that_returns_no_number_is_named(hand, cost):
+    with run_with(hand, retries=5, retry_handler=lambda error, record: cost):
+        future = app()
+        hand.end(ERROR, ValueError("of the task"))
+        error = future.exception(1)
+        assert isinstance(error, TypeError)
+        assert "retry_handler returned" in str(error)
+        assert repr(cost) in str(error)
+        assert isinstance(error.__context__, ValueError)
+
+
 def test_a_task_that_cannot_run_is_not_tried_again(hand):
     with run_with(hand, retries=5):
         bad = app()
