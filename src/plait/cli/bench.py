@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib
 import json
 import os
+import re
 import runpy
 import sys
 import time
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 _FIRST: Final = 10
 #: Share of the time from which on a measurement counts as long enough.
 _ENOUGH: Final = 0.75
+#: Says that a file of configuration is one of Parsl's.
+_USES_PARSL: Final = re.compile(rb"^\s*(?:import|from)\s+parsl\b", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def bench(order: Order, *, as_json: bool) -> int:
     resources = _resources(order.resources)
     sizes = _sizes(order.iterate)
     config = _config(order.config)
-    where = ", ".join(repr(executor) for executor in config.executors)
+    where = ", ".join(" ".join(repr(executor).split()) for executor in config.executors)
     if not as_json:
         print(f"plait {plait.__version__} on {where}; arguments of {order.argsize} bytes")
     done: list[Iteration] = []
@@ -86,7 +90,7 @@ def bench(order: Order, *, as_json: bool) -> int:
     except KeyboardInterrupt:
         print("plait: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except ConfigurationError:
+    except (ConfigurationError, BrokenPipeError):  # wrong input; or whoever read this has seen enough
         raise
     except Exception as error:  # noqa: BLE001 - whatever the executor or a task of the measurement raised
         print(f"plait: the measurement failed\n{text_of(error)}", end="", file=sys.stderr)
@@ -141,10 +145,15 @@ def _config(path: str | None) -> Any:
         raise ConfigurationError(f"--config {path}: there is no such file")
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))  # as for a script
     try:
+        with open(path, "rb") as file:
+            if _USES_PARSL.search(file.read()):  # written for parsl-perf
+                importlib.import_module("plait.compat.parsl")
         names = runpy.run_path(path, run_name="plait_bench_config")
-        made = names["fresh_config"]() if callable(names.get("fresh_config")) else names.get("config")
+        made: Any = names["fresh_config"]() if callable(names.get("fresh_config")) else names.get("config")
     except Exception as error:
         raise ConfigurationError(f"--config {path}: it raised {type(error).__name__}: {error}") from error
+    if hasattr(type(made), "as_plait"):
+        made = made.as_plait()
     if not isinstance(made, plait.Config):
         raise ConfigurationError(
             f"--config {path}: expected a variable `config` that is a plait.Config, or a function `fresh_config` that returns one"

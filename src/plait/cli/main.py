@@ -15,8 +15,13 @@ EXCEPTHOOK = sys.excepthook
 
 def app_main() -> NoReturn:
     """The command ``plait``."""
-    if sys.argv[1:] in (["--version"], ["-V"]):  # without the time that the command line's library takes
-        print(version_text())
+    asked = set(sys.argv[1:])
+    if asked & {"--version", "-V"} and asked <= {
+        "--version",
+        "-V",
+        "--json",
+    }:  # quick: without the command line's library
+        print(_version_data() if "--json" in asked else version_text())
         sys.exit(DONE)
     from plait.errors import ConfigurationError
     from plait.monitoring.runs import RunNotFound
@@ -26,6 +31,8 @@ def app_main() -> NoReturn:
     except (RunNotFound, ConfigurationError) as error:
         print(f"plait: {error}", file=sys.stderr)
         sys.exit(WRONG_INPUT)
+    except KeyboardInterrupt:  # before the library, which has an answer to it, was there
+        sys.exit(INTERRUPTED)
 
 
 def version_text() -> str:
@@ -33,6 +40,16 @@ def version_text() -> str:
     import plait
 
     return f"plait {plait.__version__}"
+
+
+def _version_data() -> str:
+    """The same as data."""
+    import json
+    import platform
+
+    import plait
+
+    return json.dumps({"plait": plait.__version__, "python": platform.python_version()}, indent=2)
 
 
 def _app() -> "Typer":

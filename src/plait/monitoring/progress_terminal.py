@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from plait.model.units import format_duration
 from plait.monitoring.progress_plain import left_text, rate_text
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 #: Lines of the terminal that the table leaves free.
 _FREE_LINES = 6
 _MIN_ROWS = 3
+#: What is shown on a terminal of this width at least: rather fewer columns than names and numbers that are cut.
+_COLUMNS: Final = (
+    (72, ("app", "bar", "waiting", "running", "done", "failed", "rate", "left")),
+    (56, ("app", "waiting", "running", "done", "failed", "left")),
+    (36, ("app", "running", "done", "failed")),
+    (0, ("app", "done")),
+)
 
 _drawn: weakref.WeakSet[TerminalProgress] = weakref.WeakSet()
 
@@ -232,10 +239,14 @@ def _table(progress: Progress, width: int, height: int) -> Any:
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, width=min(width - 1, 110), header_style="dim")
-    table.add_column("app", ratio=2, no_wrap=True, overflow="ellipsis")
-    table.add_column("", ratio=2, min_width=6)
-    for name in ("waiting", "running", "done", "failed", "rate", "left"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = next(names for least, names in _COLUMNS if width >= least)
+    for name in columns:
+        if name == "app":
+            table.add_column(name, ratio=2, min_width=6, no_wrap=True, overflow="ellipsis")
+        elif name == "bar":
+            table.add_column("", ratio=2, min_width=6)
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
     rows, hidden = _choose(progress.apps, max(_MIN_ROWS, height - _FREE_LINES))
     total = progress.total
     if len(progress.apps) > 1 or hidden:
@@ -243,19 +254,19 @@ def _table(progress: Progress, width: int, height: int) -> Any:
     for row in rows:
         is_total = row is total
         name = f"{len(progress.apps)} apps, {format_duration(progress.elapsed_s)}" if is_total else row.name
-        table.add_row(
-            Text(name, style="bold" if is_total else ""),
-            ProgressBar(
+        cells: dict[str, Any] = {
+            "app": Text(name, style="bold" if is_total else ""),
+            "bar": ProgressBar(
                 total=max(1, row.total), completed=row.ended, finished_style="green" if not row.failed else "red"
             ),
-            f"{row.waiting:,}",
-            Text(f"{row.running:,}", style="cyan" if row.running else "dim"),
-            Text(f"{row.done:,}", style="green" if row.done else "dim"),
-            Text(f"{row.failed:,}", style="bold red" if row.failed else "dim"),
-            rate_text(row.rate) if row.rate and row.unfinished else "",
-            left_text(row.eta_s) if row.eta_s is not None else "",
-            style="" if row.unfinished or is_total else "dim",
-        )
+            "waiting": f"{row.waiting:,}",
+            "running": Text(f"{row.running:,}", style="cyan" if row.running else "dim"),
+            "done": Text(f"{row.done:,}", style="green" if row.done else "dim"),
+            "failed": Text(f"{row.failed:,}", style="bold red" if row.failed else "dim"),
+            "rate": rate_text(row.rate) if row.rate and row.unfinished else "",
+            "left": left_text(row.eta_s) if row.eta_s is not None else "",
+        }
+        table.add_row(*(cells[name] for name in columns), style="" if row.unfinished or is_total else "dim")
     return table
 
 

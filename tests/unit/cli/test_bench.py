@@ -63,6 +63,17 @@ def test_a_configuration_from_a_file(tmp_path, capsys, line):
     assert "ThreadPoolExecutor" in data["executors"]
 
 
+def test_a_configuration_written_for_parsl(tmp_path, capsys):
+    text = """
+from parsl.config import Config
+from parsl.executors import ThreadPoolExecutor
+
+config = Config(executors=[ThreadPoolExecutor(max_threads=2)])
+"""
+    assert bench(Order(config=config_file(tmp_path, text), iterate="3"), as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["iterations"][0]["tasks"] == 3
+
+
 def test_for_people(tmp_path, capsys):
     path = config_file(tmp_path, THREADS.format("config ="))
     assert bench(Order(config=path, time=0.01), as_json=False) == 0

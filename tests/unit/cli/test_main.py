@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -25,6 +26,21 @@ def call(monkeypatch, *arguments):
 def test_version(monkeypatch, capsys, option):
     assert call(monkeypatch, *option) == 0
     assert capsys.readouterr().out == f"plait {plait.__version__}\n"
+
+
+@pytest.mark.parametrize("options", [["--version", "--json"], ["--json", "-V"]])
+def test_version_as_data(monkeypatch, capsys, options):
+    assert call(monkeypatch, *options) == 0
+    assert json.loads(capsys.readouterr().out)["plait"] == plait.__version__
+
+
+def test_an_interrupt_before_the_command_began_is_code_130(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "_app", interrupt)
+    assert call(monkeypatch, "sites") == 130
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_help_names_every_command(monkeypatch, capsys):

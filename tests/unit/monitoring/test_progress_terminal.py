@@ -8,6 +8,8 @@ import logging
 import re
 import sys
 
+import pytest
+
 from plait.monitoring.progress import Progress, Row
 from plait.monitoring.progress_terminal import TerminalProgress
 
@@ -133,6 +135,26 @@ def test_more_apps_than_lines(stream, display):
 def test_no_line_is_wider_than_the_terminal(stream, display):
     display.show(look(apps=("a_very_long_name_" * 10,)))
     assert max(map(len, stream.screen())) < 90
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [(72, ["waiting", "left"]), (60, ["waiting", "failed"]), (40, ["running", "done"]), (20, ["done"])],
+)
+def test_a_narrow_terminal_has_fewer_columns_and_no_cut_ones(monkeypatch, width, shown):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("LINES", "24")
+    stream = Terminal()
+    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+        display = TerminalProgress()
+        display.show(look(waiting=12_345, done=12_345, apps=("simulate", "normalise")))
+        screen = stream.screen()
+        display.hide()
+    assert screen[0].startswith("app")
+    assert all(word in screen[0] for word in shown)
+    assert any(line.startswith("norma") for line in screen)
+    assert all("…" not in line.partition(" ")[2] for line in screen[:3])
+    assert max(map(len, screen)) < width
 
 
 def test_streams_that_are_no_terminals_are_left_alone():
