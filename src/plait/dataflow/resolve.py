@@ -48,72 +48,91 @@ def _kind(cls: type) -> int:
 def find_futures(value: Any, depth: int = SCAN_DEPTH) -> list[Future[Any]]:
     """The futures in a value: itself, or inside lists, tuples, sets, dictionaries (keys too) and dataclasses, down to ``depth``."""
     found: list[Future[Any]] = []
-    _find(value, depth, found)
+    _find(value, depth, found, {})
     return found
 
 
-def _find(value: Any, depth: int, found: list[Future[Any]]) -> None:
+def _find(value: Any, depth: int, found: list[Future[Any]], seen: dict[int, int]) -> None:
     kind = _kind(type(value))
     if kind == _LEAF:
         return
     if kind == _FUTURE:
         found.append(value)
         return
-    if depth <= 0:
+    # children that know their parents would be walked again and again
+    if depth <= seen.get(id(value), 0):
         return
+    seen[id(value)] = depth
     if kind == _ITEMS:
         if not PLAIN.issuperset(map(type, value)):
             for item in value:
-                _find(item, depth - 1, found)
+                _find(item, depth - 1, found, seen)
     elif kind == _DICT:
         if not (PLAIN.issuperset(map(type, value)) and PLAIN.issuperset(map(type, value.values()))):
             for key, item in value.items():
-                _find(key, depth - 1, found)
-                _find(item, depth - 1, found)
+                _find(key, depth - 1, found, seen)
+                _find(item, depth - 1, found, seen)
     else:
         for field in dataclasses.fields(value):
-            _find(getattr(value, field.name, None), depth - 1, found)
+            _find(getattr(value, field.name, None), depth - 1, found, seen)
 
 
 def replace_futures(value: Any, depth: int = SCAN_DEPTH) -> Any:
     """The value with each future that `find_futures` finds replaced by its result.
 
-    Containers that hold futures are rebuilt with their exact type; all others stay the same object.
+    Containers that hold futures are rebuilt with their exact type, each once; all others stay the same object.
     """
+    return _replace(value, depth, {})
+
+
+def _replace(value: Any, depth: int, rebuilt: dict[int, Any]) -> Any:
+    if id(value) in rebuilt:
+        return rebuilt[id(value)]
     if not find_futures(value, depth):
         return value
     kind = _kind(type(value))
     if kind == _FUTURE:
         return value.result()
     if kind == _ITEMS:
-        items = [replace_futures(item, depth - 1) for item in value]
-        if hasattr(value, "_fields"):  # a named tuple takes its fields one by one
-            return type(value)(*items)
-        return type(value)(items)
-    if kind == _DICT:
-        return _rebuild_dict(value, depth)
-    changes = {
-        field.name: replace_futures(getattr(value, field.name), depth - 1)
-        for field in dataclasses.fields(value)
-        if hasattr(value, field.name)
-    }
-    return _rebuild_dataclass(value, changes)
+        twin = _rebuild_items(value, depth, rebuilt)
+    elif kind == _DICT:
+        twin = _rebuild_dict(value, depth, rebuilt)
+    else:
+        twin = _rebuild_dataclass(value, depth, rebuilt)
+    rebuilt[id(value)] = twin
+    return twin
 
 
-def _rebuild_dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
-    copy = value.copy()  # keeps the class, and what it needs beside its items (such as a default factory)
-    copy.clear()
+def _rebuild_items(value: Any, depth: int, rebuilt: dict[int, Any]) -> Any:
+    if type(value) is list:  # may hold itself
+        twin: list[Any] = []
+        rebuilt[id(value)] = twin
+        twin.extend(_replace(item, depth - 1, rebuilt) for item in value)
+        return twin
+    items = [_replace(item, depth - 1, rebuilt) for item in value]
+    if hasattr(value, "_fields"):  # a named tuple takes its fields one by one
+        return type(value)(*items)
+    return type(value)(items)
+
+
+def _rebuild_dict(value: dict[Any, Any], depth: int, rebuilt: dict[int, Any]) -> dict[Any, Any]:
+    twin = value.copy()  # keeps the class, and what it needs beside its items (such as a default factory)
+    twin.clear()
+    if type(twin) is type(value):  # may hold itself
+        rebuilt[id(value)] = twin
     for key, item in value.items():
-        copy[replace_futures(key, depth - 1)] = replace_futures(item, depth - 1)
-    return copy if type(copy) is type(value) else type(value)(copy)
+        twin[_replace(key, depth - 1, rebuilt)] = _replace(item, depth - 1, rebuilt)
+    return twin if type(twin) is type(value) else type(value)(twin)
 
 
-def _rebuild_dataclass(value: Any, changes: dict[str, Any]) -> Any:
+def _rebuild_dataclass(value: Any, depth: int, rebuilt: dict[int, Any]) -> Any:
     import copy
 
-    twin = copy.copy(value)
-    for name, item in changes.items():
-        object.__setattr__(twin, name, item)  # frozen ones too
+    twin = rebuilt[id(value)] = copy.copy(value)
+    for field in dataclasses.fields(value):
+        if hasattr(value, field.name):
+            # frozen ones too
+            object.__setattr__(twin, field.name, _replace(getattr(value, field.name), depth - 1, rebuilt))
     return twin
 
 
@@ -124,10 +143,12 @@ class DependencyResolver:
     Attributes:
         traverse_to_gather: the futures of an argument.
         traverse_to_unwrap: the argument with their results in their place.
+        is_usual: whether plain values are left as they are, and a future that is an argument becomes its result; then it need not be asked.
     """
 
     traverse_to_gather: Callable[[Any], Sequence[Future[Any]]]
     traverse_to_unwrap: Callable[[Any], Any]
+    is_usual: bool = dataclasses.field(default=False, repr=False, kw_only=True)
 
 
 def _gather_shallow(value: Any) -> Sequence[Future[Any]]:
@@ -139,6 +160,6 @@ def _unwrap_shallow(value: Any) -> Any:
 
 
 #: Finds futures that are arguments themselves, and elements of ``inputs``.
-SHALLOW_DEPENDENCY_RESOLVER: Final = DependencyResolver(_gather_shallow, _unwrap_shallow)
+SHALLOW_DEPENDENCY_RESOLVER: Final = DependencyResolver(_gather_shallow, _unwrap_shallow, is_usual=True)
 #: Finds futures inside lists, tuples, sets, dictionaries and dataclasses too.
-DEEP_DEPENDENCY_RESOLVER: Final = DependencyResolver(find_futures, replace_futures)
+DEEP_DEPENDENCY_RESOLVER: Final = DependencyResolver(find_futures, replace_futures, is_usual=True)

@@ -78,6 +78,7 @@ class DataFlowKernel(Lifecycle):
         self._lock = threading.Lock()
         self._engine = Engine(retries=config.retries, max_losses=config.max_losses, keep=not config.garbage_collect)
         self._inputs = Inputs(config.dependency_resolver, self)
+        self._usual = getattr(config.dependency_resolver, "is_usual", False)
         self.memoizer = config.memoizer or BasicMemoizer()
         self._memo_all = self.memoizer.every_task
         self._specs: dict[Any, AppSpec] = {}
@@ -97,7 +98,7 @@ class DataFlowKernel(Lifecycle):
         if self._gate is not None:
             self._gate.wait()
         executor = self._only
-        if executor is not None and spec.is_simple:
+        if executor is not None and spec.is_simple and self._usual:
             plain = PLAIN.issuperset(map(type, args))
             if plain and (not kwargs or (PLAIN.issuperset(map(type, kwargs.values())) and RESERVED.isdisjoint(kwargs))):
                 return self._call_simple(spec, args, kwargs, executor)
@@ -222,6 +223,7 @@ class DataFlowKernel(Lifecycle):
             if (
                 executor is not None
                 and spec.is_simple
+                and self._usual
                 and PLAIN.issuperset(map(type, itertools.chain.from_iterable(chunk)))
             ):
                 futures += self._call_many(spec, chunk, executor)
@@ -298,6 +300,7 @@ class DataFlowKernel(Lifecycle):
         if (
             executor is not None
             and app.is_simple
+            and self._usual
             and task.details is None
             and task.depends is not None
             and not task.kwargs

@@ -444,6 +444,24 @@ def test_the_dependency_resolver_of_the_configuration_is_asked():
         assert plait.python_app(lambda inputs: inputs)(inputs=[inner]).result(5) == [(1,)]
 
 
+def test_a_resolver_of_ones_own_is_asked_about_every_argument():
+    def gather(value):
+        return [value] if isinstance(value, Future) else [noted[value]] if value == "noted" else []
+
+    def unwrap(value):
+        return ("unwrapped", value.result()) if isinstance(value, Future) else "found" if value == "noted" else value
+
+    noted = {"noted": Future()}
+    with run_with(plait.ThreadPoolExecutor(), dependency_resolver=plait.DependencyResolver(gather, unwrap)):
+        same = plait.python_app(lambda x: x)
+        waits = same("noted")
+        (of_map,) = plait.map(same, ["noted"])
+        assert (waits.done(), of_map.done()) == (False, False)
+        noted["noted"].set_result(None)
+        assert (waits.result(5), of_map.result(5)) == ("found", "found")
+        assert same(same(1)).result(5) == ("unwrapped", 1)
+
+
 def test_a_call_after_the_end_is_refused():
     with run_with(plait.ThreadPoolExecutor()) as kernel:
         own = plait.python_app(len, data_flow_kernel=kernel)
