@@ -112,12 +112,14 @@ def _local_only(file: File) -> None:
 
 
 def choose_stream_names(task: Task, autopath: Callable[[Task, str], Any]) -> None:
-    """Puts a name where the call said AUTO_LOGNAME, and a DataFuture where it named a File."""
+    """Puts a name where the call said AUTO_LOGNAME, for the function too, and a DataFuture where it named a File."""
     details = task.more()
     for name in ("stdout", "stderr"):
         spec = getattr(details, name)
         if isinstance(spec, int) and not isinstance(spec, bool) and spec == AUTO_LOGNAME:
             spec = autopath(task, name)
+            if task.app.accepts is None or name in task.app.accepts:
+                task.kwargs[name] = spec
             details.ignore_for_cache = (*details.ignore_for_cache, *task.app.ignore_for_cache, name)
         if isinstance(spec, File):
             _local_only(spec)

@@ -105,6 +105,16 @@ def test_names_are_chosen_where_the_call_left_it_open():
     choose_stream_names(task, lambda t, name: f"{t.app.name}.{name}")
     assert (details.stdout, details.stderr) == ("f.stdout", ("e", "w"))
     assert details.ignore_for_cache == ("stdout",)
+    assert task.kwargs == {"stdout": "f.stdout"}, "the function sees the name, not the sign for it"
+
+
+def test_a_function_that_does_not_ask_is_not_told_the_name():
+    task = task_of({})
+    task.app.accepts = frozenset({"inputs"})
+    task.more().stdout = AUTO_LOGNAME
+    choose_stream_names(task, lambda *_: "chosen")
+    assert task.more().stdout == "chosen"
+    assert task.kwargs == {}
 
 
 def test_a_file_becomes_a_future_of_its_own():

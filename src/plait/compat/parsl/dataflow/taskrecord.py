@@ -25,6 +25,8 @@ class TaskRecord(plait.dataflow.record.TaskRecord):
         if key == "checkpoint":
             return False
         value = super().__getitem__(key)
+        if key == "kwargs" and self.task.kwargs is not None:
+            return {**self.task.app.reserved_defaults, **value}  # as if the call had said them
         if key == "status":
             return States(value)
         if key == "executor":

@@ -32,3 +32,21 @@ def test_the_runs_own_executor_has_upstreams_label():
         assert future.result() == []
         assert future.task_record["executor"] == "_parsl_internal"
         assert future.task_record["join"]
+
+
+def test_defaults_of_keywords_that_the_run_reads_count_as_said():
+    seen = []
+
+    def choose(record, kind):
+        seen.append((record["kwargs"]["label"], kind))
+        return "chosen"
+
+    @parsl.bash_app
+    def say(stdout=parsl.AUTO_LOGNAME, label="mine"):
+        return f"echo {stdout}"
+
+    with parsl.load(Config(initialize_logging=False, std_autopath=choose)):
+        assert say().result() == 0
+    assert seen == [("mine", "stdout")]
+    with open("chosen") as file:
+        assert file.read() == "chosen\n"
