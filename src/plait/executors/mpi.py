@@ -15,13 +15,16 @@ beside small ones.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import ConfigurationError, InvalidResourceSpecification
 from plait.executors.htex import options
 from plait.executors.htex.addresses import is_loopback
 from plait.executors.htex.executor import HighThroughputExecutor
+from plait.executors.htex.expected import expected_nodes
 from plait.executors.htex.shapes import check_nodes
 from plait.executors.htex.where import choose_addresses
 from plait.executors.pool.core import resources_of
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from plait.model.resources import Resources
     from plait.model.task import Task
     from plait.providers.base import ExecutionProvider
+    from plait.scaling.view import Load
 
 _logger: Final = logging.getLogger("plait")
 
@@ -62,7 +66,25 @@ class WholeNodes(HighThroughputExecutor):
                 {name.removesuffix("_bytes") for name in parts},
                 f"executor {self.label!r} (MPIExecutor) gives whole nodes, with all that they have: leave this out",
             )
-        check_nodes(resources, self.label, self.provider.nodes_per_block)
+        link = self._link
+        listed = [manager.nodes for manager in list(link.hearing.managers.values())] if link is not None else []
+        expected = expected_nodes(self.provider, os.environ)
+        if expected is not None:
+            check_nodes(resources, self.label, max([expected, *listed]))
+        elif listed:
+            check_nodes(resources, self.label, max(listed), "nodes that its list names")
+
+    def _load(self) -> Load:
+        """Tasks that ask for more nodes than `expected_nodes` knew of ask for a block."""
+        load = super()._load()
+        there = self.provider.nodes_per_block
+        if any(want.shape.nodes > there for want in load.wants):
+            wants = [
+                dataclasses.replace(want, shape=dataclasses.replace(want.shape, nodes=min(there, want.shape.nodes)))
+                for want in load.wants
+            ]
+            load = dataclasses.replace(load, wants=tuple(wants))
+        return load
 
     # ------------------------------------------------------------------ tasks
     def submit(self, task: Task) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,6 +102,20 @@ def test_what_it_can_never_give_is_refused(resources, keys, text):
         MPIExecutor(provider=local()).check(resources)
     assert caught.value.invalid_keys == keys
     assert text in str(caught.value)
+
+
+def test_a_list_of_nodes_says_how_many_there_are(monkeypatch):
+    """Of one that only the manager will see nothing is known before that is up."""
+    executor = MPIExecutor(provider=local(nodes=1, worker_init="export PBS_NODEFILE=nodes"))
+    executor.check(shape(nodes=4))
+    managers = {"a": SimpleNamespace(nodes=3)}
+    executor._link = SimpleNamespace(hearing=SimpleNamespace(managers=managers))
+    executor.check(shape(nodes=3))
+    with pytest.raises(InvalidResourceSpecification, match=r"4 nodes .* has 3 \(nodes that its list names\)"):
+        executor.check(shape(nodes=4))
+    of_batch_system = MPIExecutor(provider=local(nodes=2))
+    of_batch_system._link = executor._link
+    of_batch_system.check(shape(nodes=3))
 
 
 def test_what_it_can_give():

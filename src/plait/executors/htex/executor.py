@@ -242,8 +242,6 @@ class HighThroughputExecutor(Inspection):
         self._link = DriverLink(
             self._interchange_settings, self.interchange_launch_cmd, self.label, context, _Hooks(self)
         )
-        if self.gives_nodes:
-            self._link.hearing.nodes = self.provider.nodes_per_block
 
     def shutdown(self, timeout_s: float) -> None:
         """Ends the managers, the blocks and the interchange."""

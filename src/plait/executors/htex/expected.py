@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from plait.errors import ConfigurationError
-from plait.executors.htex.node import VARIABLES, look_around
+from plait.executors.htex import hosts, node
 from plait.executors.htex.where import stays_here
 from plait.model.units import parse_duration
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from plait.providers.base import ExecutionProvider
 
 GIB: Final = 1 << 30
-_NAMED: Final = re.compile("|".join(VARIABLES))
+_NAMED: Final = re.compile("|".join(node.VARIABLES))
+_LISTS: Final = re.compile("|".join(hosts.VARIABLES))
 
 
 class Expected(NamedTuple):
@@ -39,10 +40,10 @@ def expected_node(provider: ExecutionProvider, accelerators: int, env: Mapping[s
     """What the provider's parameters say; of blocks on this machine, what their managers will find, which get this environment."""
     cores, gigabytes = getattr(provider, "cores_per_node", None), getattr(provider, "mem_per_node", None)
     told = Expected(cores, int(gigabytes * GIB) if gigabytes else None, accelerators or None)
-    if not stays_here(provider) or _changes_that(provider):
+    if not stays_here(provider) or _names(_NAMED, provider):
         return told
     try:
-        here = look_around(env)
+        here = node.look_around(env)
     except ConfigurationError:  # the managers will say it
         return told
     return Expected(
@@ -53,10 +54,16 @@ def expected_node(provider: ExecutionProvider, accelerators: int, env: Mapping[s
     )
 
 
-def _changes_that(provider: Any) -> bool:
-    """Whether the managers will see other variables than this process."""
+def expected_nodes(provider: ExecutionProvider, env: Mapping[str, str]) -> int | None:
+    """Nodes of a block for whose nodes one manager speaks; None where a list says it that only the manager will see, because no batch system gives the nodes."""
+    listed = any(name in env for name in hosts.VARIABLES) or _names(_LISTS, provider)
+    return None if listed and stays_here(provider) else provider.nodes_per_block
+
+
+def _names(variables: re.Pattern[str], provider: Any) -> bool:
+    """Whether the managers may see other values of these variables than this process."""
     prefix = getattr(getattr(provider, "launcher", None), "prepend", "")
-    return _NAMED.search(f"{getattr(provider, 'worker_init', '')}\n{prefix}") is not None
+    return variables.search(f"{getattr(provider, 'worker_init', '')}\n{prefix}") is not None
 
 
 def walltime_of(provider: ExecutionProvider) -> float | None:

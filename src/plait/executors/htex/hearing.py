@@ -71,7 +71,6 @@ class Hearing:
 
     Attributes:
         managers: those that are connected, by name.
-        nodes: for which each of them speaks.
         slots: their workers.
         busy_s: for each, when it last got or did something.
         pulls: attempts whose segments are wanted.
@@ -82,7 +81,6 @@ class Hearing:
 
     def __init__(self, label: str, context: ExecutorContext, offers: Offers, lives: Lives, hooks: Hooks) -> None:
         self.managers: dict[str, m.ManagerUp] = {}
-        self.nodes = 1
         self.slots = 0
         self.busy_s: dict[str, float] = {}
         self.pulls: deque[m.AttemptId] = deque()
@@ -257,7 +255,7 @@ class Hearing:
             now_s = self.busy_s[message.manager] = time.monotonic()
             if self._emit is not None:
                 self._emit((MANAGER_STARTED, now_s, self._label, message.manager, message.block, message.hostname, message.pid,
-                            message.workers, message.cores * self.nodes))  # fmt: skip
+                            message.workers, message.cores * message.nodes))  # fmt: skip
         self._hooks.manager_up(message)
 
     def _manager_gone(self, message: m.ManagerGone, _: bytes, fds: list[int], outcomes: list[Outcome]) -> None:

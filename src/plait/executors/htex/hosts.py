@@ -20,6 +20,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:%-]*[A-Za-z0-9_])?")
 _FILES: Final = ("PBS_NODEFILE", "PE_HOSTFILE", "COBALT_NODEFILE")
 _SLURM: Final = ("SLURM_JOB_NODELIST", "SLURM_NODELIST")
 _TIMEOUT_S: Final = 30.0
+#: Variables that name the nodes of a block.
+VARIABLES: Final = ("PLAIT_NODELIST", *_SLURM, *_FILES, "LSB_HOSTS")
 
 
 def node_name(env: Mapping[str, str]) -> str:
@@ -48,7 +50,7 @@ def block_hosts(env: Mapping[str, str]) -> list[str]:
         return _checked(listed, "LSB_HOSTS")
     raise ConfigurationError(
         "the nodes of the block are not known: expected one of "
-        f"{', '.join(('PLAIT_NODELIST', *_SLURM, *_FILES, 'LSB_HOSTS'))} in the environment of the job; "
+        f"{', '.join(VARIABLES)} in the environment of the job; "
         "outside of batch systems name them in worker_init: export PLAIT_NODELIST=node1,node2"
     )
 

@@ -132,7 +132,7 @@ class Members:
             self._reconcile_same(manager, r, now_s)
         else:
             up = m.ManagerUp(
-                r.manager, r.block, r.hostname, r.pid, r.workers, r.cores, r.memory_bytes, r.disk_bytes, r.gpus, r.plait, r.python, again or r.manager in self.limbo.missing
+                r.manager, r.block, r.hostname, r.pid, r.workers, r.cores, r.memory_bytes, r.disk_bytes, r.gpus, r.plait, r.python, again or r.manager in self.limbo.missing, max(1, len(r.hosts))
             )  # fmt: skip
             state.out.append((None, up, b""))
             self._reconcile(manager, r, now_s)

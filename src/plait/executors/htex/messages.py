@@ -439,6 +439,7 @@ class ManagerUp(Message, frozen=True):
     plait: str
     python: str
     again: bool
+    nodes: int = 1
 
 
 class ManagerGone(Message, frozen=True):

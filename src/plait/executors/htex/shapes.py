@@ -42,8 +42,8 @@ def check_gang(resources: Resources, label: str, provider: ExecutionProvider, co
         )
 
 
-def check_nodes(resources: Resources, label: str, there: int) -> None:
-    """Refuses more nodes than a block has.
+def check_nodes(resources: Resources, label: str, there: int, why: str = "nodes_per_block") -> None:
+    """Refuses more nodes than a block has, which ``why`` says.
 
     Raises:
         InvalidResourceSpecification: with the numbers.
@@ -51,5 +51,5 @@ def check_nodes(resources: Resources, label: str, there: int) -> None:
     if resources.nodes > there:
         raise InvalidResourceSpecification(
             {"nodes"},
-            f"{count_of(resources.nodes, 'node')} of one block asked, a block of executor {label!r} has {there} (nodes_per_block)",
+            f"{count_of(resources.nodes, 'node')} of one block asked, a block of executor {label!r} has {there} ({why})",
         )

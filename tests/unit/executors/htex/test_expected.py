@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plait._util import machine
-from plait.executors.htex.expected import GIB, Expected, expected_node, walltime_of
+from plait.executors.htex.expected import GIB, Expected, expected_node, expected_nodes, walltime_of
 from plait.launchers import WrappedLauncher
 from plait.providers import LocalProvider
 from tests.unit.executors.htex.helpers import Remote
@@ -41,6 +41,15 @@ def test_nothing_where_the_block_changes_that(options):
 def test_nothing_where_a_variable_cannot_be_read():
     """The managers say so."""
     assert expected_node(LocalProvider(), 0, {"PLAIT_CORES": "many"}) == Expected()
+
+
+def test_nodes_of_a_block():
+    """A batch system gives as many as were asked for; on this machine a list says how many there are."""
+    assert expected_nodes(LocalProvider(nodes_per_block=2), {}) == 2
+    assert expected_nodes(LocalProvider(), {"PBS_NODEFILE": "f"}) is None
+    assert expected_nodes(LocalProvider(worker_init="export PLAIT_NODELIST=a,b"), {}) is None
+    assert expected_nodes(LocalProvider(launcher=WrappedLauncher("env LSB_HOSTS=a")), {}) is None
+    assert expected_nodes(Remote(worker_init="export PLAIT_NODELIST=a,b", nodes_per_block=3), {"LSB_HOSTS": "a"}) == 3
 
 
 @pytest.mark.parametrize(

@@ -71,5 +71,30 @@ def test_tasks_over_nodes(tmp_path):
     assert (tmp_path / "0").read_text() in {"a 2 2\n", "b 2 2\n"}
 
 
+@pytest.mark.parametrize("strategy", ["simple", "demand"])
+def test_a_list_of_nodes_says_how_many_there_are(tmp_path, strategy):
+    """As in an allocation, where nobody says nodes_per_block."""
+    from plait.compat import parsl
+
+    @parsl.python_app
+    def where(parsl_resource_specification=None):
+        import os
+
+        return os.environ["PARSL_MPI_NODELIST"]
+
+    nodes = tmp_path / "nodes"
+    nodes.write_text("a\na\nb\nc\n")
+    provider = local(nodes=1, init_blocks=0, worker_init=f"export PBS_NODEFILE={nodes}")
+    executor = MPIExecutor(provider=provider)
+    with parsl.load(Config(executors=[executor], run_dir=str(tmp_path / "runs"), strategy=strategy)):
+        three = where(parsl_resource_specification={"num_nodes": 3})
+        four = where(parsl_resource_specification={"num_nodes": 4})
+        assert three.result(timeout=30) == "a,b,c"
+        with pytest.raises(InvalidResourceSpecification, match="has 3"):
+            four.result(timeout=30)
+        with pytest.raises(InvalidResourceSpecification, match="has 3"):
+            where(parsl_resource_specification={"num_nodes": 4}).result(timeout=0)
+
+
 def test_there_is_one_error():
     assert mpi_prefix_composer.InvalidResourceSpecification is InvalidResourceSpecification
