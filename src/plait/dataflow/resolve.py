@@ -52,29 +52,33 @@ def find_futures(value: Any, depth: int = SCAN_DEPTH) -> list[Future[Any]]:
     return found
 
 
-def _find(value: Any, depth: int, found: list[Future[Any]], seen: dict[int, int]) -> None:
+def _find(value: Any, depth: int, found: list[Future[Any]], seen: dict[int, tuple[int, Any]]) -> None:
     kind = _kind(type(value))
     if kind == _LEAF:
         return
     if kind == _FUTURE:
         found.append(value)
         return
-    # children that know their parents would be walked again and again
-    if depth <= seen.get(id(value), 0):
+    if depth <= 0 or (kind != _FIELDS and _is_plain(value, kind)):
         return
-    seen[id(value)] = depth
+    # children that know their parents would be walked again and again
+    if id(value) in seen and depth <= seen[id(value)][0]:
+        return
+    seen[id(value)] = depth, value  # which keeps its id its own
     if kind == _ITEMS:
-        if not PLAIN.issuperset(map(type, value)):
-            for item in value:
-                _find(item, depth - 1, found, seen)
+        for item in value:
+            _find(item, depth - 1, found, seen)
     elif kind == _DICT:
-        if not (PLAIN.issuperset(map(type, value)) and PLAIN.issuperset(map(type, value.values()))):
-            for key, item in value.items():
-                _find(key, depth - 1, found, seen)
-                _find(item, depth - 1, found, seen)
+        for key, item in value.items():
+            _find(key, depth - 1, found, seen)
+            _find(item, depth - 1, found, seen)
     else:
         for field in dataclasses.fields(value):
             _find(getattr(value, field.name, None), depth - 1, found, seen)
+
+
+def _is_plain(value: Any, kind: int) -> bool:
+    return PLAIN.issuperset(map(type, value)) and (kind == _ITEMS or PLAIN.issuperset(map(type, value.values())))
 
 
 def replace_futures(value: Any, depth: int = SCAN_DEPTH) -> Any:
@@ -85,9 +89,9 @@ def replace_futures(value: Any, depth: int = SCAN_DEPTH) -> Any:
     return _replace(value, depth, {})
 
 
-def _replace(value: Any, depth: int, rebuilt: dict[int, Any]) -> Any:
+def _replace(value: Any, depth: int, rebuilt: dict[int, tuple[Any, Any]]) -> Any:
     if id(value) in rebuilt:
-        return rebuilt[id(value)]
+        return rebuilt[id(value)][1]
     if not find_futures(value, depth):
         return value
     kind = _kind(type(value))
@@ -99,14 +103,14 @@ def _replace(value: Any, depth: int, rebuilt: dict[int, Any]) -> Any:
         twin = _rebuild_dict(value, depth, rebuilt)
     else:
         twin = _rebuild_dataclass(value, depth, rebuilt)
-    rebuilt[id(value)] = twin
+    rebuilt[id(value)] = value, twin
     return twin
 
 
-def _rebuild_items(value: Any, depth: int, rebuilt: dict[int, Any]) -> Any:
+def _rebuild_items(value: Any, depth: int, rebuilt: dict[int, tuple[Any, Any]]) -> Any:
     if type(value) is list:  # may hold itself
         twin: list[Any] = []
-        rebuilt[id(value)] = twin
+        rebuilt[id(value)] = value, twin
         twin.extend(_replace(item, depth - 1, rebuilt) for item in value)
         return twin
     items = [_replace(item, depth - 1, rebuilt) for item in value]
@@ -115,20 +119,21 @@ def _rebuild_items(value: Any, depth: int, rebuilt: dict[int, Any]) -> Any:
     return type(value)(items)
 
 
-def _rebuild_dict(value: dict[Any, Any], depth: int, rebuilt: dict[int, Any]) -> dict[Any, Any]:
+def _rebuild_dict(value: dict[Any, Any], depth: int, rebuilt: dict[int, tuple[Any, Any]]) -> dict[Any, Any]:
     twin = value.copy()  # keeps the class, and what it needs beside its items (such as a default factory)
     twin.clear()
     if type(twin) is type(value):  # may hold itself
-        rebuilt[id(value)] = twin
+        rebuilt[id(value)] = value, twin
     for key, item in value.items():
         twin[_replace(key, depth - 1, rebuilt)] = _replace(item, depth - 1, rebuilt)
     return twin if type(twin) is type(value) else type(value)(twin)
 
 
-def _rebuild_dataclass(value: Any, depth: int, rebuilt: dict[int, Any]) -> Any:
+def _rebuild_dataclass(value: Any, depth: int, rebuilt: dict[int, tuple[Any, Any]]) -> Any:
     import copy
 
-    twin = rebuilt[id(value)] = copy.copy(value)
+    twin = copy.copy(value)
+    rebuilt[id(value)] = value, twin
     for field in dataclasses.fields(value):
         if hasattr(value, field.name):
             # frozen ones too

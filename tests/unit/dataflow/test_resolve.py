@@ -66,6 +66,40 @@ def test_futures_are_found_and_replaced(holder, expected):
     assert type(found) is type(expected)
 
 
+def test_what_holds_itself_is_rebuilt_once():
+    items: list = [F]
+    items.append(items)
+    new = replace_futures(items)
+    assert new[0] == "value"
+    assert new[1] is new
+    table: dict = {"f": F}
+    table["me"] = [table]
+    new_table = replace_futures(table)
+    assert new_table["f"] == "value"
+    assert new_table["me"][0] is new_table
+    box = Box(F)
+    box.y = box
+    new_box = replace_futures(box)
+    assert new_box.x == "value"
+    assert new_box.y is new_box
+
+
+def test_what_is_shared_stays_shared():
+    row = [F]
+    first, second = replace_futures([row, {"row": row}])
+    assert first == ["value"]
+    assert second["row"] is first
+
+
+def test_children_that_know_their_parents_are_walked_once():
+    parent = Box([], F)
+    parent.x.extend(Box(parent, [parent] * 100) for _ in range(100))
+    assert find_futures(parent) == [F]
+    new = replace_futures(parent)
+    assert new.y == "value"
+    assert all(child.x is new and child.y[0] is new for child in new.x)
+
+
 def test_standard_futures_are_found():
     future = Future()
     assert find_futures([future]) == [future]
