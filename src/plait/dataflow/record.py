@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from plait.errors import text_of
 from plait.model.task import TaskState
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _KEYS: dict[str, Callable[[Task], Any]] = {
     "executor": lambda t: getattr(t.executor, "label", None),
     "fail_count": lambda t: _failures(t),  # noqa: PLW0108 - it is defined below
     "fail_cost": lambda t: t.fail_cost,
-    "fail_history": lambda t: list(t.details.history) if t.details is not None else [],
+    "fail_history": lambda t: _history(t),  # noqa: PLW0108 - likewise
     "memoize": lambda t: t.app.cache,
     "ignore_for_cache": lambda t: list(
         (t.details.ignore_for_cache if t.details is not None else ()) or t.app.ignore_for_cache
@@ -72,5 +73,20 @@ class TaskRecord(Mapping[str, Any]):
 
 def _failures(task: Task) -> int:
     details = task.details
-    failed = task.state in {TaskState.failed, TaskState.dep_fail}
+    failed = task.state in {TaskState.failed, TaskState.dep_fail} or _now_failing(task)
     return (len(details.history) + len(details.losses) if details is not None else 0) + int(failed)
+
+
+def _history(task: Task) -> list[str]:
+    """One sentence for each failed attempt."""
+    details = task.details
+    if details is None:
+        return []
+    error = details.error if task.state == TaskState.failed or _now_failing(task) else None
+    last = [] if error is None else [f"attempt {max(1, task.attempt)}: {type(error).__name__}: {text_of(error)[:200]}"]
+    return [*details.history, *last]
+
+
+def _now_failing(task: Task) -> bool:
+    """Whether it is being decided what a failure costs."""
+    return task.state == TaskState.launched and task.details is not None and task.details.error is not None

@@ -435,11 +435,15 @@ class DataFlowKernel(Lifecycle):
         handler = self.config.retry_handler
         final = isinstance(error, JoinError)
         if handler is not None and task.app.retry is None and task.state == LAUNCHED and task.attempt == attempt:
+            details = task.more()
+            details.error = error  # the record counts this failure too
             try:
                 cost = _checked_cost(handler(error, self.task_record(task)), task)
             except Exception as raised:  # noqa: BLE001 - the user's handler: its error becomes the task's
                 raised.__context__ = error
                 error, final = raised, True
+            finally:
+                details.error = None
         with self._lock:
             if task.state == LAUNCHED and task.attempt == attempt:
                 details = task.more()

@@ -49,6 +49,18 @@ def test_it_reads_the_task_at_the_moment_of_asking(task):
     assert (record["args"], record["kwargs"]) == ([], {})
 
 
+def test_the_failure_that_a_handler_is_asked_about_is_in_it(task):
+    record = TaskRecord(task)
+    task.attempt, task.state = 2, TaskState.launched
+    task.more().history += ["attempt 1: ValueError: no"]
+    assert (record["fail_count"], record["fail_history"]) == (1, ["attempt 1: ValueError: no"])
+    task.more().error = KeyError("k")
+    both = ["attempt 1: ValueError: no", "attempt 2: KeyError: 'k'"]
+    assert (record["fail_count"], record["fail_history"]) == (2, both)
+    task.state = TaskState.failed
+    assert (record["fail_count"], record["fail_history"]) == (2, both)
+
+
 def test_only_the_key_of_memoization_can_be_set(task):
     record = TaskRecord(task)
     record["hashsum"] = "abc"

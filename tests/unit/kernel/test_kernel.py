@@ -248,7 +248,7 @@ def test_a_retry_handler_decides_what_a_failure_costs(hand):
         assert not future.done()
         hand.end(ERROR, ValueError())
         assert isinstance(future.exception(1), ValueError)
-    assert seen == [(OSError, 0, 0, 0), (OSError, 0, 1, 1), (ValueError, 0, 2, 2)]
+    assert seen == [(OSError, 0, 1, 0), (OSError, 0, 2, 1), (ValueError, 0, 3, 2)], "this failure counts"
 
 
 def test_a_retry_handler_that_raises_is_reported_with_the_error_it_was_asked_about(hand):
