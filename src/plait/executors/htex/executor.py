@@ -344,7 +344,7 @@ class HighThroughputExecutor(Inspection):
             self._load,
             self._blocks_failed,
             context.emit,
-            os.path.join(log_dir, "submit_scripts") if log_dir else None,
+            context.log_dir("submit_scripts") if context.log_dir is not None else None,
             context.strategy,
             context.max_idletime_s,
             context.strategy_period_s,

@@ -166,6 +166,7 @@ def test_blocks_come_with_the_first_word_of_the_interchange():
         wait_until(lambda: provider.commands)
         path = provider.commands[0].split()[-1]
         assert os.path.dirname(path) == os.path.join(os.path.abspath(kernel.run_dir), "htex", "blocks")
+        assert provider.script_dir == os.path.join(os.path.abspath(kernel.run_dir), "submit_scripts")
         with open(path, "rb") as file:
             settings = msgspec.json.decode(file.read(), type=ManagerSettings)
         assert (settings.block, settings.port, settings.max_workers, settings.debug) == ("0", 54321, 2, True)
