@@ -233,7 +233,7 @@ class Inspection(Executor):
         """Refuses what no block can ever give, with the numbers; where the nodes are not known yet, nothing is refused."""
         limits = self._limits()
         if resources.nodes:
-            check_gang(resources, self.label, self.provider, limits.cores if limits.cores < math.inf else None)
+            check_gang(resources, self.label, self.provider)
         limits.check(replace(resources, nodes=0) if resources.nodes else resources, self.label)
 
     def check_walltime(self, walltime_s: float) -> None:

@@ -332,8 +332,6 @@ class ManagerState:
         found = []
         if self.hosts and ask.nodes > len(self.hosts):
             found.append(f"{ask.nodes} nodes asked, its block has {len(self.hosts)}")
-        if ask.nodes and not self.hosts and ask.ranks_per_node > self.cores + TOLERANCE:
-            found.append(f"{ask.ranks_per_node} ranks on each node asked, it has {self.cores:g} cores")
         if ask.cores > self.cores + TOLERANCE:
             found.append(f"{ask.cores:g} cores asked, it has {self.cores:g}")
         if self.memory_bytes and ask.memory_bytes > self.memory_bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plait.errors import InvalidResourceSpecification
-from plait.executors.capacity import TOLERANCE
 from plait.launchers.simple import SimpleLauncher
 from plait.model.resources import count_of
 
@@ -14,14 +13,16 @@ if TYPE_CHECKING:
     from plait.providers.base import ExecutionProvider
 
 
-def check_gang(resources: Resources, label: str, provider: ExecutionProvider, cores: float | None) -> None:
+def check_gang(resources: Resources, label: str, provider: ExecutionProvider) -> None:
     """Refuses what no block with a manager on each node can take.
+
+    More ranks than cores are refused only where the provider says what a node has: what a manager finds on its node says nothing of how many ranks the launcher
+    starts there, which may share cores.
 
     Args:
         resources: what is asked for.
         label: of the executor.
         provider: where its blocks come from.
-        cores: of a node; None when not known.
 
     Raises:
         InvalidResourceSpecification: with the numbers.
@@ -35,10 +36,11 @@ def check_gang(resources: Resources, label: str, provider: ExecutionProvider, co
             "use a launcher that starts one on each node, such as SrunLauncher, or an MPIExecutor",
         )
     check_nodes(resources, label, there)
-    if cores is not None and resources.ranks_per_node > cores + TOLERANCE:
+    cores = getattr(provider, "cores_per_node", None)
+    if cores is not None and resources.ranks_per_node > cores:
         raise InvalidResourceSpecification(
             {"ranks_per_node"},
-            f"{count_of(resources.ranks_per_node, 'rank')} on each node asked, a node of executor {label!r} has {cores:g} cores",
+            f"{count_of(resources.ranks_per_node, 'rank')} on each node asked, a node of executor {label!r} has {cores:g} cores (cores_per_node)",
         )
 
 

@@ -112,9 +112,6 @@ def test_why_a_task_over_nodes_waits():
     assert "3 nodes of one block asked; of connected managers that could take part, block a has most, 2" in why_not(
         lab.core, lab.core._filler, m.Ask(nodes=3), 0.0
     )
-    assert "8 ranks on each node asked, it has 2 cores" in why_not(
-        lab.core, lab.core._filler, m.Ask(nodes=1, ranks_per_node=8), 0.0
-    )
     lab.core.gangs_wait = True
     assert "may still come back" in why_not(lab.core, lab.core._filler, m.Ask(nodes=1), 0.0)
 

@@ -88,8 +88,10 @@ def test_nodes_with_less_walltime_left_or_too_few_cores_take_no_part():
     lab.take()
     lab.offer(m.Ask(nodes=2, walltime_s=60.0))
     assert list(lab.place()) == ["long"]
-    lab.offer(m.Ask(nodes=1, ranks_per_node=4))
+    lab.offer(m.Ask(nodes=1, cores=9.0))
     assert lab.place() == {}
+    lab.offer(m.Ask(nodes=1, ranks_per_node=400))  # ranks may share cores
+    assert lab.place() != {}
 
 
 # ------------------------------------------------------------------ reservation and backfill

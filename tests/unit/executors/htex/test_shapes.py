@@ -6,7 +6,7 @@ from plait.errors import InvalidResourceSpecification
 from plait.executors.htex.shapes import check_gang, check_nodes
 from plait.launchers.simple import SimpleLauncher, SingleNodeLauncher
 from plait.model.resources import parse_resources
-from plait.providers.local import LocalProvider
+from plait.providers import LocalProvider, SlurmProvider
 
 
 def shape(**spec):
@@ -18,9 +18,9 @@ def provider(nodes, launcher=None):
 
 
 def test_what_fits():
-    check_gang(shape(nodes=2, ranks_per_node=4), "x", provider(2), 4.0)
-    check_gang(shape(nodes=2, ranks_per_node=400), "x", provider(2), None)
-    check_gang(shape(nodes=1, ranks_per_node=2), "x", provider(4, SimpleLauncher()), 2.0)
+    check_gang(shape(nodes=2, ranks_per_node=4), "x", SlurmProvider(nodes_per_block=2, cores_per_node=4))
+    check_gang(shape(nodes=2, ranks_per_node=400), "x", provider(2))
+    check_gang(shape(nodes=1, ranks_per_node=2), "x", provider(4, SimpleLauncher()))
     check_nodes(shape(nodes=2), "x", 2)
 
 
@@ -35,9 +35,9 @@ def test_what_fits():
         ),
         (
             shape(nodes=2, ranks_per_node=5),
-            provider(2),
+            SlurmProvider(nodes_per_block=2, cores_per_node=4),
             ["ranks_per_node"],
-            "5 ranks on each node asked, a node of executor 'x' has 4 cores",
+            "5 ranks on each node asked, a node of executor 'x' has 4 cores (cores_per_node)",
         ),
         (
             shape(nodes=2),
@@ -49,6 +49,6 @@ def test_what_fits():
 )
 def test_what_never_will_is_refused_with_the_numbers(resources, there, keys, text):
     with pytest.raises(InvalidResourceSpecification) as caught:
-        check_gang(resources, "x", there, 4.0)
+        check_gang(resources, "x", there)
     assert caught.value.invalid_keys == keys
     assert text in str(caught.value)
