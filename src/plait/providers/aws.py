@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from plait.errors import ConfigurationError, text_of
 from plait.model.jobs import JobState
 from plait.providers.aws_network import Network
-from plait.providers.machines import Machine, MachineProvider, checked_id
+from plait.providers.machines import Machine, MachineProvider, checked_id, checked_path
 from plait.providers.remote import Job, batches, module
+from plait.providers.script import checked_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +114,7 @@ class AWSProvider(MachineProvider):
             cmd_timeout,
         )
         self.image_id = checked_id(owner, "image_id", image_id)
-        self.key_name = key_name
+        self.key_name = checked_text(owner, "key_name", key_name) if key_name not in {None, ""} else key_name
         self.instance_type = checked_id(owner, "instance_type", instance_type)
         self.region = checked_id(owner, "region", region)
         if isinstance(spot_max_bid, bool) or not isinstance(spot_max_bid, (int, float)) or not 0 <= spot_max_bid < 1000:
@@ -121,13 +122,13 @@ class AWSProvider(MachineProvider):
                 f"{owner}(spot_max_bid={spot_max_bid!r}): expected US dollars per hour, or 0 for no spot instances"
             )
         self.spot_max_bid = spot_max_bid
-        self.key_file = key_file
-        self.profile = profile
+        self.key_file = checked_path(owner, "key_file", key_file)
+        self.profile = profile if profile is None else checked_text(owner, "profile", profile)
         self.iam_instance_profile_arn = (
             checked_id(owner, "iam_instance_profile_arn", iam_instance_profile_arn) if iam_instance_profile_arn else ""
         )
-        self.state_file = state_file
-        self.endpoint_url = endpoint_url
+        self.state_file = checked_path(owner, "state_file", state_file)
+        self.endpoint_url = endpoint_url if endpoint_url is None else checked_text(owner, "endpoint_url", endpoint_url)
         self._ec2: Any = None
         self._network: Network | None = None
         self._zones = itertools.count()

@@ -24,7 +24,7 @@ from plait._util.given import Given, given_to
 from plait.errors import ConfigurationError, text_of
 from plait.model.jobs import JobState
 from plait.providers.azure_network import Place
-from plait.providers.machines import Machine, MachineProvider, checked_id
+from plait.providers.machines import Machine, MachineProvider, checked_id, checked_path
 from plait.providers.remote import Job, module
 from plait.providers.rest import RequestFailed, Rest
 
@@ -124,7 +124,7 @@ class AzureProvider(MachineProvider):
         self.location = checked_id(owner, "location", location)
         self.group_name = checked_id(owner, "group_name", group_name)
         self.key_name = None if key_name is None else checked_id(owner, "key_name", key_name)
-        self.key_file = key_file
+        self.key_file = checked_path(owner, "key_file", key_file)
         self.vnet_name = checked_id(owner, "vnet_name", vnet_name)
         self._base = _BASE
         self._where: Place | None = None

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Variables by which a user of a block could make HTCondor, or the loader of programs, do something else.
@@ -88,6 +89,8 @@ def checked_environment(value: Mapping[str, str] | None) -> dict[str, str] | Non
     """
     if not value:
         return None
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"CondorProvider(environment={value!r}): expected names of variables and their values")
     variables = dict(value)
     for name, text in variables.items():
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name) or _FORBIDDEN.fullmatch(name):
@@ -107,6 +110,8 @@ def checked_files(value: Sequence[str] | None) -> tuple[str, ...]:
     Raises:
         ConfigurationError: a name has one, or is none.
     """
+    if value is not None and not isinstance(value, (str, list, tuple)):
+        raise ConfigurationError(f"CondorProvider(transfer_input_files={value!r}): expected a list of names of files")
     files = [value] if isinstance(value, str) else list(value or ())
     for name in files:
         if "," in checked_value("transfer_input_files", name):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from plait.errors import ConfigurationError
 from plait.model.jobs import JobState
 from plait.providers.judge import Report
-from plait.providers.machines import Machine, MachineProvider, checked_id
+from plait.providers.machines import Machine, MachineProvider, checked_id, checked_path
 from plait.providers.remote import Job, batches, module
 from plait.providers.rest import RequestFailed, Rest
 
@@ -107,12 +107,8 @@ class GoogleCloudProvider(MachineProvider):
             linger,
             cmd_timeout,
         )
-        if key_file is not None and (not isinstance(key_file, (str, os.PathLike)) or not os.fspath(key_file)):
-            raise ConfigurationError(
-                f"{owner}(key_file={key_file!r}): expected the path of a service account's JSON file, or None"
-            )
         self.project_id = checked_id(owner, "project_id", project_id)
-        self.key_file = key_file
+        self.key_file = checked_path(owner, "key_file", key_file)
         self.region = checked_id(owner, "region", region)
         self.os_project = checked_id(owner, "os_project", os_project)
         self.os_family = checked_id(owner, "os_family", os_family)

@@ -90,7 +90,7 @@ class LocalProvider(ExecutionProvider):
         check_blocks("LocalProvider", nodes_per_block, init_blocks, min_blocks, max_blocks, parallelism)
         if isinstance(cmd_timeout, bool) or not isinstance(cmd_timeout, (int, float)) or cmd_timeout <= 0:
             raise ConfigurationError(f"LocalProvider(cmd_timeout={cmd_timeout!r}): expected seconds, more than 0")
-        if not isinstance(worker_init, str):
+        if not isinstance(worker_init, str) or "\0" in worker_init:
             raise ConfigurationError(f"LocalProvider(worker_init={worker_init!r}): expected lines of bash as text")
         self.nodes_per_block = nodes_per_block
         self.launcher = launcher or SingleNodeLauncher()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 import shlex
 from abc import abstractmethod
@@ -253,6 +254,19 @@ def spoken(id_: str, console: str) -> str:
         else console.rpartition(f"{_begin(id_)}\r\n")
     )
     return rest.rpartition(_end(id_))[0].rstrip() + "\n" if began else console
+
+
+def checked_path(owner: str, parameter: str, value: Any) -> Any:
+    """The path of a file; None passes.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if value is not None and (
+        not isinstance(value, (str, os.PathLike)) or not (path := os.fspath(value)) or "\0" in str(path)
+    ):
+        raise ConfigurationError(f"{owner}({parameter}={value!r}): expected the path of a file, or None")
+    return value
 
 
 def checked_id(owner: str, parameter: str, value: Any) -> str:

@@ -397,7 +397,7 @@ class SSHProvider(ExecutionProvider):
 
 
 def _checked_hosts(hosts: Any) -> list[str]:
-    if isinstance(hosts, str) or not hosts:
+    if not isinstance(hosts, (list, tuple)) or not hosts:
         raise ConfigurationError(f"SSHProvider(hosts={hosts!r}): expected a list of names of hosts")
     names = [checked_host("SSHProvider", "hosts", host) for host in hosts]
     if len({*names}) < len(names):

@@ -77,7 +77,9 @@ def checked_options(owner: str, options: Any) -> tuple[str, ...]:
     Raises:
         ConfigurationError: one is something else, or starts programs.
     """
-    if isinstance(options, str) or not all(isinstance(each, str) and _OPTION.fullmatch(each) for each in options):
+    if not isinstance(options, (list, tuple)) or not all(
+        isinstance(each, str) and _OPTION.fullmatch(each) for each in options
+    ):
         raise ConfigurationError(
             f"{owner}(options={options!r}): expected a list of options of ssh such as ['Port=2222']"
         )

@@ -106,7 +106,8 @@ def test_a_wrong_machine_is_refused_without_its_password(machine):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"location": ""}, {"group_name": "a b"}, {"vnet_name": "a\n"}, {"key_name": 3}, {"linger": 0}]
+    "wrong",
+    [{"location": ""}, {"group_name": "a b"}, {"vnet_name": "a\n"}, {"key_name": 3}, {"key_file": 3}, {"linger": 0}],
 )
 def test_wrong_values_are_named(wrong):
     (name,) = wrong

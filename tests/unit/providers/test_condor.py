@@ -188,6 +188,7 @@ def test_defaults():
         {"nodes_per_block": 2}, {"cores_per_slot": 0}, {"mem_per_slot": 0}, {"mem_per_slot": "4"}, {"cmd_chunk_size": 0}, {"project": "a\nb"},
         {"requirements": "Memory > 1 \\"}, {"environment": {"a b": "c"}}, {"environment": {"LD_PRELOAD": "x"}}, {"environment": {"A": "x\ny"}},
         {"transfer_input_files": ["a,b"]}, {"transfer_input_files": ["a\nqueue 9"]}, {"shared_files": "no"}, {"python": "a\nb"},
+        {"environment": "A=b"}, {"transfer_input_files": 5},
     ],
 )  # fmt: skip
 def test_wrong_values_are_named(wrong):

@@ -57,7 +57,9 @@ def test_what_is_no_launcher_is_refused(launcher):
     assert ("with parentheses" in str(info.value)) == (launcher is SimpleLauncher)
 
 
-@pytest.mark.parametrize("wrong", [{"cmd_timeout": 0}, {"cmd_timeout": "1"}, {"worker_init": ["a"]}])
+@pytest.mark.parametrize(
+    "wrong", [{"cmd_timeout": 0}, {"cmd_timeout": "1"}, {"worker_init": ["a"]}, {"worker_init": "a\0"}]
+)
 def test_wrong_values_are_named(wrong):
     (name,) = wrong
     with pytest.raises(ConfigurationError, match=rf"LocalProvider\({name}="):

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from plait.errors import ConfigurationError
 from plait.model.jobs import JobState
-from plait.providers.machines import Machine, MachineProvider, checked_id, exit_code, spoken, startup_script
+from plait.providers.machines import (
+    Machine,
+    MachineProvider,
+    checked_id,
+    checked_path,
+    exit_code,
+    spoken,
+    startup_script,
+)
 
 
 class Cloud(MachineProvider):
@@ -147,6 +155,13 @@ def test_names_of_things(wrong):
     assert checked_id("P", "x", "projects/a-b_c.d:e@f+g") == "projects/a-b_c.d:e@f+g"
     with pytest.raises(ConfigurationError, match=r"P\(x="):
         checked_id("P", "x", wrong)
+
+
+@pytest.mark.parametrize("wrong", ["", 3, ["a"], "a\0b"])
+def test_paths_of_files(wrong, tmp_path):
+    assert [checked_path("P", "x", path) for path in (None, "~/key", tmp_path)] == [None, "~/key", tmp_path]
+    with pytest.raises(ConfigurationError, match=r"P\(x=.*expected the path of a file"):
+        checked_path("P", "x", wrong)
 
 
 # ------------------------------------------------------------------ the script

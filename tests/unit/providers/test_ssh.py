@@ -63,6 +63,7 @@ def test_a_login_host():
         ({"hosts": ["a"], "provider": GridEngineProvider()}, "either hosts"),
         ({"hosts": "abc"}, "expected a list of names"),
         ({"hosts": []}, "expected a list of names"),
+        ({"hosts": 5}, "expected a list of names"),
         ({"hosts": ["a", "a"]}, "each host once"),
         ({"hosts": ["a", "-oProxyCommand=touch canary"]}, "hosts='-oProxyCommand=touch canary'"),
         ({"host": "-oProxyCommand=x", "provider": GridEngineProvider()}, "host='-oProxyCommand=x'"),

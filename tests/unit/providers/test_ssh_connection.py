@@ -87,7 +87,7 @@ def test_hostile_hosts_are_refused(host):
 
 @pytest.mark.parametrize(
     "options",
-    [["-F x"], ["Port"], ["Port=22\nProxyCommand=x"], "Port=22", ["ProxyCommand=x"], ["proxycommand=x"], ["LocalCommand=x"], ["PermitLocalCommand=yes"],
+    [["-F x"], ["Port"], ["Port=22\nProxyCommand=x"], "Port=22", 22, ["ProxyCommand=x"], ["proxycommand=x"], ["LocalCommand=x"], ["PermitLocalCommand=yes"],
      ["KnownHostsCommand=x"], [5]],
 )  # fmt: skip
 def test_hostile_options_are_refused(options):
