@@ -90,6 +90,7 @@ class Config(RemembersGiven):
         self.retry_handler = retry_handler
         self.max_losses = max_losses
         self.max_pending = max_pending
+        _expect(isinstance(run_dir, (str, os.PathLike)), "run_dir", run_dir, "the path of a folder")
         self.run_dir = os.fspath(run_dir)
         self.std_autopath = std_autopath
         self.strategy: str | ScalingPolicy = "none" if strategy is None else strategy
@@ -158,13 +159,14 @@ class Config(RemembersGiven):
 
     def _check(self) -> None:
         labels = [executor.label for executor in self.executors]
-        twice = sorted({label for label in labels if labels.count(label) > 1})
-        _expect(
-            not twice,
-            "executors",
-            f"labels {labels}",
-            f"labels that differ ({', '.join(twice)} is there more than once)",
-        )
+        for executor in self.executors:
+            label = executor.label
+            if not isinstance(label, str) or not label:
+                raise ConfigurationError(f"{type(executor).__name__}(label={label!r}): expected a name")
+            if labels.count(label) > 1:
+                raise ConfigurationError(
+                    f"Config(executors=…): expected labels that differ ({label} is there more than once); say label=… of an executor"
+                )
         _expect(self.exit_mode in EXIT_MODES, "exit_mode", self.exit_mode, f"one of {', '.join(EXIT_MODES)}")
         _expect(
             self.strategy in STRATEGIES if isinstance(self.strategy, str) else _is_policy(self.strategy),
@@ -249,7 +251,7 @@ def _executors(executors: Iterable[Executor] | None) -> tuple[Executor, ...]:
     for executor in given:
         if not isinstance(executor, Executor):
             hint = "; call it: write ProcessPoolExecutor() with parentheses" if isinstance(executor, type) else ""
-            raise ConfigurationError(f"Config(executors=[…, {executor!r}]): expected executors{hint}")
+            raise ConfigurationError(f"Config(executors=[… {executor!r} …]): expected executors{hint}")
     return given or (ProcessPoolExecutor(),)
 
 

@@ -60,6 +60,7 @@ def test_exit_modes(mode):
         ("progress", "yes", "True, False or None"),
         ("memoizer", object(), "a plait.Memoizer or None"),
         ("dependency_resolver", object(), "a DependencyResolver or None"),
+        ("run_dir", None, "the path of a folder"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(name, value, expected):
@@ -85,8 +86,14 @@ def test_labels_differ():
         Config([plait.ThreadPoolExecutor(), plait.ThreadPoolExecutor()])
 
 
+@pytest.mark.parametrize("label", [3, "", None])
+def test_labels_are_names(label):
+    with pytest.raises(ConfigurationError, match=r"ThreadPoolExecutor\(label="):
+        Config([plait.ThreadPoolExecutor(label)])
+
+
 def test_unknown_parameters_are_refused():
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="'retires'; did you mean retries"):
         Config(retires=3)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+#: Flag of functions with ``**kwargs``.
+_TAKES_ANY: Final = 0x08
 
 
 class Given(tuple[tuple[Any, ...], dict[str, Any]]):
@@ -23,10 +25,31 @@ class RemembersGiven:
     _given: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """As usual; the arguments are put aside."""
+        """As usual; the arguments are put aside.
+
+        Raises:
+            TypeError: there is no such parameter, with the one that may have been meant.
+        """
+        if kwargs:
+            _refuse_unknown(cls, kwargs)
         made = super().__new__(cls)
         made._given = Given((args, kwargs))
         return made
+
+
+def _refuse_unknown(cls: type, kwargs: dict[str, Any]) -> None:
+    """A slip of the pen in a parameter's name is answered with the right one, which Python itself does not say."""
+    code = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]  # whichever class's it is
+    if code is None or code.co_flags & _TAKES_ANY:
+        return
+    known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    for name in kwargs:
+        if name not in known:
+            import difflib
+
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known) or 'none'}"
+            raise TypeError(f"{cls.__name__}() got an unexpected keyword argument {name!r}; {hint}")
 
 
 def given_to(thing: object) -> dict[str, Any] | None:

@@ -82,6 +82,10 @@ class App(Generic[P, R]):
             raise ConfigurationError(
                 f"{self.kind}_app: {_name(func)}() is {what}; an app's function must return its result"
             )
+        if data_flow_kernel is not None and not hasattr(data_flow_kernel, "call"):
+            raise ConfigurationError(
+                f"{self.kind}_app: data_flow_kernel={data_flow_kernel!r}: expected what plait.load() returns, or None"
+            )
         self.func = func
         self.data_flow_kernel = data_flow_kernel
         self.options_given: dict[str, Any] = {
@@ -206,7 +210,7 @@ def _spec(func: Callable[..., Any], kind: str, options: Mapping[str, Any]) -> Ap
         kind,
         executors=_labels(name, options.get("executors", "all")),
         cache=bool(options.get("cache")),
-        ignore_for_cache=options.get("ignore_for_cache") or (),
+        ignore_for_cache=_ignored(name, options.get("ignore_for_cache")),
         retry=as_retry(options.get("retries")),
         max_losses=losses,
         resources=None if resources == DEFAULT else resources,
@@ -215,6 +219,19 @@ def _spec(func: Callable[..., Any], kind: str, options: Mapping[str, Any]) -> Ap
         reserved_defaults=defaults,
         accepts=accepts,
     )
+
+
+def _ignored(name: str, given: Any) -> tuple[str, ...]:
+    if isinstance(given, str) or not all(isinstance(each, str) for each in _listed(given)):
+        raise ConfigurationError(f"{name}: ignore_for_cache={given!r}: expected a list of names of arguments")
+    return tuple(given or ())
+
+
+def _listed(given: Any) -> list[Any]:
+    try:
+        return list(given or ())
+    except TypeError:
+        return [given]
 
 
 def _labels(name: str, executors: Any) -> list[str] | None:

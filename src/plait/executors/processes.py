@@ -71,7 +71,7 @@ class ProcessPoolExecutor(Executor):
         self.initializer = initializer
         self.initargs = tuple(initargs)
         self.max_tasks_per_worker = _positive("max_tasks_per_worker", max_tasks_per_worker)
-        self.env = dict(env or {})
+        self.env = _variables(env)
         self.cpu_affinity = cpu_affinity
         self.preload = tuple(preload)
         self._cpus = _cpu_sets(cpu_affinity, self.max_workers)
@@ -226,6 +226,21 @@ def _positive(name: str, value: int | None) -> int | None:
     return value
 
 
+def _variables(env: Mapping[str, str | None] | None) -> dict[str, str | None]:
+    try:
+        variables = dict(env or {})
+    except (TypeError, ValueError):
+        variables = {"": None}
+    if not all(
+        isinstance(name, str) and name and "=" not in name and (value is None or isinstance(value, str))
+        for name, value in variables.items()
+    ):
+        raise ConfigurationError(
+            f'ProcessPoolExecutor(env={env!r}): expected a dictionary of names and texts, such as {{"OMP_NUM_THREADS": "1"}}'
+        )
+    return variables
+
+
 def _cpu_sets(affinity: str | Sequence[Sequence[int]], workers: int) -> list[list[int]]:
     """The cores of each worker; empty to bind none."""
     if affinity == "none":
@@ -238,7 +253,10 @@ def _cpu_sets(affinity: str | Sequence[Sequence[int]], workers: int) -> list[lis
         raise ConfigurationError(
             f'ProcessPoolExecutor(cpu_affinity={affinity!r}): expected "none", "block" or a list with the cores of each worker'
         )
-    sets = [sorted(int(core) for core in cores) for cores in affinity]
+    try:
+        sets = [sorted(int(core) for core in cores) for cores in affinity]
+    except (TypeError, ValueError):
+        sets = []
     unknown = {core for cores in sets for core in cores} - set(usable)
     if unknown or not all(sets) or len(sets) != workers:
         raise ConfigurationError(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 
+import pytest
+
 from plait._util.given import Given, RemembersGiven, given_to
 
 
@@ -31,6 +33,25 @@ def test_what_remembers_nothing():
     thing = Thing(1)
     thing._given = Given(((), {}))
     assert given_to(thing) is None
+
+
+class Strict(RemembersGiven):
+    def __init__(self, max_threads=1, *, label=""):
+        self.max_threads = max_threads
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("max_thread", "Strict() got an unexpected keyword argument 'max_thread'; did you mean max_threads?"),
+        ("colour", "Strict() got an unexpected keyword argument 'colour'; it has max_threads, label"),
+    ],
+)
+def test_a_parameter_that_is_not_there_is_answered_with_those_that_are(name, says):
+    with pytest.raises(TypeError) as caught:
+        Strict(**{name: 1})
+    assert str(caught.value) == says
+    assert Thing(1, colour=3).a == 2
 
 
 def test_secrets_are_not_shown():

@@ -93,6 +93,19 @@ def test_a_method_is_an_app(threads):
     assert isinstance(Scale.apply, plait.App)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"data_flow_kernel": 3}, "data_flow_kernel=3: expected what plait.load"),
+        ({"ignore_for_cache": "log"}, "double: ignore_for_cache='log': expected a list of names"),
+        ({"ignore_for_cache": 3}, "double: ignore_for_cache=3: expected a list of names"),
+    ],
+)
+def test_options_that_cannot_work_are_named(options, says):
+    with pytest.raises(ConfigurationError, match=says):
+        plait.python_app(**options)(double)
+
+
 def test_an_app_looks_like_its_function():
     app = plait.python_app(double)
     assert (app.__name__, app.__wrapped__, app.func) == ("double", double, double)

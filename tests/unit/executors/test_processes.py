@@ -29,6 +29,9 @@ from plait.model.task import AppSpec, Task
         ({"max_workers": 2, "cpu_affinity": [[0]]}, "expected 2 lists"),
         ({"max_workers": 1, "cpu_affinity": [[100_000]]}, "expected 1 lists"),
         ({"max_workers": 1, "cpu_affinity": [[]]}, "expected 1 lists"),
+        ({"max_workers": 1, "cpu_affinity": [0]}, "expected 1 lists"),
+        ({"env": 3}, "env=3"),
+        ({"env": {"A": 3}}, "env={'A': 3}"),
     ],
 )
 def test_what_cannot_work_is_named(options, text):
