@@ -53,6 +53,11 @@ class EventStream:
         self._thread = threading.Thread(target=self._run, name="plait-events", daemon=True)
         self._thread.start()
 
+    def add(self, sink: EventSink) -> None:
+        """Has one more sink get what is emitted from now on."""
+        self.flush()
+        self._sinks.append(sink)
+
     def close(self) -> None:
         """Writes what is left and closes the sinks."""
         if not self._stop.is_set():

@@ -224,6 +224,17 @@ def test_the_stream_brings_events_in_order_and_closes():
     assert sink.closed
 
 
+def test_a_sink_may_come_later():
+    first, later = Sink(), Sink()
+    stream = EventStream([first])
+    stream.emit((ev.NOTE, 1.0, "x"))
+    stream.add(later)
+    stream.emit((ev.NOTE, 2.0, "y"))
+    stream.close()
+    assert ([event[1] for event in first.got], [event[1] for event in later.got]) == ([1.0, 2.0], [2.0])
+    assert later.closed
+
+
 def test_the_stream_writes_without_being_asked():
     sink = Sink()
     stream = EventStream([sink])

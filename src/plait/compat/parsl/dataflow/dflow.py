@@ -51,6 +51,8 @@ class DataFlowKernel(plait.kernel.kernel.DataFlowKernel):
     monitoring = None
 
     def __init__(self, config: Config) -> None:
+        if not isinstance(config, Config):
+            raise ConfigurationError(f"DataFlowKernel({config!r}): expected a parsl.Config")
         self._given = config
         self.workflow_name = script_name()
         self.workflow_version = str(dt.datetime.now().astimezone().replace(microsecond=0, tzinfo=None))
@@ -63,6 +65,10 @@ class DataFlowKernel(plait.kernel.kernel.DataFlowKernel):
             raise
         self.on_cleanup.append(stop_forwarding)
         self.config = config
+        if isinstance(config.initialize_logging, LogConfig):
+            from plait.compat.parsl.logconfigs._tasks import TaskLog
+
+            self._stream.add(TaskLog(self.run_id, self._wall_offset_s))
         if isinstance(config.strategy, Strategy):
             self.job_status_poller  # noqa: B018 - from its making on it asks the strategy
         _logger.info("parsl %s, run %s", VERSION, self.run_id)

@@ -89,6 +89,11 @@ def test_but_one_executor_serves_one_run_at_a_time():
         parsl.DataFlowKernel(config)
 
 
+def test_a_kernel_is_made_of_a_configuration():
+    with pytest.raises(ConfigurationError, match=r"DataFlowKernel\(3\): expected a parsl.Config"):
+        parsl.DataFlowKernel(3)
+
+
 def test_executors_can_be_added():
     with parsl.load(quiet()) as kernel:
         kernel.add_executors([ThreadPoolExecutor(label="more", max_threads=1)])
