@@ -217,6 +217,12 @@ class Config(RemembersGiven):
         for name in ("retry_handler", "std_autopath"):
             value = getattr(self, name)
             _expect(value is None or callable(value), name, value, "a function or None")
+        _expect(
+            self.project_name is None or isinstance(self.project_name, str),
+            "project_name",
+            self.project_name,
+            "text or None",
+        )
         for name in ("garbage_collect",):
             _expect(isinstance(getattr(self, name), bool), name, getattr(self, name), "True or False")
         _expect(

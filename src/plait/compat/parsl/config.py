@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
@@ -103,7 +102,7 @@ class Config(RepresentationMixin):
             retries=self.retries,
             retry_handler=self.retry_handler,
             max_losses=0,
-            run_dir=os.fspath(self.run_dir),
+            run_dir=self.run_dir,
             std_autopath=self.std_autopath,
             strategy=self.strategy.start_with() if isinstance(self.strategy, Strategy) else self.strategy,
             strategy_period=self.strategy_period,

@@ -39,7 +39,7 @@ def test_no_executors_mean_the_default():
     [
         {"retries": "x"}, {"usage_tracking": 4}, {"usage_tracking": -1}, {"exit_mode": "never"}, {"strategy": "zz"}, {"garbage_collect": 1},
         {"executors": [ThreadPoolExecutor(), ThreadPoolExecutor()]}, {"executors": [ThreadPoolExecutor]}, {"executors": 3}, {"executors": ["threads"]},
-        {"initialize_logging": "yes"}, {"monitoring": object()}, {"dependency_resolver": 3}, {"memoizer": 3},
+        {"initialize_logging": "yes"}, {"monitoring": object()}, {"dependency_resolver": 3}, {"memoizer": 3}, {"run_dir": 3}, {"project_name": 3},
     ],
     ids=str,
 )  # fmt: skip
