@@ -39,7 +39,7 @@ def dump_error(error: BaseException) -> bytes:
     return dumps((name, text, links))
 
 
-def load_error(data: bytes) -> BaseException:
+def load_error(data: bytes | memoryview) -> BaseException:
     """The exception of `dump_error`'s bytes; a `RemoteError` with its text when it cannot be rebuilt."""
     try:
         name, text, links = loads(data)

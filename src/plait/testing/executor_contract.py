@@ -119,6 +119,16 @@ class ExecutorContract(ContractBase):
         assert "tasks.py" in text
         assert echo == 1
 
+    @pytest.mark.parametrize("size", [50_000, 1_000_000])
+    def test_a_big_error(self, size: int) -> None:
+        """As one with the output of a program in it."""
+        with self.load():
+            error = plait.python_app(tasks.fail)("x" * size).exception(WAIT_S)
+
+        assert type(error) is ValueError
+        assert error.args == ("x" * size,)
+        assert type(error.__cause__) is KeyError
+
     def test_errors_that_cannot_travel(self) -> None:
         """Their text does, or at least their class; nobody waits in vain, with the journal on as well."""
         for logging in (False, True):

@@ -10,7 +10,7 @@ from plait.errors import AppTimeout, BadMessage, DeserializationError, ManagerLo
 from plait.executors.base import ERROR, LOST, OK, Outcome
 from plait.executors.htex.messages import DONE, RAISED, REFUSED_BY_POOL, RESULT_TOO_LARGE, TIMED_OUT, WORKER_LOST
 from plait.executors.pool.core import walltime_of
-from plait.executors.pool.wire import load_segments
+from plait.executors.pool.wire import load_segments, read_segments
 from plait.model.units import format_duration
 from plait.serialize import NONE_BYTES, load_error, loads
 
@@ -74,7 +74,7 @@ def _value(
         if status == DONE:
             return OK, loads(payload) if segments is None else load_segments(*segments)
         if status == RAISED:
-            return ERROR, load_error(payload if segments is None else load_segments(*segments))
+            return ERROR, load_error(payload if segments is None else read_segments(*segments)[0])
         if status == WORKER_LOST:
             return LOST, WorkerLost(*_decode_loss(payload))
         if status == TIMED_OUT:

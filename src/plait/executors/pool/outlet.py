@@ -98,7 +98,7 @@ class ObjectOutlet:
             try:
                 if status == wire.RAISED:
                     kind = ERROR
-                    value = load_error(payload if fd < 0 else wire.load_segments(fd, sizes or ()))
+                    value = load_error(payload if fd < 0 else wire.read_segments(fd, sizes or ())[0])
                 elif fd >= 0:
                     value = wire.load_segments(fd, sizes or ())
                 elif payload != NONE_BYTES:

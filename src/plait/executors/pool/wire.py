@@ -250,6 +250,16 @@ def load_segments(fd: int, sizes: Sequence[int]) -> Any:
         DeserializationError: it cannot be rebuilt.
         BadMessage: the file is shorter than its segments.
     """
+    parts = read_segments(fd, sizes)
+    return loads(parts[0], buffers=parts[1:])
+
+
+def read_segments(fd: int, sizes: Sequence[int]) -> list[memoryview]:
+    """The bytes of each segment, which can be written to. Closes the file.
+
+    Raises:
+        BadMessage: the file is shorter than its segments.
+    """
     starts = offsets(sizes)
     try:
         if os.fstat(fd).st_size < starts[-1]:
@@ -264,5 +274,4 @@ def load_segments(fd: int, sizes: Sequence[int]) -> Any:
     finally:
         os.close(fd)
     whole = memoryview(area)
-    parts = [whole[start : start + size] for start, size in zip(starts, sizes, strict=False)]
-    return loads(parts[0], buffers=parts[1:])
+    return [whole[start : start + size] for start, size in zip(starts, sizes, strict=False)]

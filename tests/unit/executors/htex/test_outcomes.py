@@ -13,7 +13,7 @@ from plait.executors.base import ERROR, LOST, OK
 from plait.executors.htex import messages as m
 from plait.executors.htex.offers import Offers
 from plait.executors.htex.outcomes import read_big, read_loss, read_outcomes
-from plait.executors.pool.wire import dump_value
+from plait.executors.pool.wire import Segments, dump_value
 from plait.serialize import dump_error, dumps
 from tests.unit.executors.htex.helpers import make_task
 
@@ -71,6 +71,13 @@ def test_a_value_in_a_file():
     assert outcome[4:] == (1.0, 2.0, 7)
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(fd)
+
+
+def test_an_error_in_a_file():
+    segments = Segments(dump_error(ValueError("x" * 200_000)), (), in_file=True)
+    outcome = read_big(make_task(0), (0, 1, m.RAISED, b"", 1.0, 2.0, 3), segments.sizes, segments.file(), 7)
+    segments.close()
+    assert (outcome[2], type(outcome[3]), outcome[3].args) == (ERROR, ValueError, ("x" * 200_000,))
 
 
 def test_a_loss_tells_who_was_lost_and_whether_that_was_announced():

@@ -54,6 +54,15 @@ def test_results_errors_files_and_what_was_not_started():
     assert sorted(worker.held) == [4, 6]
 
 
+def test_an_error_in_a_file():
+    worker, _ = held(1)
+    segments = wire.Segments(dump_error(KeyError("k" * BIG_BYTES)), (), in_file=True)
+    outcomes = []
+    outlet().take(worker, [(1, wire.RAISED, b"", segments.sizes, 0.0, 1.0)], [segments.file()], outcomes)
+    segments.close()
+    assert (outcomes[0][2], type(outcomes[0][3]), outcomes[0][3].args) == (ERROR, KeyError, ("k" * BIG_BYTES,))
+
+
 def test_what_the_worker_does_not_hold_any_more_is_dropped_and_its_file_closed():
     worker, _ = held(0)
     segments = wire.dump_value(b"x" * BIG_BYTES)
