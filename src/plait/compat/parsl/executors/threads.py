@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from plait.clock import SystemClock
 from plait.compat.parsl.executors.base import ParslExecutor
+from plait.compat.parsl.executors.high_throughput.direct import DirectTasks, deliver_to_nobody
 from plait.compat.parsl.utils import RepresentationMixin
 from plait.errors import InvalidResourceSpecification
+from plait.executors.base import ExecutorContext
 from plait.executors.threads import ThreadPoolExecutor as _ThreadPoolExecutor
+from plait.limits import SHUTDOWN_S
+from plait.model.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from typing_extensions import Self
 
 __all__ = ["ThreadPoolExecutor"]
 
@@ -35,7 +44,7 @@ class ThreadPoolExecutor(_ThreadPoolExecutor, RepresentationMixin):
 
             max_threads = min(32, (os.cpu_count() or 1) + 4)  # what the standard library's pool takes None for
         super().__init__(label, max_threads, thread_name_prefix, storage_access, working_dir, remote_monitoring_radio)
-
+        self._direct = DirectTasks(self.cancel)
         self.given: ThreadPoolExecutor = self  # what the user made; another one after `for_run`
 
     def for_run(self) -> ThreadPoolExecutor:
@@ -52,6 +61,38 @@ class ThreadPoolExecutor(_ThreadPoolExecutor, RepresentationMixin):
         )
         twin.given = self
         return twin
+
+    # ------------------------------------------------------------------ without a kernel, or beside one
+    def start(self, context: ExecutorContext | None = None) -> None:
+        """Begins to work; without a kernel when it is called without one."""
+        if context is None:
+            context = ExecutorContext(deliver_to_nobody, None, None, SystemClock(), "none")
+        super().start(replace(context, deliver=functools.partial(self._direct.deliver, context.deliver)))
+
+    def submit(  # type: ignore[override]
+        self, func: Any, resource_specification: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Runs ``func(*args, **kwargs)`` and returns a future; a kernel gives it whole tasks.
+
+        Raises:
+            InvalidResourceSpecification: the specification is not empty.
+        """
+        if isinstance(func, Task):
+            return super().submit(func)
+        if resource_specification:
+            self.check_specification(resource_specification)
+        return self._direct.begin(super().submit, func, {}, args, kwargs)
+
+    def shutdown(self, timeout_s: float = SHUTDOWN_S) -> None:
+        """Drops what waits, and gives threads that run tasks the time to finish."""
+        super().shutdown(timeout_s)
+        self._direct.give_up()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
 
     def monitor_resources(self) -> bool:
         return False

@@ -8,7 +8,7 @@ from plait.compat import parsl
 from plait.compat.parsl.config import Config
 from plait.compat.parsl.executors.base import ParslExecutor
 from plait.compat.parsl.executors.threads import ThreadPoolExecutor
-from plait.errors import InvalidResourceSpecification
+from plait.errors import ExecutorError, InvalidResourceSpecification
 
 
 def test_parameters_are_upstreams():
@@ -40,3 +40,21 @@ def test_an_empty_one_is_none():
         assert (
             parsl.python_app(lambda parsl_resource_specification=None: 1)(parsl_resource_specification={}).result() == 1
         )
+
+
+def test_it_can_be_given_calls_without_a_kernel():
+    with ThreadPoolExecutor(max_threads=1) as executor:
+        executor.start()
+        assert executor.submit(pow, {}, 2, 3).result(5) == 8
+        assert isinstance(executor.submit(int, {}, "x").exception(5), ValueError)
+        with pytest.raises(InvalidResourceSpecification, match="cores"):
+            executor.submit(pow, {"cores": 1}, 2, 3)
+    with pytest.raises(ExecutorError, match="is shut down"):
+        executor.submit(pow, {}, 2, 3)
+
+
+def test_and_beside_one():
+    with parsl.load(Config(initialize_logging=False)) as kernel:
+        assert kernel.executors["threads"].submit(pow, {}, 2, 3).result(5) == 8
+        assert parsl.python_app(pow)(2, 4).result() == 16
+    assert kernel.task_count == 1
