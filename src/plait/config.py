@@ -241,6 +241,17 @@ class Config(RemembersGiven):
         has_both = hasattr(resolver, "traverse_to_gather") and hasattr(resolver, "traverse_to_unwrap")
         _expect(has_both, "dependency_resolver", resolver, "a DependencyResolver or None")
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the two say the same, executors, providers and launchers included."""
+        if not isinstance(other, Config):
+            return NotImplemented
+        from plait.configfile.writing import alike
+
+        return self is other or alike(self, other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(executor.label for executor in self.executors))
+
     def __repr__(self) -> str:
         fields = [f"{name}={value!r}" for name, value in vars(self).items() if name != "_given"]
         line = f"Config({', '.join(fields)})"

@@ -97,6 +97,27 @@ def test_unknown_parameters_are_refused():
         Config(retires=3)
 
 
+def test_configurations_that_say_the_same_are_equal():
+    def made(threads=2, **options):
+        provider = plait.LocalProvider(max_blocks=2, worker_init="a\nb")
+        executors = [
+            plait.ThreadPoolExecutor("t", max_threads=threads),
+            plait.HighThroughputExecutor("h", provider=provider),
+        ]
+        return Config(executors, **options)
+
+    config = made()
+    assert config == made()
+    assert hash(config) == hash(made())
+    assert config == Config.from_toml(config.to_toml()) == Config.from_toml(config.to_toml(defaults=True))
+    assert config != made(threads=3)
+    assert config != made(retries=1)
+    assert config != "a configuration"
+    other = made()
+    other.executors[1].provider.max_blocks = 1
+    assert config != other
+
+
 def test_repr_shows_every_field():
     text = repr(Config([plait.ThreadPoolExecutor("t")]))
     assert text.startswith("Config(\n    executors=(ThreadPoolExecutor(label='t'),),\n")

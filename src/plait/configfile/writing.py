@@ -22,6 +22,8 @@ from plait.configfile.toml import Path, show
 from plait.errors import ConfigurationError
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+#: Quotes that would be taken for the end of a text, or be lost in it.
+_QUOTES: Final = re.compile(r'"{3,}|"+\Z')
 _ANYTHING: Final = Expected(frozenset({"any"}))
 _NOTHING: Final[Any] = object()
 
@@ -137,6 +139,13 @@ def _attribute(thing: Any, name: str) -> Any:
     return getattr(thing, f"_{name}", MISSING) if value is MISSING else value
 
 
+def alike(one: Any, other: Any) -> bool:
+    """Whether two objects of one class were made by the same parameters, all the way down."""
+    return type(one) is type(other) and all(
+        _same(_attribute(one, name), _attribute(other, name)) for name in parameters(type(one))
+    )
+
+
 def _same(one: Any, other: Any) -> bool:
     if one is other:
         return True
@@ -150,7 +159,7 @@ def _same(one: Any, other: Any) -> bool:
         return math.isnan(other)
     if getattr(type(one), "__eq__", None) is not object.__eq__:
         return bool(one == other)
-    return all(_same(_attribute(one, name), _attribute(other, name)) for name in parameters(type(one)))
+    return alike(one, other)
 
 
 def _encode(value: Any, path: Path, want: Expected, *, defaults: bool = False) -> Any:
@@ -264,7 +273,5 @@ def _string(text: str) -> str:
 
 
 def _long(text: str) -> str:
-    lines = [_string(line)[1:-1].replace('\\"', '"').replace('"""', '""\\"') for line in text.split("\n")]
-    if lines[-1].endswith('"'):
-        lines[-1] = lines[-1][:-1] + '\\"'
-    return '"""\n' + "\n".join(lines) + '"""'
+    plainly = "\n".join(_string(line)[1:-1].replace('\\"', '"') for line in text.split("\n"))
+    return '"""\n' + _QUOTES.sub(lambda run: '\\"' * len(run[0]), plainly) + '"""'

@@ -183,7 +183,21 @@ def test_any_value_goes_round(value):
 
 
 def test_text_of_a_known_parameter():
-    for text in ("", "a\nb", '"""', "'", "\r\n\t\\", 'x"\n"', "ü€\u2028\x00\x7f", "\nx\n", "a:b"):
+    for text in (
+        "",
+        "a\nb",
+        '"""',
+        "'",
+        "\r\n\t\\",
+        'x"\n"',
+        "ü€\u2028\x00\x7f",
+        "\nx\n",
+        "a:b",
+        'a\n"""',
+        'a\n""""',
+        'a\n\\"""b"',
+        'a\n\\"',
+    ):
         assert again(Holder(named=text)).named == text
 
 
