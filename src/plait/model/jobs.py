@@ -47,6 +47,10 @@ TERMINAL_STATES: Final = frozenset(
 FAILED_STATES: Final = frozenset({JobState.FAILED, JobState.MISSING})
 
 
+#: How a manager says that none of its workers ever could be started. Its block never came up, then.
+NEVER_STARTED: Final = "its workers cannot start"
+
+
 @dataclass(frozen=True)
 class JobStatus:
     """One look at a job.
@@ -56,7 +60,7 @@ class JobStatus:
         message: what the provider says about it.
         exit_code: of the job's script, once it has ended; negative for a signal.
         stdout_path, stderr_path: where its output is.
-        came_up: whether a manager of the block was ever connected; not for providers to say.
+        came_up: whether a manager of the block was ever connected and had workers; not for providers to say.
     """
 
     state: JobState

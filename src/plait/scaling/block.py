@@ -84,6 +84,10 @@ class Block:
             return "is in a state that the provider cannot tell"
         return "is held by the batch system" if self.status.state == JobState.HELD else ""
 
+    def never_came_up(self) -> None:
+        """What connected could do nothing."""
+        self.up_s, self.was_up = None, False
+
     def wait_again(self) -> None:
         """Its job does not run any more, is not over, and nothing of it is connected: it was requeued, held or suspended, and will come up again."""
         self.was_up = self.came_up

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.model.events import BLOCK_ENDED, BLOCK_REQUESTED, BLOCK_STATUS, BLOCK_UP, BLOCKS_SCALED
-from plait.model.jobs import FAILED_STATES, JobState, JobStatus
+from plait.model.jobs import FAILED_STATES, NEVER_STARTED, JobState, JobStatus
 from plait.scaling.block import ENDING_S, LINGER_S, Action, Block, Cancel, Drain, Gone, Request
 from plait.scaling.throttle import Throttle
 from plait.scaling.view import BlockView, Decision, View, blocks_text, workers_wanted
@@ -258,6 +258,9 @@ class BlockCore:
             return
         if how.startswith("refused"):
             self._cancel(block, JobStatus(JobState.FAILED, f"its manager was {how}"), now_s)
+        elif how.startswith(f"left: {NEVER_STARTED}"):
+            block.never_came_up()
+            self._cancel(block, JobStatus(JobState.FAILED, f"its manager {how}"), now_s)
         elif block.drain_by_s is not None:  # what was waited for
             self._cancel(block, JobStatus(JobState.SCALED_IN, block.leaving), now_s)
         elif block.up_s is not None:

@@ -32,13 +32,17 @@ def noop_error_handler(executor: Any, statuses: Mapping[str, JobStatus]) -> None
 def simple_error_handler(executor: Any, statuses: Mapping[str, JobStatus]) -> Exception | None:
     """Gives up when as many blocks as there were to begin with failed, one after the other, and none runs.
 
-    Once a block has come up it takes at least `MAX_FAILED_BLOCKS`, so that a run survives the end of a node. Queued blocks do not delay it.
+    Once a block has come up it takes at least `MAX_FAILED_BLOCKS`, so that a run survives the end of a node. Queued blocks do not delay it;
+    one that runs and has not come up yet does, until as many have failed that never came up.
     """
     limit = max(1, getattr(getattr(executor, "provider", None), "init_blocks", 1))
     if any(status.came_up for status in statuses.values()):
         limit = max(limit, MAX_FAILED_BLOCKS)
-    if any(status.state == JobState.RUNNING for status in statuses.values()):
+    running = [status for status in statuses.values() if status.state == JobState.RUNNING]
+    if any(status.came_up for status in running):
         return None
+    if running:
+        return _failed_in_a_row(statuses, max(limit, MAX_FAILED_BLOCKS), never_up=True)
     return _failed_in_a_row(statuses, limit)
 
 
@@ -51,11 +55,11 @@ def windowed_error_handler(
     return _failed_in_a_row(statuses, threshold)
 
 
-def _failed_in_a_row(statuses: Mapping[str, JobStatus], limit: int) -> Exception | None:
+def _failed_in_a_row(statuses: Mapping[str, JobStatus], limit: int, *, never_up: bool = False) -> Exception | None:
     ended = [(block, status) for block, status in statuses.items() if status.terminal]
     failed = []
     for block, status in reversed(ended):
-        if status.state not in FAILED_STATES:
+        if status.state not in FAILED_STATES or (never_up and status.came_up):
             break
         failed.append((block, status))
     return too_many_failures(dict(reversed(failed))) if len(failed) >= limit else None

@@ -283,6 +283,15 @@ def test_a_block_whose_manager_is_refused_has_failed():
     assert lab.core.ended["0"].message == "its manager was refused: Python 3.8 here, 3.11 there"
 
 
+def test_a_block_whose_workers_cannot_start_never_came_up():
+    lab = Lab().running("0")
+    reason = "left: its workers cannot start: 3 workers in a row could not start"
+    assert lab.gone("0", reason) == []
+    assert Cancel(("0",)) in lab.after(0)
+    lab.poll(b0=COMPLETED)
+    assert lab.core.ended["0"] == JobStatus(JobState.FAILED, f"its manager {reason}", exit_code=0)
+
+
 # ------------------------------------------------------------------ fewer
 def test_an_idle_block_is_drained_and_then_cancelled():
     lab = Lab("simple").running("0")

@@ -19,6 +19,7 @@ from plait.scaling.error_handlers import (
 FAILED, MISSING, DONE = JobStatus(JobState.FAILED), JobStatus(JobState.MISSING), JobStatus(JobState.COMPLETED)
 QUEUED, RUNNING, EXPIRED = JobStatus(JobState.PENDING), JobStatus(JobState.RUNNING), JobStatus(JobState.TIMEOUT)
 DIED = JobStatus(JobState.FAILED, came_up=True)
+UP = JobStatus(JobState.RUNNING, came_up=True)
 SERVED = JobStatus(JobState.SCALED_IN, came_up=True)
 
 
@@ -48,6 +49,12 @@ def blocks(*statuses):
         (2, [FAILED, FAILED, QUEUED], True),
         # one that runs may yet come up
         (2, [FAILED, FAILED, RUNNING], False),
+        # ... unless all before it never did
+        (1, [FAILED, FAILED, RUNNING], False),
+        (1, [FAILED, FAILED, FAILED, RUNNING], True),
+        (1, [FAILED, FAILED, FAILED, RUNNING, UP], False),
+        (1, [FAILED, FAILED, SERVED, FAILED, RUNNING], False),
+        (1, [DIED, DIED, DIED, RUNNING], False),
         # once a block has worked, a lost node is no reason to give up
         (1, [DIED], False),
         (1, [DIED, DIED], False),

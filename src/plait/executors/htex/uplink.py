@@ -27,6 +27,7 @@ from plait.executors.htex.messages import PROTOCOL, AttemptId, Message, OutcomeI
 from plait.executors.htex.outbox import Attempt, Big, Outbox, gang_item, has_nodes
 from plait.executors.htex.sweep import mark_of, sweep
 from plait.executors.htex.transfers import Outgoing, Sender
+from plait.model.jobs import NEVER_STARTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -120,7 +121,8 @@ class Uplink:
             self._leave(f"it received signal {self._signal}", 0)
             return
         if pool.broken is not None:
-            self._leave(f"its workers cannot run: {pool.broken.reason}", 1)
+            how = "its workers cannot run" if pool.worked else NEVER_STARTED
+            self._leave(f"{how}: {pool.broken.reason}", 1)
             return
         if readable and not dealer.has_input() and dealer.reconnected():
             self._register()

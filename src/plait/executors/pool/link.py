@@ -82,6 +82,7 @@ class PoolLink:
         binding_of: what a worker changes for the time of a task that runs alone: (variables, None to remove one; cores, empty for all of its own).
 
     Attributes:
+        worked: whether any worker could be started.
         grace_s: seconds that tasks have to end by themselves when the pool ends.
     """
 
@@ -101,6 +102,7 @@ class PoolLink:
         self.core = core
         self.sleeping = False
         self.broken: ExecutorError | None = None
+        self.worked = False
         self.grace_s = GRACE_S
         self._config = config
         self._label = label
@@ -473,6 +475,7 @@ class PoolLink:
 
     def _ready(self, peer: Peer) -> None:
         self._failed_starts = 0
+        self.worked = True
         now_s = time.monotonic()
         self.core.ready(peer.state, peer.state.pid, now_s)
         if self._outlet.emit is not None:

@@ -13,13 +13,17 @@ import pytest
 
 from plait._util import procs
 from plait.executors.htex import messages as m
-from plait.executors.htex.manager import main
-from plait.serialize import dumps
+from plait.executors.htex.manager import last_words, main
+from plait.serialize import FunctionBlob, dumps
 from plait.testing import tasks
 from tests.fault.lab import all_gone, below, numbers
 from tests.leaks import descendants
 from tests.support import wait_until
 from tests.unit.executors.htex.scripted import Interchange, Manager, ended, serving, settings
+
+
+def divide(by):
+    return 1 / by
 
 
 @pytest.fixture
@@ -94,9 +98,24 @@ def test_what_cannot_work_is_said_on_standard_error(changes, says):
 def test_workers_that_cannot_start(interchange):
     with serving(interchange, preload=["there_is_no_such_module"]) as manager:
         interchange.run(tasks.echo, (1,))
-        assert "cannot run" in interchange.message(m.Leaving).reason
+        assert "its workers cannot start: 3 workers in a row" in interchange.message(m.Leaving).reason
         assert ended(interchange, manager) == 1
         assert "there_is_no_such_module" in manager.text()
+
+
+def test_the_last_words_of_a_worker_that_cannot_start_are_told(interchange):
+    folder = os.path.abspath("logs")
+    with serving(interchange, initializer=dumps((FunctionBlob(divide).data, (0,)), []), log_dir=folder) as manager:
+        interchange.message(m.Leaving)
+        assert ended(interchange, manager) == 1
+        assert manager.text().rstrip().endswith("ZeroDivisionError: division by zero")
+        assert f"the end of {folder}" in manager.text()
+
+
+def test_of_workers_that_said_nothing_there_are_no_last_words(tmp_path):
+    assert last_words(str(tmp_path)) == ""
+    (tmp_path / "worker_0.log").touch()
+    assert last_words(str(tmp_path)) == ""
 
 
 def test_the_task_that_waited_for_workers_that_cannot_start_is_refused(interchange):
