@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import logging
 import threading
@@ -9,7 +10,7 @@ import time
 from abc import ABCMeta, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from plait.errors import ConfigurationError, ExecutorError, TaskExited
+from plait.errors import ConfigurationError, ExecutorError, InvalidResourceSpecification, TaskExited
 from plait.executors.base import ERROR, OK, Executor, ExecutorContext, ExecutorStatus
 from plait.executors.pool.call import run_call
 from plait.executors.pool.core import walltime_of
@@ -124,10 +125,16 @@ class PluginExecutor(Executor):
         details = task.details
         func = _body(task)
         start_s = time.monotonic()
+        spec = dict(details.spec) if details is not None else {}
+        future: Future[Any]
         with self._lock:
-            future = self.plugin.submit(
-                func, dict(details.spec) if details is not None else {}, *(task.args or ()), **(task.kwargs or {})
-            )
+            try:
+                future = self.plugin.submit(func, spec, *(task.args or ()), **(task.kwargs or {}))
+            except InvalidResourceSpecification:
+                raise
+            except Exception as error:  # noqa: BLE001 - a failed try, as upstream: it may go better the next time
+                future = concurrent.futures.Future()
+                future.set_exception(error)
         if not hasattr(future, "add_done_callback"):
             raise ExecutorError(self, f"{type(self.plugin).__name__}.submit() must return a Future, not {future!r}")
         attempt = task.attempt

@@ -132,6 +132,32 @@ def test_long_chains_are_no_recursion():
         assert last.result() == 2000
 
 
+class Busy(Immediate):
+    """Refuses the first calls."""
+
+    refusals = 2
+
+    def submit(self, func, resource_specification, *args, **kwargs):
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError("busy")
+        return super().submit(func, resource_specification, *args, **kwargs)
+
+
+def test_what_a_plug_in_does_not_take_is_a_failed_try():
+    asked = []
+
+    def cost(error, record):
+        asked.append((str(error), record["fail_count"]))
+        return 1
+
+    with parsl.load(Config(executors=[Busy()], initialize_logging=False, retries=2, retry_handler=cost)):
+        assert parsl.python_app(int)("3").result(5) == 3
+    assert asked == [("busy", 1), ("busy", 2)]
+    with parsl.load(Config(executors=[Busy()], initialize_logging=False)):
+        assert isinstance(parsl.python_app(int)("3").exception(5), OSError)
+
+
 class Shy(Standard):
     """Its futures cannot be cancelled, and say so."""
 
