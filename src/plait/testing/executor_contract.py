@@ -455,6 +455,7 @@ class ProcessContract(ExecutorContract):
         assert isinstance(error, plait.errors.ExecutorError)
         assert isinstance(later, plait.errors.ExecutorError)
         assert "could not start" in str(error)
+        assert "its initializer raised ValueError: my reason" in str(error)
 
     def test_a_worker_is_replaced_after_its_number_of_tasks(self, tmp_path: Path) -> None:
         """No task is lost with it, and none runs twice."""

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from plait.errors import text_of
 from plait.executors.pool.hygiene import Hygiene
 from plait.executors.pool.page import DATA, HELD, REVOKED_FROM, REVOKED_TO, STARTED, Page
 from plait.executors.pool.wire import (
@@ -100,12 +101,17 @@ class Worker:
                 return
 
     def _init(self, config: dict[str, Any]) -> None:
-        """Makes the worker ready for its first task; whatever fails here ends it, with its reason on standard error."""
+        """Makes the worker ready for its first task; whatever fails here ends it, with its reason on standard error and to the pool."""
         os.environ.update(config.get("env", {}))
         _bind(config.get("cpus", []))
         if config["initializer"]:
-            initializer, args = loads(config["initializer"])
-            load_function(initializer)(*args)
+            try:
+                initializer, args = loads(config["initializer"])
+                load_function(initializer)(*args)
+            except BaseException as error:
+                why = f"its initializer raised {type(error).__name__}: {text_of(error)[:2000]}"
+                self.sock.sendall(frame(RETIRE, encode(why)))
+                raise
         if config["max_tasks"]:
             self.left = config["max_tasks"]
         self.hygiene = Hygiene()
