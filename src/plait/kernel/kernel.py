@@ -30,7 +30,7 @@ from plait.dataflow.explain import explain
 from plait.dataflow.memo import BasicMemoizer
 from plait.dataflow.record import TaskRecord
 from plait.dataflow.resolve import PLAIN, find_futures, replace_futures
-from plait.errors import JoinError, NoDataFlowKernelError
+from plait.errors import InvalidResourceSpecification, JoinError, NoDataFlowKernelError
 from plait.executors.base import LOST, OK, Outcome
 from plait.futures import AppFuture
 from plait.kernel.arguments import RESERVED, choose_stream_names, read_reserved, refuse_remote_files
@@ -444,6 +444,7 @@ class DataFlowKernel(Lifecycle):
                 error, final = raised, True
             finally:
                 details.error = None
+        final = final or not self._can_escalate(task)
         with self._lock:
             if task.state == LAUNCHED and task.attempt == attempt:
                 details = task.more()
@@ -451,6 +452,20 @@ class DataFlowKernel(Lifecycle):
             self._engine.fail(task, attempt, error, effects, cost=cost, final=final)
         if task.state == PENDING:
             self._endings.note_attempt(task, attempt, error, lost=False)
+
+    def _can_escalate(self, task: Task) -> bool:
+        """Whether there is an executor for what the next attempt would ask for. If not, the error of this one says more than a refusal."""
+        policy = task.app.retry
+        if policy is None or not policy.escalate:
+            return True
+        asked = task.details.resources if task.details is not None else None
+        wanted = policy.next_resources(asked or task.app.resources)
+        try:
+            self._candidates(task, wanted)
+        except InvalidResourceSpecification as refusal:
+            self._logger.info("%s is not tried again with more: %s", task, refusal.message)
+            return False
+        return True
 
     # ------------------------------------------------------------------ joins
     def _begin_join(self, task: Task, attempt: int, value: Any, effects: Effects) -> None:

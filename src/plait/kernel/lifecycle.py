@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from plait.dataflow.engine import Engine
     from plait.executors.base import Executor
     from plait.kernel.endings import Endings
+    from plait.model.resources import Resources
 
 logging.getLogger("plait").addHandler(logging.NullHandler())
 
@@ -297,8 +298,12 @@ class Lifecycle:
                     del error
 
     # ------------------------------------------------------------------ choosing executors
-    def _candidates(self, task: Task) -> list[Executor]:
+    def _candidates(self, task: Task, resources: Resources | None = None) -> list[Executor]:
         """The executors that may run a task.
+
+        Args:
+            task: which one.
+            resources: what it is to have; None for what it asks for.
 
         Raises:
             UnknownExecutor: a label that no executor has.
@@ -306,7 +311,8 @@ class Lifecycle:
         """
         spec = task.app
         details = task.details
-        resources = details.resources if details is not None and details.resources is not None else spec.resources
+        if resources is None:
+            resources = details.resources if details is not None and details.resources is not None else spec.resources
         if spec.kind == "join":
             return [self._executors[INTERNAL]]
         if spec.executors is None:

@@ -234,6 +234,19 @@ def test_the_next_attempt_asks_for_more(hand):
         assert future.result(1) == 1
 
 
+def test_a_task_that_would_need_more_than_there_is_fails_with_its_own_error():
+    tries = []
+
+    def fail():
+        tries.append(1)
+        raise MemoryError("mine")
+
+    with run_with(plait.ThreadPoolExecutor(max_threads=2)):
+        future = plait.python_app(fail, cores=1, retries=plait.Retry(5, escalate={"cores": 2}))()
+        assert isinstance(future.exception(5), MemoryError)
+        assert len(tries) == 2
+
+
 def test_a_retry_handler_decides_what_a_failure_costs(hand):
     seen = []
 
