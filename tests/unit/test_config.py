@@ -174,7 +174,7 @@ def test_administrators_rules_hold_for_python_and_files(tmp_path, monkeypatch):
     monkeypatch.setattr("plait.configfile.system.SYSTEM", str(rules))
     monkeypatch.delenv("PLAIT_SYSTEM_CONFIG", raising=False)
     with pytest.raises(
-        ConfigurationError, match=r"LocalProvider\(max_blocks=3\): expected at most 2 here .*rules.toml"
+        ConfigurationError, match=r"executors\[0\]\.provider\.max_blocks = 3: expected at most 2 here .*rules.toml"
     ):
         Config.from_toml(FILE)
     with pytest.raises(ConfigurationError, match="at most 2"):

@@ -48,6 +48,7 @@ class Reader:
         self._text = text
         self._defaults = defaults
         self._problems: list[tuple[Path, str]] = []
+        self._made: dict[int, tuple[Path, Mapping[str, Any], Any]] = {}  # by identity, so kept
 
     # ------------------------------------------------------------------ the whole
     def read(self, cls: type, values: Mapping[str, Any] | None = None) -> Any:
@@ -174,9 +175,16 @@ class Reader:
     def _call(self, path: Path, table: Mapping[str, Any], cls: type, given: dict[str, Any]) -> Any:
         first = [given.pop(name) for name, p in parameters(cls).items() if p.positional and name in given]
         try:
-            return cls(*first, **given)
+            made = cls(*first, **given)
+            self._made[id(made)] = (path, table, made)
+            return made
         except Exception as error:  # noqa: BLE001 - whatever a class, which may be anybody's, says about its parameters
             text = str(error) or type(error).__name__
+            where, name = getattr(error, "about", (0, ""))  # of an object that was made, forbidden by a rule
+            if where in self._made and name in self._made[where][1]:
+                path, table, _ = self._made[where]
+                self._note((*path, name), f"= {literal(table[name])}: {error.why}")  # type: ignore[attr-defined]
+                return _BROKEN
             match = _REFUSAL.fullmatch(text)
             if match is not None and match[1] in table and not re.search(r", \w+=", match[2]):
                 self._note((*path, match[1]), f"= {literal(table[match[1]])}: {match[3]}")

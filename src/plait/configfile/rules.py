@@ -58,6 +58,25 @@ class Rules:
             found.update(tables.get(f"{each.__module__}:{each.__qualname__}", {}))
         return {name: value for name, value in found.items() if name in parameters(cls)}
 
+    def table_of(self, kind: str, cls: type, name: str) -> str:
+        """The table that what `of` says of a parameter stands in."""
+        tables: Mapping[str, Mapping[str, Any]] = getattr(self, kind)
+        names = (each for base in cls.__mro__ for each in (f"{base.__module__}:{base.__qualname__}", base.__name__))
+        table = next(each for each in names if name in tables.get(each, {}))
+        return f"[{kind}.{literal(table) if ':' in table else table}]"
+
+
+class OutOfBounds(ConfigurationError):
+    """A rule forbids a value.
+
+    Attributes:
+        about: identity of the object that has it, and the parameter's name; with it a file's line is found.
+        why: the message without the object.
+    """
+
+    about: tuple[int, str] = (0, "")
+    why = ""
+
 
 _read: dict[str, tuple[tuple[int, int, int], Rules]] = {}
 
@@ -253,10 +272,11 @@ def _make_again(thing: Any, values: Mapping[str, Any]) -> None:
 
 
 def _refusal(thing: Any, name: str, rules: Rules, kind: str, why: str) -> ConfigurationError:
-    cls = type(thing).__name__
-    return ConfigurationError(
-        f"{cls}({name}={getattr(thing, name, None)!r}): {why} ({rules.source}, [{kind}.…] {name}); {rules.contact}"
-    )
+    cls = type(thing)
+    why = f"{why} ({rules.source}, {rules.table_of(kind, cls, name)} {name}); {rules.contact}"
+    error = OutOfBounds(f"{cls.__name__}({name}={getattr(thing, name, None)!r}): {why}")
+    error.about, error.why = (id(thing), name), why
+    return error
 
 
 def _exceeds(name: str, value: Any, cap: Any) -> str:

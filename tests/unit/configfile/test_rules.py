@@ -48,7 +48,7 @@ def test_limits_name_file_key_value_and_cap(write):
     path = write('contact = "mail help@site"\n[limits.LocalProvider]\nmax_blocks = 10\n')
     rules.enforce(LocalProvider(max_blocks=10))
     assert refused(LocalProvider(max_blocks=11)) == (
-        f"LocalProvider(max_blocks=11): expected at most 10 here ({path}, [limits.…] max_blocks); mail help@site"
+        f"LocalProvider(max_blocks=11): expected at most 10 here ({path}, [limits.LocalProvider] max_blocks); mail help@site"
     )
     assert refused(Site(max_blocks=11)).startswith("Site(max_blocks=11): expected at most 10")
 
@@ -77,7 +77,7 @@ def test_pins_are_filled_in_and_cannot_be_changed(write):
     assert provider.account == "teaching"
     rules.enforce(Batch(account="teaching"))
     assert refused(Batch(account="other")) == (
-        f"Batch(account='other'): it is always \"teaching\" here; leave it out ({path}, [pinned.…] account); ask your administrators"
+        f'Batch(account=\'other\'): it is always "teaching" here; leave it out ({path}, [pinned."{__name__}:Batch"] account); ask your administrators'
     )
 
 
@@ -169,6 +169,19 @@ def test_what_was_changed_after_the_configuration_was_made_is_seen_when_it_is_lo
     config.executors[0].max_threads = 4
     with pytest.raises(ConfigurationError, match="at most 3"):
         plait.load(config)
+
+
+def test_in_a_file_it_is_said_with_line_and_path(write):
+    path = write("[limits.ExecutionProvider]\nmax_blocks = 2\n")
+    text = (
+        '[[executors]]\ntype = "HighThroughputExecutor"\n[executors.provider]\ntype = "LocalProvider"\nmax_blocks = 3\n'
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        plait.Config.from_toml(text)
+    assert str(caught.value) == (
+        f"the text, line 5: executors[0].provider.max_blocks = 3: expected at most 2 here ({path}, "
+        "[limits.ExecutionProvider] max_blocks); ask your administrators"
+    )
 
 
 def test_defaults_and_pins_for_files(write):
