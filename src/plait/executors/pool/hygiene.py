@@ -18,6 +18,7 @@ import threading
 from typing import Any
 
 from plait._util import procs
+from plait.executors.pool.wire import open_files_limit
 from plait.limits import GRACE_S, LEAK_CHECK_S, MAX_LEAK_BYTES
 
 #: Bytes of the list of children that are compared: some hundred children. A new one stands at the end.
@@ -98,8 +99,16 @@ class Hygiene:
             return "a task closed a standard file"
         if now_s - self._looked_s >= LEAK_CHECK_S:
             self._looked_s = now_s
-            return self._memory()
+            return self._memory() or self._files()
         return ""
+
+    def _files(self) -> str:
+        try:
+            count = len(os.listdir("/proc/self/fd"))
+        except OSError:  # another system, or too many are open
+            return ""
+        limit = open_files_limit()
+        return f"tasks left {count} files open, of {limit} that it may have" if count > limit // 2 else ""
 
     def _memory(self) -> str:
         rss = _rss_bytes()

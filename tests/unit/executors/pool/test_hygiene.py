@@ -13,7 +13,7 @@ import pytest
 from plait._util import procs
 from plait.executors.pool import hygiene as module
 from plait.executors.pool.hygiene import Hygiene
-from tests.support import wait_until
+from tests.support import require_linux, wait_until
 
 
 @pytest.fixture
@@ -67,6 +67,18 @@ def test_environment_replaced(hygiene):
     os.environ = {}  # noqa: B003 - what a task may do
     hygiene.after_task()
     assert os.environ is before
+
+
+def test_open_files(hygiene, monkeypatch):
+    require_linux("/proc")
+    opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]
+    try:
+        assert hygiene.after_batch(10.0) == ""
+        monkeypatch.setattr(module, "open_files_limit", lambda: 20)
+        assert "files open, of 20" in hygiene.after_batch(20.0)
+    finally:
+        for fd in opened:
+            os.close(fd)
 
 
 def test_handlers_alarm_and_mask(hygiene):

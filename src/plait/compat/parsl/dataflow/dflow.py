@@ -113,8 +113,8 @@ class DataFlowKernel(plait.kernel.kernel.DataFlowKernel):
             return task.app.resources or DEFAULT, None
         return super().read_specification(task, spec)
 
-    def _candidates(self, task: Task) -> list[Executor]:
-        candidates = super()._candidates(task)
+    def _candidates(self, task: Task, resources: Resources | None = None) -> list[Executor]:
+        candidates = super()._candidates(task, resources)
         details = task.details
         if details is None or not details.spec:
             return candidates
