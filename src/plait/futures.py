@@ -282,6 +282,11 @@ class AppFuture(PlaitFuture[R], Generic[R]):
         return self._task.owner.task_record(self._task)
 
     @property
+    def task_def(self) -> Any:
+        """An older name of `task_record`, which programs use."""
+        return self.task_record
+
+    @property
     def stdout(self) -> Any:
         """Where the task's standard output goes: as given, or the name that was chosen."""
         details = self._task.details

@@ -382,7 +382,7 @@ def test_what_it_knows_of_its_task():
     future = app_future()
     assert future.tid == 7
     assert future.task_status() == "pending"
-    assert future.task_record == {"id": 7}
+    assert future.task_record == future.task_def == {"id": 7}
     assert (future.stdout, future.stderr, future.outputs) == (None, None, [])
     assert not future.running()
     future._task.state = LAUNCHED

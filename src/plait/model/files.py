@@ -21,6 +21,8 @@ class File:
     url: str
 
     def __init__(self, url: str | os.PathLike[str] | File) -> None:
+        if not isinstance(url, (str, bytes, os.PathLike, File)):
+            raise TypeError(f"File({url!r}): expected a path or a URL")
         text = url.url if isinstance(url, File) else os.fspath(url)
         if not isinstance(text, str) or not text:
             raise ValueError(f"File({url!r}): expected a path or a URL")

@@ -36,6 +36,11 @@ def test_what_is_no_name_is_refused(wrong):
         File(wrong)
 
 
+def test_what_is_neither_is_named():
+    with pytest.raises(TypeError, match=r"File\(3\): expected a path or a URL"):
+        File(3)
+
+
 def test_it_stands_where_a_path_is_expected(tmp_path):
     path = tmp_path / "x"
     path.write_text("text")

@@ -23,7 +23,17 @@ __all__ = ["PythonApp", "timeout"]
 class PythonApp(AppBase):
     """An app of a Python function; of one that returns futures to wait for, with ``join=True``."""
 
-    def __new__(cls, *_: Any, join: bool = False, **__: Any) -> Self:
+    def __new__(
+        cls,
+        func: Callable[..., Any],
+        data_flow_kernel: DataFlowKernel | None = None,
+        cache: bool = False,
+        executors: list[str] | str = "all",
+        ignore_for_cache: Sequence[str] | None = None,
+        join: bool = False,
+        **options: Any,
+    ) -> Self:
+        del func, data_flow_kernel, cache, executors, ignore_for_cache, options  # `__init__` reads them
         return super().__new__(_JoinApp if join and cls is PythonApp else cls)  # type: ignore[return-value]
 
     def __init__(

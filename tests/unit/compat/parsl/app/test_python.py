@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import threading
 
 import pytest
@@ -36,6 +37,10 @@ def test_the_class_makes_apps_and_join_apps():
     app = PythonApp(int)
     join = PythonApp(lambda: app("3"), join=True)
     assert (app.join, join.join) == (False, True)
+    assert PythonApp(int, None, False, "all", None, True).join
+    assert list(inspect.signature(PythonApp).parameters)[:6] == [
+        "func", "data_flow_kernel", "cache", "executors", "ignore_for_cache", "join",
+    ]  # fmt: skip
     assert isinstance(join, PythonApp)
     with parsl.load(Config(initialize_logging=False)):
         assert app("2").result() == 2
