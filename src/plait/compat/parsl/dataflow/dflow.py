@@ -166,6 +166,13 @@ class DataFlowKernel(plait.kernel.kernel.DataFlowKernel):
         return repr(dep)
 
     # ------------------------------------------------------------------ the end
+    def _at_exit(self) -> None:
+        if not self.cleanup_called and os.getpid() == self._pid:
+            _logger.warning(
+                "the program ends while this run is loaded, so it is cleaned up now; call parsl.dfk().cleanup(), or load it in a with block"
+            )
+        super()._at_exit()
+
     def _cleanup(self, timeout_s: float) -> None:
         if "job_status_poller" in vars(self):  # a strategy of one's own has nothing to decide while executors end
             self.job_status_poller.close(timeout_s / 10)

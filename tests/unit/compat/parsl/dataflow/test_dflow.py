@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import io
 import logging
+import shutil
+import subprocess
+import sys
 import threading
 import uuid
 from concurrent.futures import Future
@@ -92,6 +95,18 @@ def test_but_one_executor_serves_one_run_at_a_time():
 def test_a_kernel_is_made_of_a_configuration():
     with pytest.raises(ConfigurationError, match=r"DataFlowKernel\(3\): expected a parsl.Config"):
         parsl.DataFlowKernel(3)
+
+
+def test_a_program_that_leaves_its_run_loaded_is_warned_in_the_log(tmp_path):
+    code = "import plait.compat.parsl, parsl; parsl.load(); parsl.python_app(int)('3').result()"
+    for end, warnings in (("", 1), ("; parsl.dfk().cleanup()", 0)):
+        done = subprocess.run(
+            [sys.executable, "-c", code + end], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        (log,) = tmp_path.glob("runinfo/*/parsl.log")
+        assert log.read_text().count("WARNING: the program ends while this run is loaded") == warnings
+        shutil.rmtree(tmp_path / "runinfo")
 
 
 def test_executors_can_be_added():
