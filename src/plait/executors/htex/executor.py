@@ -225,10 +225,16 @@ class HighThroughputExecutor(Inspection):
             raise options.wrong("initializer", self.initializer, "a function, or None")
         if self.interchange_launch_cmd:
             find_command(self.interchange_launch_cmd)
-        check_template(self.launch_cmd, template_values(self))
+        self._check_launch_cmd()
         for name, (default, why) in _NEEDLESS.items():
             if getattr(self, name) not in (default, None):
                 _logger.warning("HighThroughputExecutor(%s=%r): accepted, but %s", name, getattr(self, name), why)
+
+    def _check_launch_cmd(self) -> None:
+        check_template(self.launch_cmd, self._template_values())
+
+    def _template_values(self) -> dict[str, Any]:
+        return template_values(self)
 
     # ------------------------------------------------------------------ life
     def start(self, context: ExecutorContext) -> None:
@@ -329,7 +335,7 @@ class HighThroughputExecutor(Inspection):
             manager_settings(self, addresses, port, self._server_public, log_dir),
             os.path.join(log_dir, "blocks") if log_dir else "",
             self.launch_cmd,
-            template_values(self),
+            self._template_values(),
             make_keys,
             lambda block, key: link.command("tell", Allow(block, key)),
             embed=not here,

@@ -124,8 +124,8 @@ class BlockLaunch:
         return os.path.join(self._directory, f"{block}.json")
 
 
-def check_template(command: str, names: Mapping[str, Any]) -> None:
-    """Refuses a template of a command that names what there is not.
+def check_template(command: str, names: Mapping[str, Any], *, must_tell: bool = True) -> None:
+    """Refuses a template of a command that names what there is not, or does not tell a manager whom to serve if it must.
 
     Raises:
         ConfigurationError: with the names that there are.
@@ -144,7 +144,7 @@ def check_template(command: str, names: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"launch_cmd={command!r}: there is no {{{unknown[0]}}}; expected some of {', '.join(known)}"
         )
-    if "config" not in used:
+    if must_tell and "config" not in used:
         raise ConfigurationError(
             f"launch_cmd={command!r}: expected {{config}} in it, the file that tells the manager whom to serve, as in {DEFAULT_COMMAND!r}"
         )

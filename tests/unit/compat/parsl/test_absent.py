@@ -21,7 +21,8 @@ def test_what_comes_later_is_named_with_its_feature(name, feature):
 
 
 @pytest.mark.parametrize(
-    "name", ["parsl.zork", "parsl.executors.Zork", "parsl.NoSuchName", "parsl.launchers.ZorkLauncher"]
+    "name",
+    ["parsl.zork", "parsl.configs.zork", "parsl.executors.Zork", "parsl.NoSuchName", "parsl.launchers.ZorkLauncher"],
 )
 def test_what_upstream_does_not_have_either_is_no_promise(name):
     assert why_absent(name) == ""

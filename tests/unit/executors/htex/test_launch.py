@@ -139,6 +139,12 @@ def test_templates_that_cannot_work(command, text):
         check_template(command, {})
 
 
+def test_a_command_that_starts_no_manager_is_for_those_who_ask_for_it():
+    check_template("sleep {block_id}", {}, must_tell=False)
+    with pytest.raises(ConfigurationError, match="there is no {zork}"):
+        check_template("sleep {zork}", {}, must_tell=False)
+
+
 def test_a_directory_that_others_may_enter_is_refused(tmp_path):
     (tmp_path / "open").mkdir(mode=0o755)
     (tmp_path / "link").symlink_to(tmp_path)

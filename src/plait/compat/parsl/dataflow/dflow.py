@@ -91,6 +91,11 @@ class DataFlowKernel(plait.kernel.kernel.DataFlowKernel):
                 executor.plugin.run_dir = lambda: self.run_dir
             elif "_run_dir" in vars(executor):
                 executor.run_dir = lambda: self.run_dir  # type: ignore[attr-defined]
+            provider = getattr(_as_given(executor), "provider", None)
+            if provider is not None and self._given.initialize_logging:
+                provider.script_dir = self._log_dir(
+                    "submit_scripts"
+                )  # also for plug-ins that submit jobs when they start
         super().add_executors(ready)
         if "job_status_poller" in vars(self):  # those of the configuration are there before it is
             self.job_status_poller.add_executors(_with_blocks(map(_as_given, ready)))

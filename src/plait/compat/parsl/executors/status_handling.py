@@ -8,6 +8,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from plait.compat.parsl.executors.base import ParslExecutor
+from plait.compat.parsl.jobs.error_handlers import as_function
 from plait.errors import BadStateException, ScalingFailed
 from plait.executors.blocks import BlockKeeper, Load
 from plait.model.jobs import JobState, JobStatus
@@ -39,7 +40,7 @@ class BlockProviderExecutor(ParslExecutor):
     ) -> None:
         super().__init__()
         self._provider = provider
-        self.block_error_handler = block_error_handler
+        self.block_error_handler = as_function(block_error_handler)
         self._tasks: dict[Any, Future[Any]] = {}
         self._keeper: BlockKeeper | None = None
         self._up: set[str] = set()  # blocks whose jobs were seen running
@@ -148,8 +149,7 @@ class BlockProviderExecutor(ParslExecutor):
 
     def handle_errors(self, status: Mapping[str, JobStatus]) -> None:
         """Asks the handler for errors of blocks, which plait does without it."""
-        if callable(self.block_error_handler):
-            self.block_error_handler(self, status)
+        self.block_error_handler(self, status)
 
     # ------------------------------------------------------------------ for plait
     def begin_blocks(self, context: ExecutorContext) -> None:

@@ -167,6 +167,17 @@ def test_real_jobs(tmp_path):
         os.kill(int(job), 0)
 
 
+def test_a_plug_in_may_submit_jobs_when_it_starts(tmp_path):
+    class Early(Patient):
+        def start(self):
+            self.found = self.provider.script_dir
+
+    executor = Early(Numbers(init_blocks=0))
+    with parsl.load(Config(executors=[executor], run_dir=str(tmp_path / "runs"))) as kernel:
+        assert executor.found == os.path.join(os.path.abspath(kernel.run_dir), "submit_scripts")
+        assert os.path.isdir(executor.found)
+
+
 def test_a_plug_in_must_say_how_its_blocks_begin():
     class Silent(Patient):
         _get_launch_command = BlockProviderExecutor._get_launch_command

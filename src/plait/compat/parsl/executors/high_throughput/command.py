@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from plait.executors.htex.child import own_command
 from plait.executors.htex.launch import DEFAULT_COMMAND
@@ -24,7 +24,7 @@ def launch_command(command: str) -> str:
     """A template for `plait.HighThroughputExecutor`; one that does not name upstream's program is returned as it is."""
     found = _POOL.search(command) if isinstance(command, str) else None
     if found is None:
-        return command
+        return command.replace("{{block_id}}", "{block_id}") if isinstance(command, str) else command
     before = command[: found.start()].replace("{{", "{").replace("}}", "}")  # upstream fills templates in twice
     python = "{python}"
     if found["path"]:
@@ -33,6 +33,21 @@ def launch_command(command: str) -> str:
         python = "python3"
     after = command[found.end() :]
     return before + DEFAULT_COMMAND.replace("{python}", python) + (f" {after.lstrip()}" if after.strip() else after)
+
+
+def template_words(executor: Any) -> dict[str, Any]:
+    """What upstream's templates may name beside what plait's may."""
+    return {
+        "accelerators": " ".join(executor.available_accelerators),
+        "address_probe_timeout_string": ""
+        if executor.address_probe_timeout is None
+        else f"--address_probe_timeout={executor.address_probe_timeout}",
+        "cert_dir": None,
+        "enable_mpi_mode": "--enable_mpi_mode" if executor.gives_nodes else "",
+        "mpi_launcher": executor.mpi_launcher,
+        "poll_period": executor.poll_period,
+        "worker_port": executor.worker_port,
+    }
 
 
 def interchange_command(command: Sequence[str] | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import threading
 from dataclasses import replace
@@ -12,15 +13,17 @@ import msgspec
 
 from plait.clock import SystemClock
 from plait.compat.parsl.executors.base import ParslExecutor
-from plait.compat.parsl.executors.high_throughput.command import interchange_command, launch_command
+from plait.compat.parsl.executors.high_throughput.command import interchange_command, launch_command, template_words
 from plait.compat.parsl.executors.high_throughput.direct import DirectTasks, deliver_to_nobody, run_payload
 from plait.compat.parsl.executors.high_throughput.manager_selector import RandomManagerSelector, as_policy
 from plait.compat.parsl.executors.high_throughput.parameters import check_needless, encryption, read_removed
 from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
+from plait.compat.parsl.jobs.error_handlers import as_function
 from plait.compat.parsl.utils import RepresentationMixin
 from plait.executors.base import ExecutorContext
 from plait.executors.htex import options
 from plait.executors.htex.executor import HighThroughputExecutor as _HighThroughputExecutor
+from plait.executors.htex.launch import check_template
 from plait.model.task import Task
 from plait.serialize import dumps
 
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from plait.providers.base import ExecutionProvider
 
 __all__ = ["HighThroughputExecutor"]
+
+_logger = logging.getLogger("parsl")
 
 #: Seconds between two looks whether the interchange is up or never will be.
 _LOOK_S: Final = 0.1
@@ -135,7 +140,7 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
             address_probe_timeout=address_probe_timeout,
             worker_logdir_root=worker_logdir_root,
             manager_selector=RandomManagerSelector() if manager_selector is None else manager_selector,
-            block_error_handler=block_error_handler,
+            block_error_handler=as_function(block_error_handler),
             encrypted=encryption(encrypted, provider, address),
         )
         vars(self).update(given)
@@ -163,6 +168,17 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
     @interchange_launch_cmd.setter
     def interchange_launch_cmd(self, value: Sequence[str]) -> None:
         self._interchange_launch_cmd = interchange_command(value)
+
+    def _check_launch_cmd(self) -> None:
+        check_template(self.launch_cmd, self._template_values(), must_tell=False)
+        if "{config}" not in self.launch_cmd:
+            _logger.warning(
+                "launch_cmd=%r: it starts no manager: expected process_worker_pool.py in it, or {config} for a program that starts plait's",
+                self.launch_cmd,
+            )
+
+    def _template_values(self) -> dict[str, Any]:
+        return {**template_words(self), **super()._template_values()}
 
     def _interchange_settings(self) -> InterchangeSettings:
         settings = super()._interchange_settings()
@@ -220,10 +236,28 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
     ) -> Any:
         """Runs ``func(*args, **kwargs)`` and returns a future; a kernel gives it whole tasks."""
         if isinstance(func, Task):
+            self._check_state()
             return super().submit(func)
         return self._direct.begin(self._submit_direct, func, resource_specification or {}, args, kwargs)
 
+    def submit_simple(self, task: Task) -> None:
+        """Takes a task of a kernel."""
+        self._check_state()
+        super().submit_simple(task)
+
+    def submit_many(self, tasks: Sequence[Task]) -> list[tuple[Task, Exception]]:
+        """Takes tasks of a kernel."""
+        if self._error is not None:
+            return [(task, self._error) for task in tasks]
+        return super().submit_many(tasks)
+
+    def _check_state(self) -> None:
+        """What was given up takes nothing more, and says why in the words of who gave it up."""
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+
     def _submit_direct(self, task: Task) -> None:
+        self._check_state()
         if task.app.resources is not None:
             self.check(task.app.resources)
         super().submit(task)
@@ -333,5 +367,4 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
 
     def handle_errors(self, status: Mapping[str, JobStatus]) -> None:
         """Asks the handler for errors of blocks, which plait does without it."""
-        if callable(self.block_error_handler):
-            self.block_error_handler(self, status)
+        as_function(self.block_error_handler)(self, status)

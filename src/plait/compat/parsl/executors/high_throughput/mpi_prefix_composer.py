@@ -4,4 +4,7 @@ from __future__ import annotations
 
 from plait.errors import InvalidResourceSpecification
 
-__all__ = ["InvalidResourceSpecification"]
+__all__ = ["InvalidResourceSpecification", "MissingResourceSpecification"]
+
+#: What upstream once raised for an empty one.
+MissingResourceSpecification = InvalidResourceSpecification

@@ -19,6 +19,7 @@ OURS = "-m plait.executors.htex.manager {config}"
         (f"echo {{{{block_id}}}}; {POOL}", f"echo {{block_id}}; {{python}} {OURS}"),
         (f"{POOL} > log 2>&1", f"{{python}} {OURS} > log 2>&1"),
         (f"mytool {OURS}", f"mytool {OURS}"),
+        ("mytool -b {{block_id}} ${{HOME}}", "mytool -b {block_id} ${{HOME}}"),
     ],
 )
 def test_commands_of_blocks(given, expected):

@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 
+import plait.apps
 from plait.compat import parsl
 from plait.compat.parsl.config import Config
 from plait.compat.parsl.executors import HighThroughputExecutor
@@ -15,14 +16,15 @@ from plait.compat.parsl.executors.base import ParslExecutor
 from plait.compat.parsl.executors.high_throughput.errors import WorkerLost
 from plait.compat.parsl.executors.high_throughput.manager_selector import ManagerSelector, RandomManagerSelector
 from plait.compat.parsl.executors.status_handling import BlockProviderExecutor
+from plait.compat.parsl.jobs.error_handlers import noop_error_handler, simple_error_handler
 from plait.compat.parsl.jobs.job_status_poller import JobStatusPoller
 from plait.compat.parsl.launchers import SimpleLauncher
 from plait.compat.parsl.providers import LocalProvider
 from plait.compat.parsl.serialize import pack_apply_message
-from plait.errors import InvalidResourceSpecification
+from plait.errors import BadStateException, InvalidResourceSpecification
 from plait.executors.htex.executor import HighThroughputExecutor as Native
 from plait.executors.htex.launch import DEFAULT_COMMAND
-from plait.model.jobs import JobState
+from plait.model.jobs import JobState, JobStatus
 from tests.support import wait_until
 
 #: Every parameter of upstream's with its default.
@@ -82,6 +84,31 @@ def test_commands_are_translated_whenever_they_are_set():
     assert executor.launch_cmd == f"time nice {DEFAULT_COMMAND}"
 
 
+def test_a_command_that_starts_no_manager_is_a_block_that_fails(caplog):
+    """Whoever tries what happens then is told why."""
+    executor = HighThroughputExecutor(
+        launch_cmd="echo {worker_port} {cert_dir} {accelerators}", provider=LocalProvider()
+    )
+    assert "it starts no manager" in caplog.text
+    with parsl.load(Config(executors=[executor])):
+
+        @parsl.python_app
+        def never():
+            """Runs nowhere."""
+
+        assert isinstance(never().exception(30), BadStateException)
+        assert executor.status()["0"].state == JobState.MISSING
+
+
+def test_block_error_handlers_are_functions():
+    assert HighThroughputExecutor().block_error_handler is simple_error_handler
+    assert HighThroughputExecutor(block_error_handler=False).block_error_handler is noop_error_handler
+    seen = []
+    executor = HighThroughputExecutor(block_error_handler=lambda *told: seen.append(told))
+    executor.handle_errors({"0": JobStatus(JobState.FAILED)})
+    assert seen == [(executor, {"0": JobStatus(JobState.FAILED)})]
+
+
 def test_before_it_is_started():
     executor = HighThroughputExecutor(available_accelerators=2, cores_per_worker=0.5, max_workers_per_node=2)
     assert executor.outstanding == executor.outstanding() == 0
@@ -109,6 +136,36 @@ class Backwards(ManagerSelector):
 def local(**options):
     provider = LocalProvider(launcher=SimpleLauncher())
     return HighThroughputExecutor(label="htex", max_workers_per_node=2, provider=provider, **options)
+
+
+def test_what_was_given_up_takes_nothing_more():
+    """What was submitted before fails with BadStateException, what comes later with the reason itself."""
+    executor = HighThroughputExecutor(provider=LocalProvider(init_blocks=0, max_blocks=0))
+    with parsl.load(Config(executors=[executor])):
+
+        @parsl.python_app
+        def never(*_):
+            """Runs nowhere."""
+
+        before = never()
+        wait_until(lambda: executor.outstanding == 1)
+        executor.set_bad_state_and_fail_all(ZeroDivisionError("mine"))
+        assert isinstance(before.exception(30), BadStateException)
+        assert isinstance(never().exception(30), ZeroDivisionError)
+        assert all(isinstance(future.exception(30), ZeroDivisionError) for future in plait.apps.map(never, range(3)))
+        assert isinstance(never(parsl_resource_specification={"priority": 1}).exception(30), ZeroDivisionError)
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            executor.submit(len, {}, [1])
+        assert isinstance(executor.executor_exception, ZeroDivisionError)
+
+
+def test_scripts_of_jobs_are_in_the_folder_of_the_run(tmp_path):
+    executor = local()
+    with parsl.load(Config(executors=[executor], run_dir=str(tmp_path / "runs"))) as kernel:
+        scripts = os.path.join(os.path.abspath(kernel.run_dir), "submit_scripts")
+        assert executor.provider.script_dir == scripts
+        wait_until(executor.connected_blocks)
+        assert executor.status()["0"].stdout_path.startswith(scripts)
 
 
 def test_a_run_as_programs_of_parsl_do_it():

@@ -42,7 +42,7 @@ def test_parameters_and_defaults():
 def test_what_is_refused(recwarn):
     with pytest.raises(TypeError, match="SimpleLauncher"):
         MPIExecutor(provider=LocalProvider(launcher=SingleNodeLauncher()))
-    with pytest.raises(ConfigurationError, match="mpi_launcher='ssh'"):
+    with pytest.raises(ConfigurationError, match=r"^MPIExecutor\(mpi_launcher='ssh'"):
         MPIExecutor(provider=local(), mpi_launcher="ssh")
     assert not MPIExecutor(provider=local()).encrypted
     assert MPIExecutor(provider=local(), address="192.0.2.7").encrypted
@@ -98,3 +98,4 @@ def test_a_list_of_nodes_says_how_many_there_are(tmp_path, strategy):
 
 def test_there_is_one_error():
     assert mpi_prefix_composer.InvalidResourceSpecification is InvalidResourceSpecification
+    assert mpi_prefix_composer.MissingResourceSpecification is InvalidResourceSpecification
