@@ -8,6 +8,9 @@ from pathlib import Path
 from plait._util import procs
 from tests.support import wait_until
 
+#: How managers on this host are reached: a run without files has no socket for them.
+LINKS: dict[str, dict] = {"tcp": {}, "unix": {"initialize_logging": True, "run_dir": "runs"}}
+
 
 def executor(workers: int = 2, *, blocks: int = 1, provider: dict | None = None, **options):
     """A pilot-job executor on this machine that notices losses quickly."""

@@ -9,7 +9,7 @@ import pytest
 
 import plait
 from plait.testing import tasks
-from tests.fault.pilot import managers, pilot_jobs, up
+from tests.fault.pilot import LINKS, managers, pilot_jobs, up
 from tests.support import require_linux, wait_until
 
 hold = plait.python_app(tasks.hold)
@@ -21,8 +21,14 @@ def on_linux():
     require_linux("reads /proc")
 
 
-def test_it_is_lost_told_so_and_comes_back_under_another_name(tmp_path):
-    with pilot_jobs(max_losses=0) as kernel:
+@pytest.fixture(params=LINKS, ids=str)
+def link(request):
+    """How managers are reached: configuration of the run."""
+    return LINKS[request.param]
+
+
+def test_it_is_lost_told_so_and_comes_back_under_another_name(tmp_path, link):
+    with pilot_jobs(max_losses=0, **link) as kernel:
         htex = up(kernel)
         (before,) = htex.connected_managers()
         notes, gate = tmp_path / "notes", tmp_path / "gate"
@@ -42,8 +48,8 @@ def test_it_is_lost_told_so_and_comes_back_under_another_name(tmp_path):
         assert lost.done()
 
 
-def test_a_pause_shorter_than_the_threshold_costs_nothing(tmp_path):
-    with pilot_jobs(max_losses=0, options={"heartbeat_threshold": 20.0}) as kernel:
+def test_a_pause_shorter_than_the_threshold_costs_nothing(tmp_path, link):
+    with pilot_jobs(max_losses=0, **link, options={"heartbeat_threshold": 20.0}) as kernel:
         htex = up(kernel)
         (before,) = htex.connected_managers()
         notes, gate = tmp_path / "notes", tmp_path / "gate"

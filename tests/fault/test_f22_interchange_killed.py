@@ -10,7 +10,7 @@ import pytest
 import plait
 from plait.testing import tasks
 from tests.fault.lab import let_pass, seeded
-from tests.fault.pilot import interchanges, managers, pilot_jobs, up
+from tests.fault.pilot import LINKS, interchanges, managers, pilot_jobs, up
 from tests.support import require_linux, wait_until
 
 hold = plait.python_app(tasks.hold)
@@ -23,6 +23,12 @@ def on_linux():
     require_linux("reads /proc")
 
 
+@pytest.fixture(params=LINKS, ids=str)
+def link(request):
+    """How managers are reached: configuration of the run."""
+    return LINKS[request.param]
+
+
 def kill_interchange(number=signal.SIGKILL):
     (pid,) = interchanges()
     os.kill(pid, number)
@@ -30,8 +36,8 @@ def kill_interchange(number=signal.SIGKILL):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=lambda n: n.name)
-def test_what_runs_goes_on_and_what_waits_is_offered_again(tmp_path, number):
-    with pilot_jobs(max_losses=0, options={"blocks": 2, "heartbeat_threshold": 15.0}) as kernel:
+def test_what_runs_goes_on_and_what_waits_is_offered_again(tmp_path, number, link):
+    with pilot_jobs(max_losses=0, **link, options={"blocks": 2, "heartbeat_threshold": 15.0}) as kernel:
         htex = up(kernel, 2)
         before = {m["manager"] for m in htex.connected_managers()}
         notes, gate = tmp_path / "notes", tmp_path / "gate"
@@ -49,9 +55,9 @@ def test_what_runs_goes_on_and_what_waits_is_offered_again(tmp_path, number):
         assert {m["manager"] for m in htex.connected_managers()} == before
 
 
-def test_nothing_runs_twice_when_it_is_killed_at_any_moment(tmp_path):
+def test_nothing_runs_twice_when_it_is_killed_at_any_moment(tmp_path, link):
     chance = seeded("interchange")
-    with pilot_jobs(max_losses=0, options={"blocks": 2, "heartbeat_threshold": 15.0}) as kernel:
+    with pilot_jobs(max_losses=0, **link, options={"blocks": 2, "heartbeat_threshold": 15.0}) as kernel:
         up(kernel, 2)
         path = str(tmp_path / "notes")
         for round_ in range(3):
@@ -65,8 +71,8 @@ def test_nothing_runs_twice_when_it_is_killed_at_any_moment(tmp_path):
     assert len(set(lines)) == 1200
 
 
-def test_a_big_result_on_its_way_arrives(tmp_path):
-    with pilot_jobs(max_losses=0, options={"heartbeat_threshold": 15.0}) as kernel:
+def test_a_big_result_on_its_way_arrives(tmp_path, link):
+    with pilot_jobs(max_losses=0, **link, options={"heartbeat_threshold": 15.0}) as kernel:
         up(kernel)
         big = [echo(bytes([i]) * 30_000_000) for i in range(4)]
         wait_until(lambda: any(future.done() for future in big) or managers(), 20)

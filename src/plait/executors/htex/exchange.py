@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plait.executors.htex.core import InterchangeCore
+    from plait.executors.htex.door import Links
     from plait.executors.htex.link import Conn, Router
     from plait.executors.htex.log import Log
     from plait.executors.htex.settings import InterchangeSettings
@@ -69,7 +70,7 @@ class Exchange:
         self,
         settings: InterchangeSettings,
         driver: Stream,
-        router: Router,
+        router: Router | Links,
         core: InterchangeCore,
         log: Log,
         clock: Callable[[], float] = time.monotonic,

@@ -29,6 +29,7 @@ from plait.executors.htex.hearing import Hooks
 from plait.executors.htex.inspection import Inspection
 from plait.executors.htex.launch import DEFAULT_COMMAND, BlockLaunch, check_template
 from plait.executors.htex.messages import Allow, DrainBlock
+from plait.executors.htex.near import door_in
 from plait.executors.htex.telling import interchange_settings, manager_settings, template_values
 from plait.executors.htex.where import choose_addresses
 from plait.executors.htex.wire import MAX_PAYLOAD_BYTES
@@ -204,6 +205,7 @@ class HighThroughputExecutor(Inspection):
         self._life = threading.Lock()
         self._ending: tuple[DriverLink | None, BlockKeeper | None, BlockLaunch | None] | None = None
         self._server_public = ""
+        self._near = ("", "")  # the socket for managers on this host, and the secret of their tokens
         self._error: Exception | None = None  # what ended the executor before its time
         self._seen_blocks: list[str] = []
 
@@ -281,7 +283,9 @@ class HighThroughputExecutor(Inspection):
 
             keys = new_keys()
         self._server_public = keys[0]
-        return interchange_settings(self, self._addresses, keys, self._log_dir(), self._max_result_bytes)
+        log_dir = self._log_dir()
+        self._near = door_in(log_dir) if self.provider.shares_files else ("", "")
+        return interchange_settings(self, self._addresses, keys, log_dir, self._max_result_bytes, self._near)
 
     def _log_dir(self) -> str:
         context = self._context
@@ -332,7 +336,7 @@ class HighThroughputExecutor(Inspection):
         log_dir = self._log_dir()
         here = self.provider.shares_files
         self._launch = BlockLaunch(
-            manager_settings(self, addresses, port, self._server_public, log_dir),
+            manager_settings(self, addresses, port, self._server_public, log_dir, self._near[0]),
             os.path.join(log_dir, "blocks") if log_dir else "",
             self.launch_cmd,
             self._template_values(),
@@ -340,6 +344,7 @@ class HighThroughputExecutor(Inspection):
             lambda block, key: link.command("tell", Allow(block, key)),
             embed=not here,
             python=sys.executable if here else self.provider.python or "python3",
+            near_secret=self._near[1],
         )
         self._keeper = BlockKeeper(
             self.provider,

@@ -25,6 +25,7 @@ from plait._util.version import plait_version
 from plait.errors import PlaitError
 from plait.executors.htex import messages as m
 from plait.executors.htex.core import InterchangeCore
+from plait.executors.htex.door import with_door
 from plait.executors.htex.exchange import Exchange
 from plait.executors.htex.link import Router, raise_open_files_limit
 from plait.executors.htex.log import Log
@@ -72,7 +73,7 @@ def serve(settings: InterchangeSettings, driver: Stream) -> int:
         gc.set_threshold(
             100_000, 50, 1000
         )  # tasks are tuples of numbers and bytes, which make no cycles; a million of them are not to be looked at often
-        Exchange(settings, driver, router, core, log).run()
+        Exchange(settings, driver, with_door(router, settings), core, log).run()
     except PlaitError as error:  # it cannot listen, or the driver speaks nonsense
         reason = str(error)
     except Exception as error:  # noqa: BLE001 - boundary of the process: the driver is told, and sees the rest in standard error

@@ -3,6 +3,7 @@
 ```
 <run>/<label>/blocks/       0700
     3.json                  0600, written before block 3 is requested, removed when it has ended
+    interchange.sock        0600, where managers on this host reach the interchange (`near`)
 ```
 """
 
@@ -20,6 +21,7 @@ import msgspec
 
 from plait._util.dirs import private_temp_dir
 from plait.errors import ConfigurationError
+from plait.executors.htex.near import FILE_NAME, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,6 +48,7 @@ class BlockLaunch:
         allow: tells the interchange a block's public key, or with an empty one that the block has ended.
         embed: the nodes do not see this machine's files: the settings are part of the command, which gets them on its standard input.
         python: the interpreter of the nodes.
+        near_secret: what tokens of managers on this host are made with (`near`); empty for none.
 
     Raises:
         ConfigurationError: others may look into the directory.
@@ -62,8 +65,10 @@ class BlockLaunch:
         *,
         embed: bool = False,
         python: str = sys.executable,
+        near_secret: str = "",
     ) -> None:
         self._settings = settings
+        self._near_secret = near_secret
         self._embed = embed
         self._python = python
         self._temporary = not directory
@@ -76,7 +81,8 @@ class BlockLaunch:
     def command(self, block: str) -> str:
         """Makes everything ready for a block; the command that its job is to run on each of its nodes."""
         public, secret = self._new_keys() if self._new_keys is not None else ("", "")
-        settings = msgspec.structs.replace(self._settings, block=block, public=public, secret=secret)
+        token = token_of(self._near_secret, block, public).hex() if self._near_secret else ""
+        settings = msgspec.structs.replace(self._settings, block=block, public=public, secret=secret, near_token=token)
         text = msgspec.json.encode(settings)
         if self._embed:
             config, there = "-", f" <<'{_END}'\n{text.decode()}\n{_END}"
@@ -115,7 +121,7 @@ class BlockLaunch:
             return
         try:
             for name in os.listdir(self._directory):
-                if name.endswith(".json"):
+                if name.endswith(".json") or name == FILE_NAME:  # an interchange that was killed leaves its socket
                     os.unlink(os.path.join(self._directory, name))
         except OSError:
             pass

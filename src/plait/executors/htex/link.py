@@ -501,6 +501,7 @@ class Dealer(_End):
 
     Attributes:
         address: the one that answered.
+        due_s: when it wants to be asked although nothing comes; never.
         problems: sentences for the log; whoever takes them clears the list.
 
     Raises:
@@ -519,6 +520,7 @@ class Dealer(_End):
         max_frame_bytes: int = DEALER_FRAME_BYTES,
     ) -> None:
         super().__init__(f"dealer {public}")
+        self.due_s = 0.0
         self._waits = Backlog()
         self._is_new = True
         keys = (server_public, public, secret)

@@ -33,6 +33,7 @@ from plait.executors.pool.egg import (
 if TYPE_CHECKING:
     from plait.executors.htex.link import Dealer
     from plait.executors.htex.log import Log
+    from plait.executors.htex.near import NearDealer
     from plait.executors.htex.node import Node
     from plait.executors.htex.outbox import Attempt
     from plait.executors.htex.settings import ManagerSettings
@@ -204,7 +205,7 @@ def serve(settings: ManagerSettings, uplink: Uplink, pool: PoolLink, log: Log) -
         except ConnectionError as error:
             uplink.exit_code, uplink.reason = 1, str(error)
             return
-        log.info("connected to %s, port %d", dealer.address, settings.port)
+        log.info("connected to %s", dealer.address)
         uplink.attach(dealer, pool)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: uplink.signalled(number))
@@ -218,12 +219,17 @@ def serve(settings: ManagerSettings, uplink: Uplink, pool: PoolLink, log: Log) -
         pool.shutdown(STOP_S)
 
 
-def dial(settings: ManagerSettings) -> Dealer:
+def dial(settings: ManagerSettings) -> Dealer | NearDealer:
     """A connection to the interchange.
 
     Raises:
         ConnectionError: it did not answer, or nobody listens where it should be.
     """
+    from plait.executors.htex.near import dial_near
+
+    near = dial_near(settings)
+    if near is not None:
+        return near
     from plait.executors.htex.link import Dealer
 
     timeout_s = settings.probe_timeout_s

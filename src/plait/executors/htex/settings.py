@@ -30,6 +30,8 @@ class InterchangeSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tr
         debug: whether it says much.
         python: the driver's version of Python, to compare managers with; empty for whatever comes.
         path: the driver's ``sys.path``, on which the policy's modules are; empty without one.
+        near: the socket for managers on this host (`near`); empty for none.
+        near_secret: what their tokens are made with.
     """
 
     label: str
@@ -51,6 +53,8 @@ class InterchangeSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tr
     debug: bool = False
     python: str = ""
     path: list[str] = []
+    near: str = ""
+    near_secret: str = ""
 
 
 class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +83,9 @@ class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         max_tasks: a worker is replaced after so many; 0 for never.
         mpi_launcher: what starts the processes of tasks over whole nodes, of `mpi_prefix.LAUNCHERS`.
         gives_nodes: whether it speaks for all nodes of its block, and gives them to tasks.
+        near: the interchange's socket for managers on its host (`near`); empty for none.
+        near_host: that host.
+        near_token: what the block's managers show there.
     """
 
     label: str
@@ -109,3 +116,6 @@ class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     max_tasks: int = 0
     mpi_launcher: str = "mpiexec"
     gives_nodes: bool = False
+    near: str = ""
+    near_host: str = ""
+    near_token: str = ""

@@ -8,7 +8,7 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from plait.executors.htex.wire import StreamReader, encode
+from plait.executors.htex.wire import MAX_PAYLOAD_BYTES, StreamReader, encode
 from plait.executors.pool.wire import receive_files, send_files
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Stream:
     Args:
         sock: the socket; belongs to this object from now on.
         expected: kinds of messages that may arrive.
+        limit: bytes that a header or a payload may have at most.
 
     Attributes:
         pending: bytes that the socket did not take yet.
@@ -45,10 +46,12 @@ class Stream:
 
     __slots__ = ("_out", "_reader", "_sock", "ended", "pending")
 
-    def __init__(self, sock: socket.socket, expected: Collection[type[Message]]) -> None:
+    def __init__(
+        self, sock: socket.socket, expected: Collection[type[Message]], limit: int = MAX_PAYLOAD_BYTES
+    ) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._reader = StreamReader(expected)
+        self._reader = StreamReader(expected, limit)
         self._out: deque[tuple[memoryview, list[int]]] = deque()
         self.pending = 0
         self.ended = False
@@ -61,6 +64,11 @@ class Stream:
         """Sends a message, or keeps for later what the socket does not take. The files are closed once they went."""
         files = list(fds)
         head = encode(message, len(payload), len(files))
+        self.put(head, payload, files)
+
+    def put(self, head: bytes, payload: bytes, files: list[int] | None = None) -> None:
+        """The same for a message that is bytes already: prefix and header, and payload."""
+        files = files or []
         if self.ended:
             _close_all(files)
             return

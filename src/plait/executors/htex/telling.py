@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from plait.executors.htex.expected import GIB, walltime_of
+from plait.executors.htex.near import this_host
 from plait.executors.htex.settings import InterchangeSettings, ManagerSettings
 from plait.executors.htex.where import stays_here
 from plait.serialize import FunctionBlob, dumps
@@ -23,6 +24,7 @@ def interchange_settings(
     keys: tuple[str, str],
     log_dir: str,
     max_result_bytes: int,
+    near: tuple[str, str] = ("", ""),
 ) -> InterchangeSettings:
     """For the first life of the interchange.
 
@@ -32,6 +34,7 @@ def interchange_settings(
         keys: public and secret; empty without encryption.
         log_dir: for its log; empty for none.
         max_result_bytes: larger results are refused; 0 for no limit.
+        near: the socket for managers on this host, and the secret of their tokens; empty for none.
     """
     return InterchangeSettings(
         label=executor.label,
@@ -53,6 +56,8 @@ def interchange_settings(
         debug=executor.worker_debug,
         python=".".join(map(str, sys.version_info[:3])),
         path=[] if executor.manager_selector is None else _path(),
+        near=near[0],
+        near_secret=near[1],
     )
 
 
@@ -61,7 +66,12 @@ def _path() -> list[str]:
 
 
 def manager_settings(
-    executor: HighThroughputExecutor, addresses: Sequence[str], port: int, server_public: str, log_dir: str
+    executor: HighThroughputExecutor,
+    addresses: Sequence[str],
+    port: int,
+    server_public: str,
+    log_dir: str,
+    near: str = "",
 ) -> ManagerSettings:
     """For all managers; block and keys are filled in for each block.
 
@@ -71,6 +81,7 @@ def manager_settings(
         port: likewise.
         server_public: the interchange's public key; empty without encryption.
         log_dir: the executor's folder in the run's; empty for none.
+        near: the interchange's socket for managers on this host; empty for none.
     """
     here = executor.provider.shares_files
     if not here:
@@ -109,6 +120,8 @@ def manager_settings(
         max_tasks=executor.max_tasks_per_worker or 0,
         mpi_launcher=executor.mpi_launcher,
         gives_nodes=executor.gives_nodes,
+        near=near if here else "",
+        near_host=this_host() if here and near else "",
     )
 
 

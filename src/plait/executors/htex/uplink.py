@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from plait.executors.htex.link import Dealer
     from plait.executors.htex.log import Log
+    from plait.executors.htex.near import NearDealer
     from plait.executors.htex.node import Node
     from plait.executors.htex.settings import ManagerSettings
     from plait.executors.pool.link import PoolLink
@@ -50,6 +51,10 @@ _LOOK_S: Final = (0.1, 1.0)
 def new_name() -> str:
     """A name for one life of a manager."""
     return os.urandom(6).hex()
+
+
+def _nothing() -> None:
+    """What a timer does that only has the loop go round."""
 
 
 class Uplink:
@@ -77,7 +82,8 @@ class Uplink:
         self._node = node
         self._workers = workers
         self._log = log
-        self._dealer: Dealer
+        self._dealer: Dealer | NearDealer
+        self._due_s = 0.0  # when the dealer wants to be asked although nothing comes
         self._pool: PoolLink
         self._sender = Sender()
         self._intake = Intake(self.outbox.held, self._drop)
@@ -99,7 +105,7 @@ class Uplink:
             m.SayAgain: self._say_again, m.Sweep: self._sweep,
         }  # fmt: skip
 
-    def attach(self, dealer: Dealer, pool: PoolLink) -> None:
+    def attach(self, dealer: Dealer | NearDealer, pool: PoolLink) -> None:
         """Tells it whom it stands between; `pump` follows."""
         self._dealer = dealer
         self._pool = pool
@@ -138,6 +144,9 @@ class Uplink:
             self._heard_s = time.monotonic()
             for message, payload in dealer.receive():
                 self._obey[type(message)](message, payload)
+        if dealer.due_s > self._due_s:
+            self._due_s = dealer.due_s
+            pool.at(self._due_s, _nothing)  # the round that follows asks
 
     def deliver(self, outcomes: list[Any]) -> None:
         """Tells how attempts ended; see `Outlet`."""

@@ -163,10 +163,11 @@ def _of_another_version(header: bytes | memoryview) -> Register | None:
 class StreamReader:
     """Cuts what arrives on a stream into frames, in time that grows with the bytes and not with the pieces in which they come."""
 
-    __slots__ = ("_buffer", "_expected", "_fds", "_needed")
+    __slots__ = ("_buffer", "_expected", "_fds", "_limit", "_needed")
 
-    def __init__(self, expected: Collection[type[Message]]) -> None:
+    def __init__(self, expected: Collection[type[Message]], limit: int = MAX_PAYLOAD_BYTES) -> None:
         self._expected = expected
+        self._limit = limit
         self._buffer = bytearray()
         self._needed = PREFIX.size  # bytes without which there is no next frame
         self._fds: list[int] = []
@@ -197,6 +198,8 @@ class StreamReader:
         with memoryview(buffer) as whole:
             while end - at >= PREFIX.size:
                 kind, files, header_bytes, payload_bytes = read_prefix(whole, at)
+                if header_bytes > self._limit or payload_bytes > self._limit:
+                    raise BadMessage(f"a frame that announces {header_bytes} and {payload_bytes} bytes")
                 start = at + PREFIX.size
                 stop = start + header_bytes + payload_bytes
                 if end < stop:
