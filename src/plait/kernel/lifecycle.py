@@ -28,7 +28,7 @@ from plait.executors.base import ExecutorContext
 from plait.executors.threads import ThreadPoolExecutor
 from plait.ids import new_run_id
 from plait.kernel.signals import leave_on_signals
-from plait.limits import INTERRUPT_EXIT_S, SHUTDOWN_S
+from plait.limits import GRACE_S, INTERRUPT_EXIT_S, SHUTDOWN_S
 from plait.model.events import RUN_ENDED, RUN_STARTED, SCHEMA_VERSION
 from plait.model.resources import DEFAULT
 from plait.model.task import FINAL_STATES, AppSpec, Task, TaskState
@@ -76,6 +76,7 @@ class Lifecycle:
         self._logger = logging.getLogger("plait")
         self._pid = os.getpid()
         self._closing = False
+        self._leaving = False  # by the end of its block, which does not wait for tasks
         self._closed = threading.Event()
         self._cleanup_lock = threading.Lock()
         self._run_dir: str | None = None
@@ -374,6 +375,7 @@ class Lifecycle:
             raise
         finally:
             says_so = self._progress is not None or self.config.progress is False
+            self._leaving = True
             self.cleanup(INTERRUPT_EXIT_S if interrupted else SHUTDOWN_S)
             if interrupted and not says_so:
                 self._report_interrupt()
@@ -431,7 +433,8 @@ class Lifecycle:
         self._closed.set()
 
     def _shut_down(self, executor: Executor, deadline_s: float) -> None:
-        executor.shutdown(max(0.05, deadline_s - time.monotonic()))
+        left_s = max(0.05, deadline_s - time.monotonic())
+        executor.shutdown(min(left_s, GRACE_S) if self._leaving and executor.in_process else left_s)
         if executor.restarts:
             executor.run_id = None  # the next run may have it
 

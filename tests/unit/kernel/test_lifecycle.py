@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -237,6 +238,20 @@ def test_cleanup_is_bounded_even_when_a_thread_does_not_end(gate):
     wait_until(lambda: "runs in" in future.explain())
     begin = time.monotonic()
     kernel.cleanup(timeout_s=0.3)
+    assert time.monotonic() - begin < 3
+    assert future.cancelled()
+
+
+@pytest.mark.parametrize("mode", ["cleanup", "wait"])
+def test_leaving_a_block_does_not_wait_for_what_runs_in_threads(gate, mode, monkeypatch):
+    monkeypatch.setattr("plait.kernel.lifecycle.GRACE_S", 0.2)
+    waits, _ = gate
+    begin = time.monotonic()
+    with contextlib.suppress(KeyError), plait.load(config(exit_mode=mode)):
+        future = waits()
+        wait_until(lambda: "runs in" in future.explain())
+        if mode == "wait":
+            raise KeyError
     assert time.monotonic() - begin < 3
     assert future.cancelled()
 
