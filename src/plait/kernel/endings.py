@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from plait.dataflow.explain import failure_sentence
-from plait.errors import MissingOutputs, text_of
+from plait.errors import MissingOutputs, PropagatedException, text_of
 from plait.executors.base import OK, Outcome
 from plait.futures import CANCELLED as FUTURE_CANCELLED
 from plait.futures import FINISHED, AppFuture, finish_all
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("plait")
 _monotonic = time.monotonic
+#: Characters of a traceback, its end, that the journal keeps.
+_TRACE_CHARS: Final = 8000
 
 
 class Endings:
@@ -103,6 +105,7 @@ class Endings:
         now_s = _monotonic()
         keep = self._keep
         everything = self._memo_all
+        traces: dict[int, str] = {}  # thousands may fail for one cause
         for task, result, error in settled:
             future = task.future
             if (
@@ -113,7 +116,7 @@ class Endings:
                 or task.app.kind == "join"
                 or future is None
             ):
-                self._publish(task, result, error, now_s)
+                self._publish(task, result, error, now_s, traces)
             else:  # `_publish` for what most tasks are, written out
                 task.end_s = now_s
                 future._result = result  # noqa: SLF001 - our own class
@@ -125,14 +128,16 @@ class Endings:
         finish_all(plain)
         return [future for future in ended if future._cbs is not None]  # noqa: SLF001
 
-    def _publish(self, task: Task, result: Any, error: BaseException | None, now_s: float) -> None:
+    def _publish(
+        self, task: Task, result: Any, error: BaseException | None, now_s: float, traces: dict[int, str]
+    ) -> None:
         """Sets the future of a task that ended, and what hangs on it."""
         task.end_s = now_s
         state = task.state
         if (task.app.cache or self._memo_all) and state not in (MEMO_DONE, CANCELLED):
             self._memoize(task, result, error)
         if (state != EXEC_DONE or task.app.kind == "join") and self.emit is not None:
-            self._note_end(task, error, now_s)
+            self._note_end(task, error, now_s, traces)
         if error is not None:
             self._count_failure(task, error)
         future = task.future
@@ -154,23 +159,35 @@ class Endings:
         except Exception:
             _logger.exception("the memoizer failed for %s; its result is not remembered", task)
 
-    def _note_end(self, task: Task, error: BaseException | None, now_s: float) -> None:
+    def _note_end(self, task: Task, error: BaseException | None, now_s: float, traces: dict[int, str]) -> None:
         details = task.more()
         start_s, stop_s, worker = details.times or (0.0, 0.0, -1)
         why = details.cancel_reason
         text = trace = ""
         if error is not None:
-            import traceback
-
             why = failure_sentence(task, error)
             text = f"{type(error).__name__}: {text_of(error)[:500]}"
-            trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))[-8000:]
+            trace = _trace_of(error, traces)
         assert self.emit is not None  # noqa: S101 - the caller looked
         self.emit((TASK_ENDED, now_s, task.id, task.state, task.attempt, start_s, stop_s, worker, text, why, trace))
 
     def _count_failure(self, task: Task, error: BaseException) -> None:
         known = self.failures.setdefault((type(error).__name__, task.app.name), [0, task.id])
         known[0] += 1
+
+
+def _trace_of(error: BaseException, traces: dict[int, str]) -> str:
+    """The end of its traceback with causes; that of the cause of a dependency's failure is made once."""
+    import traceback
+
+    cause = error.__cause__
+    if not isinstance(error, PropagatedException) or cause is None or error.__traceback__ is not None:
+        return "".join(traceback.format_exception(type(error), error, error.__traceback__))[-_TRACE_CHARS:]
+    known = traces.get(id(cause))
+    if known is None:
+        known = traces[id(cause)] = _trace_of(cause, traces)
+    own = "".join(traceback.format_exception_only(type(error), error))
+    return f"{known}\nThe above exception was the direct cause of the following exception:\n\n{own}"[-_TRACE_CHARS:]
 
 
 def _publish_files(task: Task, state: int, error: BaseException | None) -> None:

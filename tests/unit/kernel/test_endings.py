@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 from plait.dataflow.memo import BasicMemoizer
 from plait.dataflow.record import TaskRecord
+from plait.errors import DependencyError
 from plait.executors.base import ERROR, OK
 from plait.futures import AppFuture
 from plait.kernel.endings import Endings
 from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASKS_DONE
-from plait.model.task import EXEC_DONE, FAILED, AppSpec, Task
+from plait.model.task import DEP_FAIL, EXEC_DONE, FAILED, AppSpec, Task
 
 
 def ended(number, state=EXEC_DONE, attempt=1, kind="python", **options):
@@ -87,3 +89,23 @@ def test_a_memoizer_that_fails_harms_nobody(caplog):
         what.publish_all([(task, 5, None)])
     assert future.result() == 5
     assert "the memoizer failed for task 1 (abs)" in caplog.text
+
+
+def test_thousands_that_fail_for_one_cause_are_told_as_python_would_and_it_is_looked_at_once(monkeypatch):
+    what, events = endings()
+    try:
+        try:
+            raise KeyError("first")
+        except KeyError as first:
+            raise ValueError("root") from first
+    except ValueError as caught:
+        root = caught
+    tasks = [ended(number, DEP_FAIL) for number in range(3)]
+    errors = [DependencyError([(root, "task 9 (f)")], task.id) for task in tasks]
+    expected = ["".join(traceback.format_exception(error)) for error in errors]
+    looked_at = []
+    original = traceback.format_exception
+    monkeypatch.setattr(traceback, "format_exception", lambda *args: looked_at.append(args) or original(*args))
+    what.publish_all([(task, None, error) for task, error in zip(tasks, errors, strict=True)])
+    assert [event[10] for event in events] == expected
+    assert len(looked_at) == 1
