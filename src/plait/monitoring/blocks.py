@@ -151,8 +151,10 @@ class Blocks:
 
     def _status(self, event: BlockStatus) -> None:
         block = self.block(event.executor, event.block)
-        block.job_id, block.message, block.state_s = event.job_id, event.message, event.t_s
-        block.state = _state(event.state)
+        state = _state(event.state)
+        if state != block.state or not block.job_id:
+            block.state_s = event.t_s
+        block.job_id, block.message, block.state = event.job_id, event.message, state
         if block.state == JobState.RUNNING:
             block.running_s = block.running_s or event.t_s
         elif block.state == JobState.HELD or not block.connected:  # a queue may be slower than the managers

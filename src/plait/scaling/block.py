@@ -44,6 +44,7 @@ class Block:
         unsure: whether the provider said last that it cannot tell.
         linger_s: seconds for which its job may go on once its managers have left.
         was_up: whether a manager was connected before its job went back into the queue.
+        told: the message of the last event about its job; None before the first of its state.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Block:
     unsure: bool = False
     linger_s: float = LINGER_S
     was_up: bool = False
+    told: str | None = None
 
     @property
     def came_up(self) -> bool:

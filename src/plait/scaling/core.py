@@ -203,12 +203,14 @@ class BlockCore:
                 self._end(block, status, now_s)
             elif status.state == JobState.UNKNOWN:  # not the same as ended: what was known stays
                 block.status = replace(block.status, message=status.message)
+                self._tell(block, now_s)
             else:
                 if status.state == JobState.RUNNING and block.running_s is None:
                     block.running_s = now_s
                 if status.state != block.status.state:
                     self._change(block, status, now_s)
                 block.status = status
+                self._tell(block, now_s)
                 if status.state in {JobState.PENDING, JobState.HELD} and not block.managers:
                     block.wait_again()
 
@@ -404,8 +406,16 @@ class BlockCore:
     def _change(self, block: Block, status: JobStatus, now_s: float) -> None:
         block.status = status
         block.since_s = now_s
-        event = (BLOCK_STATUS, now_s, self.label, block.id, block.job_id, int(status.state), status.message or "")
-        self.events.append(event)
+        block.told = None
+        self._tell(block, now_s)
+
+    def _tell(self, block: Block, now_s: float) -> None:
+        """An event where there is news of a job: its state, or why it waits."""
+        status, message = block.status, block.status.message or ""
+        if message != block.told:
+            block.told = message
+            event = (BLOCK_STATUS, now_s, self.label, block.id, block.job_id, int(status.state), message)
+            self.events.append(event)
 
     def _end(self, block: Block, status: JobStatus, now_s: float, *, badly: bool = False) -> None:
         final = block.final(status)

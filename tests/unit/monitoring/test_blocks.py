@@ -121,3 +121,12 @@ def test_a_report_of_many_blocks_stays_small():
     text = render(run(*[ev.BlockRequested(6.0, "htex", str(n)) for n in range(5000)]))
     assert "4900 more blocks are not shown" in text
     assert len(text) < 100_000
+
+
+def test_a_new_reason_to_wait_does_not_begin_the_waiting_anew():
+    found = blocks(
+        ev.BlockRequested(9.0, "htex", "0"),
+        ev.BlockStatus(10.0, "htex", "0", "771", JobState.PENDING),
+        ev.BlockStatus(20.0, "htex", "0", "771", JobState.PENDING, "Priority"),
+    )
+    assert found.explain(30.0) == ["executor 'htex': block 0 is queued as job 771 since 20.0 s (Priority)"]

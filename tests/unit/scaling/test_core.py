@@ -562,6 +562,28 @@ def test_a_life_in_events():
     assert lab.core.events[-1] == (BLOCK_ENDED, 7.0, "x", "0", "job0", 4, "", 0)
 
 
+def test_why_a_job_waits_is_an_event_when_it_changes():
+    lab = Lab()
+    lab.start()
+    lab.begin("0")
+    for status in (
+        JobStatus(JobState.PENDING, "Priority"),
+        JobStatus(JobState.PENDING, "Priority"),
+        UNKNOWN,
+        UNKNOWN,
+        PENDING,
+    ):
+        lab.now += 1.0
+        lab.poll(b0=status)
+    assert [(event[1], *event[5:]) for event in lab.events(BLOCK_STATUS)] == [
+        (0.0, JobState.PENDING, ""),
+        (1.0, JobState.PENDING, "Priority"),
+        (3.0, JobState.PENDING, "no answer"),
+        (5.0, JobState.PENDING, ""),
+    ]
+    assert lab.core.live["0"].since_s == 0.0
+
+
 def test_ended_blocks_are_forgotten_after_a_thousand():
     lab = Lab(max_blocks=REMEMBERED + 10, init_blocks=REMEMBERED + 10)
     lab.start()
