@@ -201,12 +201,20 @@ def as_plait(executor: object) -> Executor:
         ConfigurationError: it is none.
     """
     if isinstance(executor, Executor):
+        if _overrides_submit(executor):
+            return PluginExecutor(executor)  # type: ignore[arg-type]  # it has the methods of one
         for_run = getattr(executor, "for_run", None)
         return executor if for_run is None else for_run()
     if isinstance(executor, ParslExecutor):
         return PluginExecutor(executor)
     hint = "; call it: write ThreadPoolExecutor() with parentheses" if isinstance(executor, type) else ""
     raise ConfigurationError(f"Config(executors=[…, {executor!r}]): expected executors{hint}")
+
+
+def _overrides_submit(executor: Executor) -> bool:
+    """Whether a class of somebody's own wants to see the calls: it gets functions, and not the kernel's tasks."""
+    own = getattr(type(executor), "submit_of_parsl", None)
+    return own is not None and getattr(executor.submit, "__func__", None) is not own
 
 
 def _outcome(future: Future[Any]) -> tuple[int, Any]:

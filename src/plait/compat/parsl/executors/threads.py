@@ -83,6 +83,12 @@ class ThreadPoolExecutor(_ThreadPoolExecutor, RepresentationMixin):
             self.check_specification(resource_specification)
         return self._direct.begin(super().submit, func, {}, args, kwargs)
 
+    # for subclasses that override `submit`
+    submit_of_parsl = submit
+    executor_exception: Exception | None = None
+    begin_blocks = ParslExecutor.begin_blocks
+    end_blocks = ParslExecutor.end_blocks
+
     def shutdown(self, timeout_s: float = SHUTDOWN_S) -> None:
         """Drops what waits, and gives threads that run tasks the time to finish."""
         super().shutdown(timeout_s)

@@ -11,7 +11,7 @@ import pytest
 from plait.compat import parsl
 from plait.compat.parsl.app.errors import RemoteExceptionWrapper, wrap_error
 from plait.compat.parsl.config import Config
-from plait.compat.parsl.executors.base import Body, ParslExecutor, as_plait
+from plait.compat.parsl.executors.base import Body, ParslExecutor, PluginExecutor, as_plait
 from plait.compat.parsl.executors.threads import ThreadPoolExecutor
 from plait.errors import AppTimeout, BashExitFailure, ConfigurationError, DependencyError, ExecutorError, TaskExited
 from plait.executors.pool.call import Call
@@ -259,6 +259,23 @@ def test_after_the_end_nothing_is_taken():
     plugin = as_plait(Immediate())
     with pytest.raises(ExecutorError, match="does not run"):
         plugin.submit(None)
+
+
+def test_who_overrides_submit_sees_the_calls():
+    class Counting(ThreadPoolExecutor):
+        calls = 0
+
+        def submit(self, func, resource_specification, *args, **kwargs):
+            self.calls += 1
+            return super().submit(func, resource_specification, *args, **kwargs)
+
+    executor = Counting()
+    assert not isinstance(as_plait(ThreadPoolExecutor()), PluginExecutor)
+    for run in (1, 2):
+        with parsl.load(Config(executors=[executor])) as kernel:
+            assert kernel.executors["threads"] is executor
+            assert parsl.python_app(abs)(-3).result(10) == 3
+        assert executor.calls == run
 
 
 def test_what_is_no_executor_is_refused():

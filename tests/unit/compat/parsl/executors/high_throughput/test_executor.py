@@ -219,6 +219,26 @@ def test_the_first_loss_is_reported():
         assert isinstance(die().exception(30), WorkerLost)
 
 
+def test_who_overrides_submit_sees_the_calls():
+    class Seeing(HighThroughputExecutor):
+        def submit(self, func, resource_specification, *args, **kwargs):
+            seen.append((resource_specification, args, kwargs))
+            return super().submit(func, resource_specification, *args, **kwargs)
+
+    seen = []
+    executor = Seeing(label="htex", provider=LocalProvider(launcher=SimpleLauncher()))
+    with parsl.load(Config(executors=[executor])) as kernel:
+
+        @parsl.python_app
+        def where(*_, **__):
+            return os.environ["PARSL_WORKER_BLOCK_ID"]
+
+        assert where(1, key=2, parsl_resource_specification={"priority": 3}).result(30) == "0"
+        assert kernel.executors["htex"] is executor
+        assert executor.connected_blocks() == ["0"]
+    assert seen == [({"priority": 3}, (1,), {"key": 2})]
+
+
 def test_without_a_kernel(tmp_path):
     with local() as executor:
         executor.start()
