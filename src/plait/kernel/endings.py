@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plait.dataflow.memo import Memoizer
+    from plait.futures import DataFuture
     from plait.model.files import File
 
 _logger = logging.getLogger("plait")
@@ -143,10 +144,12 @@ class Endings:
         future = task.future
         if future is None:
             return
-        future._publish(FUTURE_CANCELLED if state == CANCELLED else FINISHED, result, error)  # noqa: SLF001 - our own class
         details = task.details
+        ending = FUTURE_CANCELLED if state == CANCELLED else FINISHED
         if details is not None and (details.outputs or details.outputs_hidden):
-            _publish_files(task, state, error)
+            _publish_with_files(future, ending, result, error, [*details.outputs, *details.outputs_hidden])
+        else:
+            future._publish(ending, result, error)  # noqa: SLF001 - our own class
         if not self._keep:
             task.future = None
 
@@ -190,20 +193,32 @@ def _trace_of(error: BaseException, traces: dict[int, str]) -> str:
     return f"{known}\nThe above exception was the direct cause of the following exception:\n\n{own}"[-_TRACE_CHARS:]
 
 
-def _publish_files(task: Task, state: int, error: BaseException | None) -> None:
-    """Ends the DataFutures of a task: with the file when it is there."""
-    details = task.more()
-    for future in [*details.outputs, *details.outputs_hidden]:
-        file: File = future.file_obj
-        if state == CANCELLED:
-            future._publish(FUTURE_CANCELLED, None, None)  # noqa: SLF001 - our own class
-        elif error is not None:
-            future._publish(FINISHED, None, error)  # noqa: SLF001
-        elif not os.path.exists(file.filepath):
-            missing = MissingOutputs(
-                f"{task} succeeded, but did not make the file that it declared in outputs", [file.filepath]
-            )
-            future._publish(FINISHED, None, missing)  # noqa: SLF001
+def _publish_with_files(
+    future: AppFuture[Any], ending: str, result: Any, error: BaseException | None, files: list[DataFuture]
+) -> None:
+    """Ends a future and those of its files: whoever waits for one finds the others ended too."""
+    outcomes = [_outcome_of(of_file, ending, error) for of_file in files]  # looks at the disk before anything ends
+    waited_for = []
+    for of_file, (file, failure) in zip(files, outcomes, strict=True):
+        if of_file._cond is None:  # noqa: SLF001 - our own classes
+            of_file._publish(ending, file, failure)  # noqa: SLF001
         else:
-            future._publish(FINISHED, file, None)  # noqa: SLF001
-        future._run_callbacks()  # noqa: SLF001
+            waited_for.append((of_file, file, failure))
+    future._publish(ending, result, error)  # noqa: SLF001
+    for of_file, file, failure in waited_for:
+        of_file._publish(ending, file, failure)  # noqa: SLF001
+    for of_file in files:
+        of_file._run_callbacks()  # noqa: SLF001
+
+
+def _outcome_of(
+    of_file: DataFuture, ending: str, error: BaseException | None
+) -> tuple[File | None, BaseException | None]:
+    """The file when it is there, else why not."""
+    file: File = of_file.file_obj
+    if error is not None or ending == FUTURE_CANCELLED:
+        return None, error
+    if os.path.exists(file.filepath):
+        return file, None
+    reason = f"{of_file.parent._task} succeeded, but did not make the file that it declared in outputs"  # noqa: SLF001
+    return None, MissingOutputs(reason, [file.filepath])

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import traceback
 
 from plait.dataflow.memo import BasicMemoizer
 from plait.dataflow.record import TaskRecord
-from plait.errors import DependencyError
+from plait.errors import DependencyError, MissingOutputs
 from plait.executors.base import ERROR, OK
-from plait.futures import AppFuture
+from plait.futures import AppFuture, DataFuture, PlaitFuture
 from plait.kernel.endings import Endings
 from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASKS_DONE
+from plait.model.files import File
 from plait.model.task import DEP_FAIL, EXEC_DONE, FAILED, AppSpec, Task
 
 
@@ -68,6 +70,25 @@ def test_futures_are_set_and_those_with_callbacks_are_given_back():
     assert plain.future is None
     assert failed.end_s is not None
     assert what.failures == {("ValueError", "abs"): [1, 3]}
+
+
+def test_whoever_waits_for_a_task_or_for_its_file_finds_the_other_ended_too(monkeypatch, tmp_path):
+    what, _ = endings()
+    task = ended(1)
+    files = [File(tmp_path / name) for name in ("looked at", "waited for", "missing")]
+    for file in files[:2]:
+        (tmp_path / file.filename).write_text("")
+    details = task.more()
+    details.outputs = looked_at, waited_for, missing = [DataFuture(task.future, file) for file in files]
+    assert concurrent.futures.wait([waited_for], 0).not_done
+    order = []
+    publish = PlaitFuture._publish
+    monkeypatch.setattr(PlaitFuture, "_publish", lambda self, *how: (order.append(self), publish(self, *how)))
+    app = task.future
+    what.publish_all([(task, 5, None)])
+    assert order == [looked_at, missing, app, waited_for]
+    assert (looked_at.result(), waited_for.result()) == tuple(files[:2])
+    assert isinstance(missing.exception(), MissingOutputs)
 
 
 def test_what_is_kept_keeps_its_future():
