@@ -230,7 +230,7 @@ def test_who_overrides_submit_sees_the_calls():
     with parsl.load(Config(executors=[executor])) as kernel:
 
         @parsl.python_app
-        def where(*_, **__):
+        def where(x, key):
             return os.environ["PARSL_WORKER_BLOCK_ID"]
 
         assert where(1, key=2, parsl_resource_specification={"priority": 3}).result(30) == "0"
