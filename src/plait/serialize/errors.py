@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import DeserializationError, RemoteError, SerializationError, TaskExited, text_of
@@ -9,7 +11,6 @@ from plait.serialize.values import dumps, loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
 #: Exceptions of one chain of causes that are sent; the text tells of the others.
 MAX_CHAIN: Final = 20
@@ -44,7 +45,7 @@ def load_error(data: bytes | memoryview) -> BaseException:
     try:
         name, text, links = loads(data)
     except DeserializationError as unreadable:
-        return unreadable
+        return detached(unreadable)
     first: BaseException | None = None
     above: BaseException | None = None
     for body, frames, is_cause in links:
@@ -61,6 +62,20 @@ def load_error(data: bytes | memoryview) -> BaseException:
     return first if first is not None else RemoteError(name, text)
 
 
+def detached(error: BaseException) -> BaseException:
+    """The same, with tracebacks that print as before and hold nothing.
+
+    Frames of this process hold what their functions had, and those that called them: kept with a future, an error would keep everything that came
+    in the same message, results of other tasks included.
+    """
+    try:
+        for link, _ in _chain(error):
+            BaseException.with_traceback(link, _traceback(_frames(link.__traceback__)))
+    except Exception:  # noqa: BLE001, S110 - its class is the user's, and may do anything when it is asked for its cause
+        pass
+    return error
+
+
 def _rebuild(body: bytes | None, frames: list[_Frame], name: str, text: str) -> tuple[BaseException, bool]:
     if body is None:
         return RemoteError(name, text), False
@@ -68,7 +83,7 @@ def _rebuild(body: bytes | None, frames: list[_Frame], name: str, text: str) -> 
         error = loads(body)
     except DeserializationError as reason:
         failure = RemoteError(name, text)
-        failure.__cause__ = reason
+        failure.__cause__ = detached(reason)
         return failure, False
     if not isinstance(error, BaseException):
         return RemoteError(name, text), False
@@ -116,23 +131,24 @@ def _frames(tb: TracebackType | None) -> list[_Frame]:
 
 
 def _traceback(frames: list[_Frame]) -> TracebackType | None:
-    """A traceback object that prints like the remote one (tblib builds such objects)."""
-    if not frames:
-        return None
-    import tblib
+    """A traceback that prints like the remote one.
 
-    node: dict[str, Any] | None = None
-    for filename, function, module, line in reversed(frames):
-        code = {"co_filename": filename, "co_name": function, "co_qualname": function}
-        frame = {
-            "f_globals": {"__name__": module, "__file__": filename},
-            "f_locals": {},
-            "f_code": code,
-            "f_lineno": line,
-        }
-        node = {"tb_frame": frame, "tb_lineno": line, "tb_lasti": -1, "tb_next": node}
+    Its frames are those of generators that never run, because nobody called them: a frame made by raising (as tblib does) holds all that stand above
+    it, and so the message from which the error was read.
+    """
+    traceback: TracebackType | None = None
     try:
-        traceback: TracebackType | None = tblib.Traceback.from_dict(node).as_traceback()
-        return traceback
-    except Exception:  # noqa: BLE001 - a traceback that prints is a comfort; the error itself must arrive
+        for filename, function, module, line in reversed(frames):
+            names: dict[str, Any] = {"co_filename": filename, "co_name": function, "co_firstlineno": line}
+            if sys.version_info >= (3, 11):
+                names["co_qualname"] = function
+            generator = FunctionType(_nothing.__code__.replace(**names), {"__name__": module, "__file__": filename})()
+            traceback = TracebackType(traceback, generator.gi_frame, -1, line)
+    except (ValueError, TypeError, OverflowError):  # one that prints is a comfort; the error itself must arrive
         return None
+    return traceback
+
+
+def _nothing() -> Iterator[None]:
+    """Whose code frames of other processes are made of."""
+    yield

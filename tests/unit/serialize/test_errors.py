@@ -73,6 +73,32 @@ def test_the_traceback_arrives():
     assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][-2:] == ["outer", "innermost"]
 
 
+def holders(error) -> list[str]:
+    """Functions of this process that the traceback of an error keeps alive."""
+    found = []
+    while error is not None:
+        traceback = error.__traceback__
+        while traceback is not None:
+            frame = traceback.tb_frame.f_back
+            while frame is not None:
+                found.append(frame.f_code.co_name)
+                frame = frame.f_back
+            traceback = traceback.tb_next
+        error = error.__cause__
+    return found
+
+
+def test_an_error_that_is_kept_does_not_keep_the_message_that_it_came_in():
+    assert holders(raised(outer, 0)) != []
+    assert holders(send(raised(outer, 0))) == []
+    # nor does one that cannot be read
+    assert holders(load_error(b"no pickle")) == []
+    unreadable = send(TwoArguments("align", 2))
+    assert isinstance(unreadable, RemoteError)
+    assert unreadable.__cause__.__traceback__ is not None
+    assert holders(unreadable) == []
+
+
 def test_frames_of_the_machinery_above_the_task_are_left_out():
     space = {"__name__": "plait.executors.pool.worker", "outer": outer}
     exec("def run(): outer(0)", space)

@@ -12,7 +12,7 @@ from plait.executors.htex.messages import DONE, RAISED, REFUSED_BY_POOL, RESULT_
 from plait.executors.pool.core import walltime_of
 from plait.executors.pool.wire import load_segments, read_segments
 from plait.model.units import format_duration
-from plait.serialize import NONE_BYTES, load_error, loads
+from plait.serialize import NONE_BYTES, detached, load_error, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -86,6 +86,6 @@ def _value(
             return ERROR, ResultTooLarge(str(task), *_decode_sizes(payload))
         return ERROR, BadMessage(f"the attempt ended in a way that is not known here ({status})")
     except DeserializationError as error:
-        return ERROR, error
+        return ERROR, detached(error)
     except BaseException as error:  # noqa: BLE001 - memory has run out, or the user's class raised KeyboardInterrupt: this task's end, not the thread's
         return ERROR, DeserializationError(f"{type(error).__name__}: {text_of(error)}")

@@ -11,7 +11,7 @@ from plait.executors.base import ERROR, LOST, OK
 from plait.executors.pool import wire
 from plait.executors.pool.core import walltime_of
 from plait.model.units import format_duration
-from plait.serialize import NONE_BYTES, load_error, loads
+from plait.serialize import NONE_BYTES, detached, load_error, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ class ObjectOutlet:
                 elif payload != NONE_BYTES:
                     value = loads(payload)
             except DeserializationError as error:
-                kind, value = ERROR, error
+                kind, value = ERROR, detached(error)
             except BaseException as error:  # noqa: BLE001 - memory has run out, or the user's class raised KeyboardInterrupt: this task's end, not the thread's
                 kind, value = ERROR, DeserializationError(f"{type(error).__name__}: {text_of(error)}")
             outcomes.append((task, attempt, kind, value, start_s, stop_s, number))

@@ -31,7 +31,7 @@ from plait.executors.pool.page import Page
 from plait.executors.pool.worker import worker_main
 
 #: Modules of functions sent by value, of commands and of errors.
-_OFTEN_NEEDED = ("cloudpickle", "plait.executors.pool.call", "traceback", "tblib")
+_OFTEN_NEEDED = ("cloudpickle", "plait.executors.pool.call", "traceback")
 _POLL_S = 0.005  # while something is being ended
 _SWEEP_S = 0.1  # for which other requests wait, at most
 _AT_ONCE = 1000  # ended processes, before other things have their turn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 
 import msgspec
 import numpy as np
@@ -53,6 +54,24 @@ def test_other_ends(status, payload, kind, cls, text):
     assert got == kind
     assert type(error) is cls
     assert text in str(error)
+
+
+def raised():
+    try:
+        raise ValueError("no good")
+    except ValueError as error:
+        return dump_error(error)
+
+
+@pytest.mark.parametrize(("status", "payload"), [(m.RAISED, raised()), (m.RAISED, b"garbage"), (m.DONE, b"garbage")])
+def test_an_error_that_is_kept_does_not_keep_other_results_of_its_message(status, payload):
+    failed = (0, 1, status, payload, 1.0, 2.0, 3)
+    good = (1, 1, m.DONE, dumps(np.arange(3)), 1.0, 2.0, 3)
+    (_, _, _, error, *_), (_, _, _, value, *_) = read(failed, good, tasks=[make_task(0), make_task(1)])
+    result = weakref.ref(value)
+    del value
+    assert error.__traceback__ is not None
+    assert result() is None  # at once, not when the garbage is collected
 
 
 def test_what_is_not_held_is_dropped():
