@@ -93,9 +93,9 @@ class _BagState:
         if load is None:
             bag = self.bag
             load = self._make(
-                bag.duration.at(uniform(self.duration_key, place)),
-                bag.input_size.at(uniform(self.input_key, place)),
-                bag.output_size.at(uniform(self.output_key, place)),
+                bag.duration.draw(self.duration_key, place),
+                bag.input_size.draw(self.input_key, place),
+                bag.output_size.draw(self.output_key, place),
             )
         return self.base + place, load, self.bag.ask
 

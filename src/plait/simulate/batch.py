@@ -164,9 +164,16 @@ class Blocks:
         driver, machine = self._driver, self._machine
         outstanding, wants = driver.outstanding(now_s), driver.wants()
         used: dict[str, float] = {}
+        shares: dict[
+            int, float
+        ] = {}  # of a node, by what is asked for: few objects, which all tasks of a bag have in common
         for manager in self._interchange.core.managers.values():
             part = (len(manager.held) - len(manager.granted)) / machine.workers
-            part += sum(self._node.share(shape_of(granted.ask)) for granted in manager.granted.values())
+            for granted in manager.granted.values():
+                share = shares.get(id(granted.ask))
+                if share is None:
+                    share = shares[id(granted.ask)] = self._node.share(shape_of(granted.ask))
+                part += share
             used[manager.block] = used.get(manager.block, 0.0) + min(1.0, part)
         waiting = outstanding - len(driver.live) + len(driver.unplaced)
         return Load(outstanding, machine.workers, idle_s, waiting=waiting, wants=wants, node=self._node, used=used)

@@ -57,6 +57,11 @@ class Draw:
         self.at = at
         self.fixed = fixed
 
+    def draw(self, key: int, place: int) -> float:
+        """The number of that name and place."""
+        fixed = self.fixed
+        return self.at(uniform(key, place)) if fixed is None else fixed
+
     def __repr__(self) -> str:
         return f"Draw({self.text!r})"
 

@@ -18,6 +18,12 @@ def test_a_draw_depends_on_seed_name_and_place_only():
     assert all(0 < number < 1 for number in numbers)
 
 
+def test_a_fixed_draw_is_no_draw():
+    draw, fixed, key = parse_draw("uniform:10s,20s", "d"), parse_draw(3, "d"), key_of(1, "d")
+    assert draw.draw(key, 7) == draw.at(uniform(key, 7))
+    assert fixed.draw(key, 7) == 3.0
+
+
 @pytest.mark.parametrize(
     ("text", "mean"),
     [

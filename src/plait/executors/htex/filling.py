@@ -70,6 +70,8 @@ class Filler:
     def each(self) -> int:
         """Plain tasks that may wait behind the one that a worker runs."""
         mean_s = self._state.mean_s
+        if mean_s > CREDIT_S:
+            return 0
         return 1 if mean_s <= 0 else min(MAX_CREDIT, int(CREDIT_S / mean_s))
 
     def touch(self, manager: ManagerState) -> None:
@@ -98,7 +100,7 @@ class Filler:
         lanes, queue = state.lanes, state.queue
         left = self.granter.place(now_s, PLACE_TASKS)
         if queue.tasks and not self.granter.plain_stopped:
-            while left > 0 and queue.tasks:
+            while left > 0 and queue.tasks and (self.line or self.ranking.managers):
                 count = self.place_plain(now_s)
                 if not count:
                     break

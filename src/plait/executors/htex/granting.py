@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 #: Times that one call goes over the lanes at most.
 _ROUNDS: Final = 4
 #: Managers among which the one to reserve is chosen.
-_CANDIDATES: Final = 256
+_CANDIDATES: Final = 64
 #: Managers with free workers up to which those where a task fits are sought out, however little it asks for.
 _FEW: Final = 64
 #: Core seconds that a task is charged in advance at least, when it is not known how long tasks take.
@@ -377,15 +377,15 @@ class Granter:
             if reservation.lane is lane and reservation.task == lane.head[0][0]:
                 return
             self._release()
-        able = self._able(lane, now_s)
-        if len(able) > _CANDIDATES:
-            start = self._turn % len(able)
+        able = some = self._able(lane, now_s)
+        if len(able) > _CANDIDATES:  # others the next time
+            start = self._turn = self._turn % len(able)
             self._turn += _CANDIDATES
-            able = able[start:] + able[:start]
+            some = able[start : self._turn] + able[: max(0, self._turn - len(able))]
         state = self._state
         mean_s = state.special_mean_s or state.mean_s
         best: tuple[float, float, list[ManagerState]] | None = None
-        for manager in able[:_CANDIDATES]:
+        for manager in some:
             if manager.is_open and manager.could_ever(lane.ask, now_s) and (manager.hosts or not lane.ask.nodes):
                 expected_s, latest_s = manager.when_fits(lane.ask, now_s, mean_s)
                 if expected_s < (math.inf if best is None else best[0]):

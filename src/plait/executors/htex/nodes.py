@@ -108,6 +108,7 @@ class ManagerState:
     """
 
     __slots__ = (
+        "_fits_at",
         "_free_cores",
         "ahead",
         "aside",
@@ -224,6 +225,7 @@ class ManagerState:
         self.used_disk_bytes = 0
         self.free_gpus: list[float] = [1.0] * len(register.gpus)
         self._free_cores: list[int] | None = None
+        self._fits_at: tuple[int, Ask, float, float] | None = None  # what `when_fits` found, for which version and what
         self.describe(register, conn, now_s)
 
     def describe(self, register: Register, conn: Hashable, now_s: float) -> None:
@@ -387,7 +389,19 @@ class ManagerState:
         return granted, grant
 
     def when_fits(self, ask: Ask, now_s: float, mean_s: float) -> tuple[float, float]:
-        """When it could be given, if nothing new came: as it is to be expected, and at the latest. Infinite when that is not known."""
+        """When it could be given, if nothing new came: as it is to be expected, and at the latest. Infinite when that is not known.
+
+        What was found is good until the manager changes: the order in which its tasks end does not depend on when one asks.
+        """
+        known = self._fits_at
+        if known is None or known[0] != self.version or known[1] is not ask:
+            known = self._fits_at = (self.version, ask, *self._when_fits(ask, now_s, mean_s))
+        expected_s, latest_s = max(known[2], now_s), max(known[3], now_s)
+        if ask.walltime_s is not None and expected_s + ask.walltime_s > self.ends_s:
+            return math.inf, math.inf
+        return expected_s, latest_s
+
+    def _when_fits(self, ask: Ask, now_s: float, mean_s: float) -> tuple[float, float]:
         left = min(self.plain, self.slots)
         plain_s = now_s + (mean_s * self.plain / left if left else 0.0)
         ends: list[_End] = [(plain_s, math.inf, self.cores_per_worker, self.memory_per_worker, 0, (), ())] * left
@@ -420,8 +434,6 @@ class ManagerState:
                 and (not ask.gpus or pick_gpus(gpus, ask.gpus) is not None)
                 and hosts >= ask.nodes
             ):
-                if ask.walltime_s is not None and expected_s + ask.walltime_s > self.ends_s:
-                    return math.inf, math.inf
                 return expected_s, latest_s
             if not ends:
                 return math.inf, math.inf
@@ -474,6 +486,7 @@ class ManagerState:
         others = len(self.granted) + len(self.ghosts) + len(self.unclaimed)
         slots = self.workers - others
         self.tight = False
+        self._fits_at = None
         if self.gang is not None:
             self.slots = 0
             return

@@ -1,7 +1,7 @@
 """Which of several managers with free workers is next: placement policies, and the order they make.
 
 A policy is an object with a method `rank` that looks at one manager and returns anything that can be compared; the lowest is next.
-It is asked when a manager changes, not when a task is placed, so that the cost of placing does not grow with the number of managers.
+It is asked for managers that have changed, not for each task that is placed, so that the cost of placing does not grow with the number of managers.
 It decides only where there is a choice: while more plain tasks wait than there are workers, all managers are filled, whatever the policy.
 
 ```python
@@ -201,7 +201,8 @@ sys_maxsize: Final = 2**62
 class Ranking:
     """Managers with free workers, in the policy's order.
 
-    A heap of ranks as they were; an entry is void when its manager has changed since, which its version tells.
+    A heap of ranks as they were; an entry is void when its manager has changed since, which its version tells. Who has changed is ranked when
+    somebody is taken: while more wait than there are workers nobody is, and managers change with each task.
 
     Args:
         policy: of the order.
@@ -213,7 +214,7 @@ class Ranking:
         is_other: whether the default has come in place of the policy, since somebody looked.
     """
 
-    __slots__ = ("_failed", "_heap", "_order", "_sorted", "_ties", "is_other", "managers", "rank")
+    __slots__ = ("_changed", "_failed", "_heap", "_order", "_sorted", "_ties", "is_other", "managers", "rank")
 
     def __init__(self, policy: PlacementPolicy, failed: Callable[[Exception], None] | None = None) -> None:
         self.rank = policy.rank
@@ -222,6 +223,7 @@ class Ranking:
         self._order = getattr(policy, "order", None)
         self.managers: dict[str, ManagerState] = {}
         self._heap: list[Ranked] = []
+        self._changed: dict[str, ManagerState] = {}  # those whose rank is not in the heap yet
         self._sorted: list[ManagerState] | None = None
         self._ties = 0
 
@@ -234,14 +236,12 @@ class Ranking:
         if manager.load < manager.workers and manager.is_open and not manager.aside:
             self.managers[manager.name] = manager
             if self._order is None:
-                try:
-                    self._push(manager)
-                except Exception as error:  # noqa: BLE001 - the user's, as below
-                    self.give_up(error)
+                self._changed[manager.name] = manager
             else:
                 self._sorted = None
         else:
             self.managers.pop(manager.name, None)
+            self._changed.pop(manager.name, None)
 
     def give_up(self, error: Exception) -> None:
         """The policy failed: the default orders the managers from now on. Raises the error where there is nobody to tell, or no policy to blame."""
@@ -250,6 +250,7 @@ class Ranking:
         failed, self._failed = self._failed, None
         self.rank, self._order, self._sorted, self.is_other = Spread().rank, None, None, True
         self._heap = self.heap(list(self.managers.values()))
+        self._changed.clear()
         self._ties += len(self._heap)
         failed(error)
 
@@ -272,6 +273,10 @@ class Ranking:
     def _take(self) -> ManagerState | None:
         if self._order is not None:
             return self._take_sorted(self._order)
+        if self._changed:
+            for each in self._changed.values():
+                self._push(each)
+            self._changed.clear()
         heap = self._heap
         while heap:
             _, _, version, manager = heapq.heappop(heap)

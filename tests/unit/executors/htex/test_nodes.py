@@ -213,6 +213,28 @@ def test_when_a_large_task_will_fit():
     assert manager.when_fits(m.Ask(cores=8), 100.0, 1.0) == (math.inf, math.inf)
 
 
+def test_when_it_will_fit_is_worked_out_once_until_the_manager_changes():
+    manager = node(workers=2)
+    give(manager, 1, m.Ask(walltime_s=50.0))
+    give(manager, 2, m.Ask(walltime_s=20.0))
+    ask, hurried = m.Ask(cores=2), m.Ask(cores=2, walltime_s=30.0)
+    assert manager.when_fits(ask, 100.0, 1.0) == (101.0, 150.0)
+    manager.granted = None  # nobody looks at the tasks again
+    assert manager.when_fits(ask, 130.0, 1.0) == (130.0, 150.0)  # it is later than was expected
+    assert manager.when_fits(ask, 160.0, 1.0) == (160.0, 160.0)
+    manager = node(workers=2, walltime_left_s=60.0)
+    give(manager, 1, m.Ask())
+    assert manager.when_fits(hurried, 100.0, 1.0) == (101.0, math.inf)
+    assert manager.when_fits(hurried, 140.0, 1.0) == (math.inf, math.inf)  # its block will be over
+    give(manager, 2, m.Ask(walltime_s=5.0))
+    end(manager, 1)
+    assert manager.when_fits(ask, 140.0, 1.0) == (140.0, 140.0)
+    manager.held.clear()
+    manager.version += 1  # as whoever gives plain tasks does
+    give_plain(manager, *range(10, 12))
+    assert manager.when_fits(ask, 140.0, 4.0)[0] > 140.0
+
+
 def test_plain_tasks_end_some_time():
     manager = node(workers=4)
     give_plain(manager, *range(8))

@@ -147,11 +147,30 @@ def test_a_policy_that_fails_is_replaced_by_the_default_once_it_was_told(policy)
 
 def test_without_anybody_to_tell_its_error_is_raised():
     with pytest.raises(RuntimeError, match="no idea"):
-        ranking_of(Wrong(), manager("a"))
+        ranking_of(Wrong(), manager("a")).take()
     ranking = Ranking(Spread(), lambda error: None)
     ranking.give_up(RuntimeError("the first"))
     with pytest.raises(RuntimeError, match="the second"):
         ranking.give_up(RuntimeError("the second"))
+
+
+def test_managers_are_ranked_when_somebody_is_taken():
+    asked = []
+
+    class Asked(Spread):
+        def rank(self, manager):
+            asked.append(manager.name)
+            return super().rank(manager)
+
+    a, b, c = managers = [manager(name) for name in "abc"]
+    ranking = ranking_of(Asked(), *managers)
+    for each in (a, b, b, b):
+        ranking.update(each)
+    c.gone = True
+    ranking.update(c)
+    assert asked == []  # while nobody is taken, changes cost nothing
+    assert taken(ranking) == "ab"
+    assert asked == ["a", "b"]
 
 
 @pytest.mark.parametrize("policy", [Spread(), Selected(ByBlock())])
