@@ -69,7 +69,7 @@ def init(order: Order, *, as_json: bool) -> int:
         text = _of_site(find_site(order.site), values, said)
     else:
         machine = look("" if order.scheduler == "none" else order.scheduler, host_addresses())
-        queue = values.get(machine.schedulers[0].queue) if machine.schedulers else None
+        queue = values.get(machine.schedulers[0].queue, (None, None))[1] if machine.schedulers else None
         text = _set(of_machine(machine, queue), values)
         _say_machine(machine, said)
     if not order.show:
@@ -106,21 +106,25 @@ def _write(order: Order, text: str) -> None:
 
 
 # ------------------------------------------------------------------ values from the command line
-def _value(text: str) -> tuple[str, Any]:
-    """``max_blocks=4``: as TOML where it is some, else as text."""
+def _value(text: str) -> tuple[str, tuple[Any, str]]:
+    """``max_blocks=4``: what it is as TOML, where it is some, and its text."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise ConfigurationError(f"--set {text}: expected NAME=VALUE, such as account=m1234 or max_blocks=4")
     from plait.configfile.toml import parse
 
     try:
-        return name, parse(f"value = {value}", "--set")["value"]
+        return name, (parse(f"value = {value}", "--set")["value"], value)
     except ConfigurationError:
-        return name, value
+        return name, (value, value)
 
 
-def _set(text: str, values: dict[str, Any]) -> str:
-    """The text with parameters set in all objects that have them."""
+def _set(text: str, values: dict[str, tuple[Any, str]]) -> str:
+    """The text with parameters set in all objects that have them.
+
+    Raises:
+        ConfigurationError: nothing has such a parameter, or it cannot have that value.
+    """
     if not values:
         return text
     import tomlkit
@@ -129,20 +133,26 @@ def _set(text: str, values: dict[str, Any]) -> str:
 
     reader = Reader(text, "this configuration")
     document: Any = tomlkit.parse(text)
-    for name, value in values.items():
+    for name, (value, said) in values.items():
         try:
             places = reader.places_of(name, Config)
         except UnknownName as error:
-            raise ConfigurationError(f"--set {name}={value}: {error}") from None
+            raise ConfigurationError(f"--set {name}={said}: {error}") from None
         for path in places:
             target = document
             for step in path:
                 target = target[step]
-            target[name] = value
-    return str(tomlkit.dumps(document))
+            wanted = reader.expected_at(path, name, Config)
+            is_plain = not isinstance(value, (list, dict))
+            target[name] = said if is_plain and not wanted.takes(value) and wanted.takes("text") else value
+    changed = str(tomlkit.dumps(document))
+    whole = Reader(changed, "--set")
+    if not whole.missing(Config):
+        whole.read(Config)  # it can be said now that a value cannot be
+    return changed
 
 
-def _of_site(site: Site, values: dict[str, Any], said: list[str]) -> str:
+def _of_site(site: Site, values: dict[str, tuple[Any, str]], said: list[str]) -> str:
     from plait.config import Config
 
     said.append(f"{site.name}: {site.description} ({site.centre})")
@@ -167,7 +177,10 @@ def _say_machine(machine: Machine, said: list[str]) -> None:
         said.append("Found no batch system: blocks will be processes of this machine.")
     if machine.gpus:
         said.append(f"Found {machine.gpus} {machine.gpu_vendor} GPUs on this machine.")
-    here = [site.name for site in _quietly_all_sites() if site.is_here()]
+    wrong: list[str] = []
+    here = [site.name for site in sites(wrong) if site.is_here()]
+    for problem in wrong:
+        print(f"plait: left out: {problem}", file=sys.stderr)
     if here:
         said.append(
             f"This looks like {' or '.join(here)} of the catalogue: `plait init --site {here[0]} --force` begins with that."
@@ -179,14 +192,6 @@ def _and_others(machine: Machine) -> str:
     if not others:
         return ""
     return f" (also {', '.join(each.title for each in others)}: --scheduler {others[0].system})"
-
-
-def _quietly_all_sites() -> list[Site]:
-    try:
-        return sites()
-    except ConfigurationError as error:
-        print(f"plait: {error}", file=sys.stderr)
-        return []
 
 
 # ------------------------------------------------------------------ the text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,11 @@ _WIDTH = 110
 
 
 def list_sites(*, as_json: bool) -> int:
-    """Prints a line for each site, by name; returns the exit code.
-
-    Raises:
-        ConfigurationError: the file of one is wrong.
-    """
-    every = sites()
+    """Prints a line for each site, by name, and what is wrong with files that are; returns the exit code."""
+    wrong: list[str] = []
+    every = sites(wrong)
+    for problem in wrong:
+        print(f"plait: left out: {problem}", file=sys.stderr)
     if as_json:
         print(json.dumps([_data(site) for site in every], indent=2))
         return DONE

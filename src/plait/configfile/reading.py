@@ -97,6 +97,10 @@ class Reader:
             raise UnknownName(f"nothing in {self.source} has such a parameter{_near(name, every)}")
         return found
 
+    def expected_at(self, path: Path, name: str, cls: type) -> Expected:
+        """What a parameter of the object in one of these places may be."""
+        return next(parameters(each)[name].expected for where, _, each in self._tables(cls) if where == path)
+
     def missing(self, cls: type) -> list[Path]:
         """What the head says that users must give, and they have not."""
         head = self.document.get(HEAD)

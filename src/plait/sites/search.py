@@ -87,17 +87,26 @@ def folders() -> list[tuple[str, str]]:
     ]
 
 
-def sites() -> list[Site]:
-    """All sites by name. A file that is wrong is an error, so that it is mended.
+def sites(wrong: list[str] | None = None) -> list[Site]:
+    """All sites by name.
+
+    Args:
+        wrong: takes what is wrong with files that are, whose sites are left out; without it that is an error.
 
     Raises:
         ConfigurationError: naming the file and the key.
     """
-    found: dict[str, Site] = {}
+    found: dict[str, Site | None] = {}
     for name, path, origin in _files():
         if name not in found:
-            found[name] = read_site(path, origin)
-    return [found[name] for name in sorted(found)]
+            try:
+                found[name] = read_site(path, origin)
+            except ConfigurationError as error:
+                if wrong is None:
+                    raise
+                found[name] = None  # it still hides others
+                wrong.append(str(error))
+    return [site for _, site in sorted(found.items()) if site is not None]
 
 
 def find_site(name: str) -> Site:

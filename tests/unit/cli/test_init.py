@@ -117,11 +117,19 @@ def test_values_go_where_they_fit(here):
     assert "# of one block" in (here / "plait.toml").read_text()  # comments stay
     for values, message in (
         (("acount=x",), "did you mean account"),
+        (("max_blocks=many",), r'provider.max_blocks = "many": expected a whole number'),
+        (("nodes_per_block=0",), "nodes_per_block = 0: expected a whole number from 1"),
         (("account",), "expected NAME=VALUE"),
         (("a b=1",), "expected NAME=VALUE"),
     ):
         with pytest.raises(ConfigurationError, match=message):
             init(Order(values=values, show=True), as_json=False)
+
+
+def test_a_number_where_text_is_expected_is_text(here):
+    init(Order(values=("account=1_234", "partition=7")), as_json=False)
+    provider = plait.Config.from_toml(here / "plait.toml").executors[0].provider
+    assert (provider.account, provider.partition) == ("1_234", "7")
 
 
 def test_printing_and_data(here, capsys):

@@ -52,6 +52,14 @@ def test_a_line_for_each(capsys):
     assert "plait sites NAME" in lines[-1]
 
 
+def test_a_file_that_is_wrong_is_told_and_the_others_are_listed(capsys, mine):
+    (mine / "broken.toml").write_text("[site\n")
+    assert list_sites(as_json=True) == 0
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)) > 30
+    assert captured.err.startswith(f"plait: left out: {mine / 'broken.toml'}: ")
+
+
 def test_this_machine_is_marked(capsys, monkeypatch):
     monkeypatch.setenv("WE_ARE_HERE", "yes")
     list_sites(as_json=False)

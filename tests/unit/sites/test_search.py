@@ -43,6 +43,18 @@ def test_the_nearer_catalogue_hides_the_others(places):
     assert list(found) == sorted(found)
 
 
+def test_a_file_that_is_wrong_is_left_out_and_hides_what_it_hid(places):
+    (places["system"] / "localhost.toml").write_text("[site\n")
+    (places["user"] / "good.toml").write_text(HEAD.format(centre="x"))
+    with pytest.raises(ConfigurationError, match=r"localhost\.toml"):
+        sites()
+    wrong = []
+    names = [site.name for site in sites(wrong)]
+    assert "good" in names
+    assert "localhost" not in names
+    assert [str(places["system"] / "localhost.toml") in problem for problem in wrong] == [True]
+
+
 def test_a_projects_catalogue_that_others_may_write_is_not_used(places):
     (places["project"] / "planted.toml").write_text(HEAD.format(centre="x"))
     places["project"].chmod(0o777)
