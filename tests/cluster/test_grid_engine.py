@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
@@ -12,7 +13,6 @@ from plait.launchers.base import Launcher
 from plait.model.jobs import JobState
 from plait.providers import GridEngineProvider
 from plait.providers.tickets import recall
-from plait.testing import tasks
 from plait.testing.provider_contract import ProviderContract
 from tests.support import wait_until
 
@@ -139,54 +139,78 @@ def test_a_job_has_several_hosts(sge, tmp_path):
     assert len({*status.stdout.split()} & {"sge1", "sge2", "sge3"}) == 2, status.stderr
 
 
+@contextlib.contextmanager
+def hanging(sge):
+    """While this lasts, the master answers nobody."""
+    sge.master.run("pkill", "-STOP", "-x", "sge_qmaster")
+    try:
+        yield
+    finally:
+        sge.master.run("pkill", "-CONT", "-x", "sge_qmaster")
+
+
 def test_a_master_that_hangs_changes_nothing(sge, provider):
     """Killed, its hosts take half a minute to come back to it, which the next test would have to wait for."""
     provider.cmd_timeout = 1
     job = provider.submit("sleep 600", 1, "steady")
     until(provider, job, JobState.RUNNING)
-    sge.master.run("pkill", "-STOP", "-x", "sge_qmaster")
-    try:
+    with hanging(sge):
         assert state(provider, job) == JobState.RUNNING
-    finally:
-        sge.master.run("pkill", "-CONT", "-x", "sge_qmaster")
     provider.cmd_timeout = 60
     assert state(provider, job) == JobState.RUNNING
 
 
 # ------------------------------------------------------------------ a run
-add = plait.python_app(tasks.add)
-hold = plait.python_app(tasks.hold)
+TASKS = 2000
 
 
-def test_a_run_survives_a_lost_host_and_a_deleted_block(sge, tmp_path):
-    """One block is deleted by the administrator, another goes with its host, both full of work: all tasks end, and no job stays in the queue."""
+@plait.python_app
+def work(number, folder):
+    import os
+    import time
+
+    with open(os.path.join(folder, str(number)), "a") as file:
+        file.write(f"{time.time()}\n")
+    time.sleep(0.01)
+    return number * number
+
+
+def test_all_tasks_end_whatever_happens_to_the_cluster(sge, tmp_path):
+    """2,000 tasks; a host crashes, an administrator deletes a block, the master hangs for a while. No task is lost, no job left."""
     provider = GridEngineProvider(
-        init_blocks=3, min_blocks=3, max_blocks=4, walltime="01:00:00", parallel_environment="smp", cores_per_node=4
+        init_blocks=3, max_blocks=4, walltime="01:00:00", parallel_environment="smp", cores_per_node=4, cmd_timeout=4
     )
     provider.POLL_S = 1.0
     executor = plait.HighThroughputExecutor(
         provider=provider, address=sge.here, max_workers_per_node=2, cores_per_worker=0.25, heartbeat_period=0.3, heartbeat_threshold=3,
     )  # fmt: skip
     config = plait.Config(
-        [executor], progress=False, run_dir=str(tmp_path / "runs"), strategy_period=0.2, max_losses=10
+        [executor], progress=False, run_dir=str(tmp_path / "runs"), strategy_period=0.2, max_idletime=2.0, max_losses=10
     )
-    notes, gate = tmp_path / "notes", tmp_path / "gate"
+    folder = tmp_path / "done"
+    folder.mkdir()
     lost = sge.hosts[2]
+
+    def done():
+        return len(os.listdir(folder))
+
     with plait.load(config):
+        futures = [work(number, str(folder)) for number in range(TASKS)]
         wait_until(lambda: len({one["hostname"] for one in executor.connected_managers()}) == 3, WAIT_S, sge.jobs)
-        long = [hold(str(notes), str(number), str(gate), WAIT_S) for number in range(6)]
-        wait_until(lambda: len(tasks.notes(str(notes))) == 6, WAIT_S)  # every worker has one
-        short = [add(number, 1) for number in range(400)]
+        wait_until(lambda: done() > TASKS // 8, WAIT_S)
         victim = next(one["block_id"] for one in executor.connected_managers() if one["hostname"] != lost.name)
         lost.crash()
-        sge.run("qdel", executor._keeper.blocks_to_job_id[victim])
         try:
-            wait_until(
-                lambda: len(tasks.notes(str(notes))) == 8, WAIT_S
-            )  # two have begun again, on the block that followed
-            gate.touch()
-            assert [future.result(WAIT_S) for future in short] == [number + 1 for number in range(400)]
-            assert sorted(future.result(WAIT_S) for future in long) == [str(number) for number in range(6)]
+            sge.run("qdel", executor._keeper.blocks_to_job_id[victim])
+            wait_until(lambda: executor.block_status()[victim].terminal, WAIT_S, executor.block_status)
+            assert done() < TASKS
+            with hanging(sge):
+                wait_until(lambda: done() > TASKS * 5 // 8, WAIT_S)
+            assert [future.result(WAIT_S) for future in futures] == [number * number for number in range(TASKS)]
+            seen = executor.block_status()
         finally:
             sge.boot(lost)
+    assert done() == TASKS
+    assert len(seen) > 3, "no block took the place of the one that was deleted"
+    assert seen[victim].state == JobState.CANCELLED
     wait_until(lambda: not sge.jobs(), WAIT_S, sge.jobs)
