@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import signal
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -277,6 +278,7 @@ class ManagerLost(WorkerLost):
         hostname: where it ran.
         reason: how it was lost.
         announced: whether its end was announced (its block drained, its time was over); then the loss counts for nothing.
+        tstamp: when that was found, in seconds since 1970.
     """
 
     def __init__(self, manager_id: object, hostname: str, reason: str = "", announced: bool = False) -> None:
@@ -284,6 +286,7 @@ class ManagerLost(WorkerLost):
         self.args = (manager_id, hostname, reason, announced)
         self.manager_id = manager_id
         self.announced = announced
+        self.tstamp = time.time()
 
     def __str__(self) -> str:
         return f"Task failure due to loss of manager {self.manager_id} on host {self.hostname}" + (

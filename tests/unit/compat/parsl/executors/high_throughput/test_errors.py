@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 
 from plait.compat.parsl.executors.high_throughput.errors import (
     CommandClientBadError,
@@ -19,6 +20,8 @@ def test_they_say_what_they_hold():
 
 
 def test_losses_are_built_as_programs_build_them():
+    before = time.time()
     lost = ManagerLost(b"abc", "node7")
+    assert before <= lost.tstamp == pickle.loads(pickle.dumps(lost)).tstamp <= time.time()
     assert (lost.manager_id, lost.hostname) == (b"abc", "node7")
     assert str(WorkerLost(3, "node7")) == "Task failure due to loss of worker 3 on host node7"
