@@ -315,7 +315,7 @@ class AppFuture(PlaitFuture[R], Generic[R]):
 
         Returns:
             True when it is accepted.
-            False when the task has ended, or runs in a thread, which cannot be ended.
+            False when the task has ended, or is Python that runs in a thread, which cannot be ended.
         """
         return bool(self._task.owner.cancel_task(self._task))
 

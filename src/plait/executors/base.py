@@ -109,6 +109,10 @@ class Executor(RemembersGiven, ABC):
     def cancel(self, task: Task, attempt: int) -> bool:
         """Ends the attempt, queued or running; its outcome no longer matters. False when it runs and cannot be ended."""
 
+    def drop(self, task: Task, attempt: int) -> bool:
+        """What a run that ends does to the attempt instead of `cancel`: False when it is to have the time of `shutdown` to finish."""
+        return self.cancel(task, attempt)
+
     @abstractmethod
     def status(self) -> ExecutorStatus:
         """How much it has to do."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
+import os
+import signal
 import threading
 import time
 from collections import deque
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from plait._util import machine
+from plait._util import machine, procs
 from plait._util.threads import mark
 from plait._util.timers import Timers
 from plait.errors import AppTimeout, ConfigurationError, ExecutorError, TaskExited, text_of
@@ -25,6 +29,8 @@ from plait.model.task import LAUNCHED
 from plait.model.units import format_duration
 
 if TYPE_CHECKING:
+    import subprocess
+
     from plait.executors.pool.warden import Warden
     from plait.model.resources import Resources
     from plait.model.task import Task
@@ -35,7 +41,8 @@ class ThreadPoolExecutor(Executor):
 
     A task that waits for another task lends its place meanwhile, so tasks that wait for tasks cannot fill the pool.
 
-    A thread cannot be ended: a running task cannot be cancelled, and the future of one that exceeds its walltime fails in time while the thread goes on.
+    A thread cannot be ended: a running Python task cannot be cancelled, and the future of one that exceeds its walltime fails in time while the
+    thread goes on. Commands of bash apps are ended.
 
     Args:
         label: name of the executor.
@@ -81,6 +88,8 @@ class ThreadPoolExecutor(Executor):
         self._ready: SimpleQueue[Task | None] = SimpleQueue()  # admitted, for a thread that has nothing to do
         self._running: set[tuple[Task, int]] = set()  # with the attempt
         self._dropped: set[tuple[Task, int]] = set()  # cancelled before they began
+        self._commands: dict[tuple[Task, int], subprocess.Popen[bytes]] = {}  # that run
+        self._cancelled: set[tuple[Task, int]] = set()  # tasks whose command is to end, or is not to begin
         self._threads: set[threading.Thread] = set()
         self._spare = 0  # threads that wait for something to do
         self._lent = 0  # threads that wait for other tasks, or go on after a walltime
@@ -123,7 +132,19 @@ class ThreadPoolExecutor(Executor):
             raise ExecutorError(self, "it does not run: it was not started, or is shut down")
 
     def cancel(self, task: Task, attempt: int) -> bool:
-        """Drops a task that has not begun; a thread that runs one cannot be ended."""
+        """Drops a task that has not begun, and ends one that runs a command; a thread that runs Python cannot be ended."""
+        key = (task, attempt)
+        with self._lock:
+            runs_command = key in self._running and task.app.kind == "bash"
+            if runs_command:
+                self._cancelled.add(key)
+            command = self._commands.get(key)
+        if command is not None:
+            self._end_command(command)
+        return runs_command or self.drop(task, attempt)
+
+    def drop(self, task: Task, attempt: int) -> bool:
+        """Drops a task that has not begun; False when it has."""
         with self._lock:
             if (task, attempt) in self._running:
                 return False
@@ -240,6 +261,8 @@ class ThreadPoolExecutor(Executor):
                 outcome = None if call is None else self._run(task, attempt, slot, *call)
                 with self._lock:  # the end of one task and the beginning of the next
                     self._running.discard((task, attempt))
+                    if self._cancelled:
+                        self._cancelled.discard((task, attempt))
                     task = call = None
                     surplus = slot.finish()
                     if not self._stopped and not surplus:
@@ -286,15 +309,33 @@ class ThreadPoolExecutor(Executor):
             else:
                 from plait.executors.pool.call import run_call
 
+                began = None
                 if how.kind == "bash":
                     how = how._replace(env=(*how.env, *self._warden_env()))
-                result = run_call(task.app.func, args, kwargs, how, in_thread=True)
+                    began = partial(self._command_began, (task, attempt))
+                result = run_call(task.app.func, args, kwargs, how, in_thread=True, began=began)
         except Exception as error:  # noqa: BLE001 - boundary: whatever a task raises is its outcome
             return task, attempt, ERROR, error, start_s, time.monotonic(), -1
         except BaseException as error:  # noqa: BLE001 - SystemExit and its like
             wrapped = TaskExited(type(error).__name__, text_of(error)).with_traceback(error.__traceback__)
             return task, attempt, ERROR, wrapped, start_s, time.monotonic(), -1
+        finally:
+            if self._commands:
+                with self._lock:
+                    self._commands.pop((task, attempt), None)
         return task, attempt, OK, result, start_s, time.monotonic(), -1
+
+    def _command_began(self, key: tuple[Task, int], command: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._commands[key] = command
+            cancelled = key in self._cancelled
+        if cancelled:
+            self._end_command(command)
+
+    def _end_command(self, command: subprocess.Popen[bytes]) -> None:
+        """Ends it with what is below it; the thread that waits for it ends what detached itself."""
+        _signal_tree(command, signal.SIGTERM)
+        self._timers.after(GRACE_S, lambda: _signal_tree(command, signal.SIGKILL))
 
     def _timed_out(self, task: Task, attempt: int, walltime_s: float, slot: _Slot) -> None:
         with self._lock:
@@ -307,6 +348,15 @@ class ThreadPoolExecutor(Executor):
         )
         assert self._context is not None  # noqa: S101 - set by start
         self._context.deliver([(task, attempt, ERROR, error, 0.0, 0.0, -1)])
+
+
+def _signal_tree(command: subprocess.Popen[bytes], number: int) -> None:
+    if command.returncode is not None:  # somebody else may have its number
+        return
+    below = procs.descendants(command.pid)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(command.pid, number)
+    procs.signal_all(below, number)
 
 
 class _Slot:

@@ -439,7 +439,7 @@ class Lifecycle:
             executor.run_id = None  # the next run may have it
 
     def _give_up_tasks(self, *, everything: bool = False) -> None:
-        """Cancels tasks that have not ended; those that run in threads only when their time is over."""
+        """Cancels tasks that have not ended; those that run in threads only when their time is over, commands of threads when a block is left."""
         effects = Effects()
         with self._lock:
             for task in list(self._engine.tasks.values()):
@@ -450,7 +450,7 @@ class Lifecycle:
                     not everything
                     and executor is not None
                     and not executor.ends_running_tasks
-                    and not executor.cancel(task, task.attempt)
+                    and not (executor.cancel if self._leaving else executor.drop)(task, task.attempt)
                 ):
                     continue
                 self._engine.cancel(

@@ -9,10 +9,11 @@ import pytest
 
 import plait
 from plait import ThreadPoolExecutor
+from plait._util import procs
 from plait.errors import AppTimeout, ConfigurationError, ExecutorError, InvalidResourceSpecification
 from plait.model.task import AppSpec, Task
 from plait.testing import tasks
-from tests.support import wait_until
+from tests.support import require_linux, wait_until
 
 WAIT_S = 20
 
@@ -116,6 +117,60 @@ def test_shutdown_waits_for_what_runs_and_no_longer(tmp_path):
         kernel.cleanup(0.3)
         assert 0.2 < time.monotonic() - begin_s < 2.0
         (tmp_path / "go").touch()
+
+
+def _command(path, trap=""):
+    return f"{trap} sleep 1000 & echo $$ $! >> {path}; setsid sleep 1000 & echo $! >> {path}; wait"
+
+
+def _pids(path):
+    return [int(word) for word in path.read_text().split()] if path.exists() else []
+
+
+def test_a_command_that_runs_is_cancelled_with_all_that_it_started(tmp_path, monkeypatch):
+    require_linux("/proc")
+    monkeypatch.setattr("plait.executors.threads.GRACE_S", 0.2)
+    with load(2) as kernel:
+        (executor,) = kernel.config.executors
+        for name, trap in ("polite", ""), ("deaf", "trap '' TERM;"):
+            path = tmp_path / name
+            future = plait.bash_app(_command)(str(path), trap)
+            after = plait.python_app(tasks.echo)(future)
+            wait_until(lambda path=path: len(_pids(path)) == 3)
+            assert future.cancel()
+            assert future.cancelled()
+            wait_until(lambda after=after: after.cancelled())
+            wait_until(lambda path=path: not any(map(procs.is_alive, _pids(path))))
+        wait_until(lambda: executor.status().running == 0)
+        assert (executor._commands, executor._cancelled) == ({}, set())
+        assert plait.python_app(tasks.echo)(1).result(WAIT_S) == 1
+
+
+def test_a_command_that_is_cancelled_before_it_begins_does_not_stay(tmp_path):
+    making, go = threading.Event(), threading.Event()
+
+    def make():
+        making.set()
+        go.wait(WAIT_S)
+        return "sleep 1000"
+
+    with load(1) as kernel:
+        (executor,) = kernel.config.executors
+        future = plait.bash_app(make)()
+        assert making.wait(WAIT_S)
+        assert future.cancel()
+        go.set()
+        wait_until(lambda: executor.status().running == 0)
+
+
+def test_leaving_a_block_ends_commands(tmp_path):
+    require_linux("/proc")
+    path = tmp_path / "pids"
+    with load(1):
+        future = plait.bash_app(_command)(str(path))
+        wait_until(lambda: len(_pids(path)) == 3)
+    assert future.cancelled()
+    assert not any(map(procs.is_alive, _pids(path)))
 
 
 def test_cancelled_tasks_leave_nothing_to_remember(tmp_path):

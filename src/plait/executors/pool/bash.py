@@ -45,7 +45,13 @@ _numbers = itertools.count()
 
 
 def run_bash(
-    func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], call: Call, *, in_thread: bool = False
+    func: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    call: Call,
+    *,
+    in_thread: bool = False,
+    began: Callable[[subprocess.Popen[bytes]], None] | None = None,
 ) -> int:
     """Runs the command line that the function returns, and returns 0.
 
@@ -57,6 +63,7 @@ def run_bash(
         kwargs: its named arguments.
         call: streams, outputs, walltime.
         in_thread: whether this process runs other commands at the same time, and is not a child subreaper.
+        began: is given the process of the command, which leads its group.
 
     Raises:
         AppBadFormatting: the command line cannot be made or passed on.
@@ -73,7 +80,7 @@ def run_bash(
         if err is not None:
             err.write(f"--> command of {call.name} <--\n{command}\n--> end of command <--\n")
             err.flush()
-        exit_code = _execute(command, call, (out, err), deadline, in_thread)
+        exit_code = _execute(command, call, (out, err), deadline, in_thread, began)
     if exit_code is None:
         raise AppTimeout(
             f"bash_app {call.name} ran longer than its walltime of {call.walltime_s:g} s, so it was ended with all that it started"
@@ -104,7 +111,12 @@ def _command_line(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
 
 
 def _execute(
-    command: str, call: Call, streams: tuple[TextIO | None, TextIO | None], deadline: float | None, in_thread: bool
+    command: str,
+    call: Call,
+    streams: tuple[TextIO | None, TextIO | None],
+    deadline: float | None,
+    in_thread: bool,
+    began: Callable[[subprocess.Popen[bytes]], None] | None,
 ) -> int | None:
     """The exit code; None when the time was over."""
     trace = _Marked() if in_thread else _Adopted()
@@ -112,6 +124,8 @@ def _execute(
     process = _start(command, call.name, streams, env)
     exit_code = None
     try:
+        if began is not None:
+            began(process)
         exit_code = _wait(process, deadline)
     finally:
         if exit_code is None:  # too late, or something was raised in this thread

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from plait.executors.pool.streams import capture_process, capture_thread
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
@@ -35,7 +36,13 @@ class Call(NamedTuple):
 
 
 def run_call(
-    func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], call: Call, *, in_thread: bool
+    func: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    call: Call,
+    *,
+    in_thread: bool,
+    began: Callable[[subprocess.Popen[bytes]], None] | None = None,
 ) -> Any:
     """Runs the function and returns its result; 0 for a command.
 
@@ -46,12 +53,13 @@ def run_call(
         call: how to run it.
         in_thread: whether other tasks run in this process at the same time. Then its environment and its descriptors are not touched:
             ``env`` reaches commands only, and of python calls only what is written through `sys.stdout` and `sys.stderr` is captured.
+        began: is given the process of a command, which leads its group.
     """
     if call.kind == "bash":
         from plait.executors.pool.bash import run_bash
 
         with contextlib.nullcontext() if in_thread else _environment(call.env):
-            return run_bash(func, args, kwargs, call, in_thread=in_thread)
+            return run_bash(func, args, kwargs, call, in_thread=in_thread, began=began)
     if in_thread:
         with capture_thread(call.stdout, call.stderr):
             return func(*args, **kwargs)
