@@ -185,10 +185,10 @@ def test_a_run_where_managers_can_dial_this_machine(ssh_bed, tmp_path):
         assert provider._shell.connection._forwards == {}
 
 
-def test_a_run_survives_a_host_that_is_cut_off(ssh_bed, tmp_path):
-    """Full of work, in the middle of a run, with ways back through ssh: all tasks end, and nothing is left on any host."""
+def test_all_tasks_end_whatever_happens_to_the_hosts(ssh_bed, tmp_path):
+    """2,000 tasks, with ways back through ssh; a host is cut off, another's administrator ends the block there, a connection is killed. None is lost, nothing left."""
     provider = provider_of(
-        ssh_bed, init_blocks=3, min_blocks=2, tunnel=True, cmd_timeout=3,
+        ssh_bed, init_blocks=3, tunnel=True, cmd_timeout=2,
         options=["ServerAliveInterval=1", "ServerAliveCountMax=2", "ConnectTimeout=1"],
     )  # fmt: skip
     executor = plait.HighThroughputExecutor(
@@ -196,28 +196,35 @@ def test_a_run_survives_a_host_that_is_cut_off(ssh_bed, tmp_path):
         heartbeat_threshold=4,
     )  # fmt: skip
     config = plait.Config(
-        [executor], progress=False, run_dir=str(tmp_path / "runs"), strategy_period=0.2, max_losses=10
+        [executor], progress=False, run_dir=str(tmp_path / "runs"), strategy_period=0.2, max_idletime=2.0, max_losses=10
     )
+    far, ended, near = ssh_bed.hosts[2], ssh_bed.hosts[1], ssh_bed.hosts[0]
     gate = f"/tmp/{tmp_path.name}-{os.getpid()}.gate"  # the hosts see this folder
     notes = f"{gate}.notes"
-    host = ssh_bed.hosts[2]
     try:
         with plait.load(config):
             wait_until(lambda: len(executor.connected_managers()) == 3, WAIT_S)
             assert {one["hostname"] for one in executor.connected_managers()} == {"host1", "host2", "host3"}
             long = [hold(notes, str(number), gate, WAIT_S) for number in range(6)]
-            wait_until(lambda: len(tasks.notes(notes)) == 6, WAIT_S)
-            short = [add(number, 1) for number in range(400)]
-            host.cut()
-            wait_until(lambda: len(executor.connected_managers()) == 2, WAIT_S)
+            wait_until(lambda: len(tasks.notes(notes)) == 6, WAIT_S)  # every worker has one
+            short = [add(number, 1) for number in range(1994)]
+            victim = next(one["block_id"] for one in executor.connected_managers() if one["hostname"] == ended.name)
+            ended.run("pkill", "-KILL", "-f", "plait.executors.htex.manager")
+            wait_until(lambda: executor.block_status()[victim].terminal, WAIT_S, executor.block_status)
+            far.cut()
+            connection = provider._inner.shells[near.name].connection
+            os.kill(connection._master.pid, signal.SIGKILL)
+            wait_until(lambda: {"host1", "host2"} == {one["hostname"] for one in executor.connected_managers()}, WAIT_S)
             open(gate, "w").close()
-            assert [future.result(WAIT_S) for future in short] == [number + 1 for number in range(400)]
+            assert [future.result(WAIT_S) for future in short] == [number + 1 for number in range(1994)]
             assert sorted(future.result(WAIT_S) for future in long) == [str(number) for number in range(6)]
-            host.mend()
+            wait_until(lambda: connection.lives == 2, WAIT_S)
+            assert len(executor.block_status()) > 3, "no block took the place of the one that was ended"
+            far.mend()
             jobs = provider.resources.values()
             wait_until(lambda: not any(place.why for job in jobs for place in job.live), WAIT_S)  # it answers again
     finally:
-        host.mend()
+        far.mend()
         for path in (gate, notes):
             if os.path.exists(path):
                 os.unlink(path)

@@ -85,10 +85,10 @@ def test_a_run_through_a_login_host_survives_its_connection(sge_bed, make, tmp_p
         wait_until(lambda: len(tasks.notes(notes)) == 4, WAIT_S)
         connection = provider._shell.connection
         os.kill(connection._master.pid, signal.SIGKILL)
-        short = [add(number, 1) for number in range(200)]
+        short = [add(number, 1) for number in range(1996)]
         gate.touch()
         wait_until(lambda: connection.lives == 2, WAIT_S)
-        assert [future.result(WAIT_S) for future in short] == [number + 1 for number in range(200)]
+        assert [future.result(WAIT_S) for future in short] == [number + 1 for number in range(1996)]
         assert sorted(future.result(WAIT_S) for future in long) == ["0", "1", "2", "3"]
         assert len(tasks.notes(notes)) == 4
     wait_until(lambda: not sge_bed.jobs(), WAIT_S, sge_bed.jobs)
