@@ -170,10 +170,12 @@ class PropagatedException(DataFlowException):
         if not pairs:
             return f"{self.failure_description} for task {self.task_id}"
         cause, path = pairs[0]
-        others = f" (+ {len(pairs) - 1} others)" if len(pairs) > 1 else ""
+        more = len(pairs) - 1
+        others = " (+ others)" if more else ""
+        count = f" ({more} more failed)" if more else ""
         return (
             f"{self.failure_description} for task {self.task_id}. "
-            f"The representative cause is via {path}{others}: {type(cause).__name__}: {_short(cause)}"
+            f"The representative cause is via {path}{others}: {type(cause).__name__}: {_short(cause)}{count}"
         )
 
 

@@ -63,7 +63,7 @@ EXAMPLES = [
     (BadCheckpoint("torn"), "torn"),
     (PropagatedException([(KeyError("k"), "task 1 (f)")], 2), "Failure for task 2. The representative cause is via task 1 (f): KeyError: 'k'"),
     (DependencyError([(KeyError("k"), "task 1 (f)")], 2), "Dependency failure for task 2. The representative cause is via task 1 (f): KeyError: 'k'"),
-    (DependencyError([(KeyError("k"), "task 1 (f)"), (ValueError(), "task 0 (g)")], 2), "via task 1 (f) (+ 1 others): KeyError"),
+    (DependencyError([(KeyError("k"), "task 1 (f)"), (ValueError(), "task 0 (g)")], 2), "via task 1 (f) (+ others): KeyError: 'k' (1 more failed)"),
     (JoinError([(KeyError("k"), "task 1 (f)")], 2), "Join failure for task 2."),
     (JoinError([], None, failure_description="Odd"), "Odd for task None"),
     (ExecutorError("pool", "broken"), "Executor pool failed due to: broken"),
