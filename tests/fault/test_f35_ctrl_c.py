@@ -154,7 +154,7 @@ def hold(path):
     terminal = terminals(body, str(tmp_path / "one"))
     wait_until((tmp_path / "one").exists, 20, terminal.text)
     terminal.ctrl_c()
-    terminal.wait(3.5)
+    terminal.wait(5.0)
     all_gone(before, 1.0)
     check(terminal)
 
