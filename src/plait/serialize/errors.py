@@ -143,7 +143,8 @@ def _traceback(frames: list[_Frame]) -> TracebackType | None:
             if sys.version_info >= (3, 11):
                 names["co_qualname"] = function
             generator = FunctionType(_nothing.__code__.replace(**names), {"__name__": module, "__file__": filename})()
-            traceback = TracebackType(traceback, generator.gi_frame, -1, line)
+            # 0 and not -1, which is no instruction: what shows errors in notebooks looks backwards for one, for ever.
+            traceback = TracebackType(traceback, generator.gi_frame, 0, line)
     except (ValueError, TypeError, OverflowError):  # one that prints is a comfort; the error itself must arrive
         return None
     return traceback

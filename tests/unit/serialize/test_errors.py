@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import subprocess
 import sys
 import threading
@@ -86,6 +87,17 @@ def holders(error) -> list[str]:
             traceback = traceback.tb_next
         error = error.__cause__
     return found
+
+
+def test_each_frame_of_the_traceback_stands_at_an_instruction():
+    """IPython looks for it, and backwards for one where there is none: without end below the first."""
+    link = send(raised(outer, 0)).__traceback__
+    frames = []
+    while link is not None:
+        frames.append(link)
+        link = link.tb_next
+    assert len(frames) >= 2
+    assert all(f.tb_lasti in {i.offset for i in dis.get_instructions(f.tb_frame.f_code)} for f in frames)
 
 
 def test_an_error_that_is_kept_does_not_keep_the_message_that_it_came_in():
