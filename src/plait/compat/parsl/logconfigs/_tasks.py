@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from plait.compat.parsl.dataflow.states import States
+from plait.compat.parsl.dataflow.taskrecord import INTERNAL
+from plait.kernel.lifecycle import INTERNAL as PLAIT_INTERNAL
 from plait.model.events import AnyEvent, AttemptFailed, AttemptStarted, TaskEnded, TaskJoining, TaskSubmitted
 from plait.monitoring.base import EventSink
 
@@ -27,7 +29,7 @@ _STATES: Final = {
 
 
 class TaskLog(EventSink):
-    """Logs each state of each task, with ``parsl.dfk``, ``parsl.task`` and ``parsl.task_state`` as attributes of the record.
+    """Logs each state of each task, with ``parsl.dfk``, ``parsl.task`` and ``parsl.task_state`` as attributes of the record, some with more.
 
     Args:
         run_id: of the run.
@@ -62,7 +64,12 @@ class TaskLog(EventSink):
         app = self._apps.pop(event.task, "?") if isinstance(event, TaskEnded) else self._apps.get(event.task, "?")
         detail = getattr(event, "error", "") or getattr(event, "reason", "")
         text = f"task {event.task} ({app}): {state.name}" + (f", {detail}" if detail else "")
-        extra = {"parsl.dfk": self._run_id, "parsl.task": event.task, "parsl.task_state": state.name}
+        extra: dict[str, Any] = {"parsl.dfk": self._run_id, "parsl.task": event.task, "parsl.task_state": state.name}
+        if isinstance(event, TaskSubmitted):
+            extra["parsl.app_name"] = app
+        elif isinstance(event, AttemptStarted):
+            extra["parsl.try"] = event.attempt - 1
+            extra["parsl.executor"] = INTERNAL if event.executor == PLAIT_INTERNAL else event.executor
         record = _logger.makeRecord(_logger.name, logging.DEBUG, __file__, 0, text, (), None, "_log", extra)
         record.created = event.t_s + self._wall_offset_s
         record.msecs = record.created % 1 * 1000

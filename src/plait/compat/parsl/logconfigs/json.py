@@ -32,8 +32,9 @@ class JSONHandler(logging.Handler):
                 "processName": record.processName,
                 "thread": record.thread,
                 "threadName": record.threadName,
-                "funcName": record.funcName,
+                "funcname": record.funcName,
                 "lineno": record.lineno,
+                "msg": str(record.msg),
                 "formatted": record.getMessage(),
                 **{key: value for key, value in vars(record).items() if key.startswith("parsl.")},
             }

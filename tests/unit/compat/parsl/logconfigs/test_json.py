@@ -23,6 +23,7 @@ def test_one_object_a_line_of_all_that_is_logged(tmp_path):
         "INFO",
     )
     assert "else" not in first
+    assert (first["msg"], first["funcname"]) == ("of %s", "test_one_object_a_line_of_all_that_is_logged")
     assert "ValueError: boo" in second["exc_text"]
 
 

@@ -47,6 +47,9 @@ def test_a_log_that_was_asked_for_tells_each_state_of_each_task():
         2: ["pending", "launched", "joining", "exec_done"],
         3: ["pending", "launched", "exec_done"],
     }
+    submitted, launched, *_ = [line for line in lines(kernel) if line["parsl.task"] == 2]
+    assert submitted["parsl.app_name"] == "joined"
+    assert (launched["parsl.try"], launched["parsl.executor"]) == (0, "_parsl_internal")
     assert "task 0 (fail): failed, ValueError: boo" in [line["formatted"] for line in lines(kernel)]
 
 
