@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: The program of upstream's workers with its options, up to where the shell's next command begins.
-_POOL: Final = re.compile(r"(?P<path>[^\s'\"=;&|(]*)process_worker_pool\.py(?P<options>[^;&|<>\"')\n]*)")
+_POOL: Final = re.compile(
+    r"(?:(?P<python>[^\s'\"=;&|(]+)\s+-m\s+parsl\.executors\.high_throughput\.process_worker_pool\b"
+    r"|(?P<path>[^\s'\"=;&|(]*)process_worker_pool\.py)(?P<options>[^;&|<>\"')\n]*)"
+)
+_INTERCHANGE: Final = ["-m", "parsl.executors.high_throughput.interchange"]
 #: Commands that run others where this Python is not.
 _CONTAINERS: Final = re.compile(
     r"\b(apptainer|singularity|docker|podman|podman-hpc|shifter|charliecloud|ch-run|enroot)\b"
@@ -27,7 +31,9 @@ def launch_command(command: str) -> str:
         return command.replace("{{block_id}}", "{block_id}") if isinstance(command, str) else command
     before = command[: found.start()].replace("{{", "{").replace("}}", "}")  # upstream fills templates in twice
     python = "{python}"
-    if found["path"]:
+    if found["python"]:
+        python = found["python"]
+    elif found["path"]:
         python = os.path.join(os.path.dirname(found["path"]), "python")
     elif _CONTAINERS.search(before):
         python = "python3"
@@ -53,7 +59,10 @@ def template_words(executor: Any) -> dict[str, Any]:
 def interchange_command(command: Sequence[str] | None) -> list[str]:
     """Words for `plait.HighThroughputExecutor`; none when it is upstream's program and nothing else."""
     words = list(command or [])
-    if not words or os.path.basename(words[-1]) != "interchange.py":
+    if words[-2:] == _INTERCHANGE:
+        before = words[:-3]  # the interpreter is ours as well
+    elif words and os.path.basename(words[-1]) == "interchange.py":
+        before = words[:-1]
+    else:
         return words
-    before = words[:-1]
     return [*before, *own_command()] if before else []
