@@ -50,6 +50,10 @@ class BasicMemoizer(_memo.BasicMemoizer):
             raise ConfigurationError(f"BasicMemoizer(memoize={memoize!r}): expected True or False")
         super().__init__(memoize=memoize)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.every_task = True  # what users derive is a plug-in
+
     def check_memo(self, task: MutableMapping[str, Any]) -> Future[Any] | None:
         with lasting_keys():
             return super().check_memo(task)

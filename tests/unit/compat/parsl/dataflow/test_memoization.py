@@ -112,3 +112,21 @@ def test_a_function_that_counts_its_calls_is_the_same_function_after_that():
 def test_memoize_is_true_or_false():
     with pytest.raises(ConfigurationError, match=r"BasicMemoizer\(memoize='x'\): expected True or False"):
         BasicMemoizer(memoize="x")
+
+
+def test_what_is_derived_from_the_basic_one_is_asked_about_every_task_too():
+    asked = []
+
+    class Watching(BasicMemoizer):
+        def check_memo(self, task):
+            asked.append(task["func_name"])
+            return super().check_memo(task)
+
+    with parsl.load(Config(initialize_logging=False, memoizer=Watching())):
+        assert [parsl.python_app(int)("3").result() for _ in range(2)] == [3, 3]
+        cached = parsl.python_app(len, cache=True)
+        assert [cached("abc").result() for _ in range(2)] == [3, 3]
+        last = cached("abc")
+        last.result()
+        assert last.task_status() == "memo_done"
+    assert asked == ["int", "int", "len", "len", "len"]
