@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _MAX_AUDIT_S: Final = 3600.0
 #: Names of managers that are gone which are remembered.
 _MAX_NAMES: Final = 100_000
+#: Packages that one warning names.
+_MAX_PACKAGES: Final = 20
 #: Seconds in which one connection is asked once who it is.
 _ASK_S: Final = 1.0
 #: Seconds in which a manager whose block is said to be over must show that it lives.
@@ -157,6 +159,10 @@ class Members:
             self._warn(f"Managers run Python {r.python}, the driver Python {self._python}.")
         if self._plait and r.plait and self._plait != r.plait:
             self._warn(f"Managers run plait {r.plait}, the driver plait {self._plait}.")
+        if r.packages:
+            shown = "; ".join(r.packages[:_MAX_PACKAGES])
+            more = f"; and {len(r.packages) - _MAX_PACKAGES} more" if len(r.packages) > _MAX_PACKAGES else ""
+            self._warn(f"Managers have other versions of packages than the driver: {shown}{more}.")
         return ""
 
     def _warn(self, text: str) -> None:

@@ -148,6 +148,7 @@ class Register(Message, frozen=True):
         node: the node's name as launchers of processes know it; empty for the same as `hostname`.
         hosts: nodes of the block that it gives to tasks, where it is the only manager of the block; empty for its own node.
         gangs: of what it has, the attempts over whole nodes, with what they have.
+        packages: what the driver has imported and the node has in another version, in words.
     """
 
     manager: str
@@ -172,6 +173,7 @@ class Register(Message, frozen=True):
     node: str = ""
     hosts: list[str] = []
     gangs: list[GangItem] = []
+    packages: list[str] = []
 
 
 class Outcomes(Message, frozen=True):

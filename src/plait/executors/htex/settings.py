@@ -83,6 +83,7 @@ class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         max_tasks: a worker is replaced after so many; 0 for never.
         mpi_launcher: what starts the processes of tasks over whole nodes, of `mpi_prefix.LAUNCHERS`.
         gives_nodes: whether it speaks for all nodes of its block, and gives them to tasks.
+        packages: those that the driver has imported, with their versions.
         near: the interchange's socket for managers on its host (`near`); empty for none.
         near_host: that host.
         near_token: what the block's managers show there.
@@ -116,6 +117,7 @@ class ManagerSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     max_tasks: int = 0
     mpi_launcher: str = "mpiexec"
     gives_nodes: bool = False
+    packages: dict[str, str] = {}
     near: str = ""
     near_host: str = ""
     near_token: str = ""

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from plait._util.version import loaded_versions
 from plait.executors.htex.expected import GIB, walltime_of
 from plait.executors.htex.near import this_host
 from plait.executors.htex.settings import InterchangeSettings, ManagerSettings
@@ -120,6 +121,7 @@ def manager_settings(
         max_tasks=executor.max_tasks_per_worker or 0,
         mpi_launcher=executor.mpi_launcher,
         gives_nodes=executor.gives_nodes,
+        packages=loaded_versions(),
         near=near if here else "",
         near_host=this_host() if here and near else "",
     )

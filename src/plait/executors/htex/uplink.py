@@ -20,7 +20,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from plait._util.version import plait_version
+from plait._util.version import other_versions, plait_version
 from plait.executors.htex import messages as m
 from plait.executors.htex.intake import Intake
 from plait.executors.htex.messages import PROTOCOL, AttemptId, Message, OutcomeItem
@@ -80,6 +80,7 @@ class Uplink:
         self.reason = ""
         self._settings = settings
         self._node = node
+        self._packages = other_versions(settings.packages)
         self._workers = workers
         self._log = log
         self._dealer: Dealer | NearDealer
@@ -195,6 +196,7 @@ class Uplink:
                 nth=self._registrations,
                 node=node.name,
                 hosts=list(node.hosts),
+                packages=self._packages,
                 gangs=[gang_item(held, node.hosts) for held in self.outbox.held.values() if has_nodes(held)],
             )
         )

@@ -59,6 +59,19 @@ def test_other_differences_are_told_once():
     ]
 
 
+def test_other_versions_of_packages_are_told_once():
+    lab = Lab()
+    for name in "ab":
+        assert lab.comes(name, packages=["dill 0.3.9, not 0.4.0", "numpy 1.26.4, not 2.1.0"]) is not None
+    lab.comes("c", packages=[f"p{number} 1, not 2" for number in range(22)])
+    first, second = [message.text for _, message in lab.take(m.Warn)]
+    assert (
+        first
+        == "Managers have other versions of packages than the driver: dill 0.3.9, not 0.4.0; numpy 1.26.4, not 2.1.0."
+    )
+    assert second.endswith("; p19 1, not 2; and 2 more.")
+
+
 def test_a_stranger_is_asked_who_it_is_but_not_with_every_word():
     lab = Lab()
     for _ in range(100):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from plait._util.version import loaded_versions
 from plait.executors.htex.executor import HighThroughputExecutor
+from plait.executors.htex.placement import NearData
 from plait.executors.htex.telling import interchange_settings, manager_settings, template_values
 from plait.serialize import load_function, loads
 from plait.testing import tasks
@@ -14,7 +16,7 @@ from tests.unit.executors.htex.helpers import Remote
 
 def test_the_interchange():
     executor = HighThroughputExecutor(
-        "htex", heartbeat_period=1, heartbeat_threshold=3, cores_per_worker=2, mem_per_worker=1.5, worker_port=54001, manager_selector={"a": 1}
+        "htex", heartbeat_period=1, heartbeat_threshold=3, cores_per_worker=2, mem_per_worker=1.5, worker_port=54001, manager_selector=NearData(wait_s=7)
     )  # fmt: skip
     told = interchange_settings(executor, ["127.0.0.1"], ("P", "S"), "/logs", 7)
     assert (told.label, told.bind, told.port, told.port_range) == ("htex", ["127.0.0.1"], 54001, (54000, 55000))
@@ -22,7 +24,7 @@ def test_the_interchange():
     assert (told.heartbeat_period_s, told.heartbeat_threshold_s) == (1.0, 3.0)
     assert (told.cores_per_worker, told.memory_per_worker) == (2.0, 3 << 29)
     assert (told.max_result_bytes, told.log) == (7, "/logs/interchange.log")
-    assert loads(told.policy) == {"a": 1}
+    assert loads(told.policy).near_wait_s == 7
     assert interchange_settings(HighThroughputExecutor(), [], ("", ""), "", 0).policy == b""
 
 
@@ -53,6 +55,7 @@ def test_managers():
     data, args = loads(told.initializer)
     assert (load_function(data), args) == (tasks.initialize, ("x",))
     assert all(told.path)
+    assert told.packages == loaded_versions()
     assert set(told.path) >= {path for path in sys.path if path}
 
 

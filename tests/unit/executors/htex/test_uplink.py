@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import signal
 import sys
@@ -41,8 +42,16 @@ def go() -> None:
 
 # ------------------------------------------------------------------ registering, and coming back
 def test_it_says_who_it_is_and_what_it_has(interchange):
-    with serving(interchange, max_workers=3, prefetch=5, walltime_s=100.0, accelerators=["0", "1", "2"]) as manager:
+    with serving(
+        interchange,
+        max_workers=3,
+        prefetch=5,
+        walltime_s=100.0,
+        accelerators=["0", "1", "2"],
+        packages={"cloudpickle": "0.1", "unknown": "1"},
+    ) as manager:
         register = interchange.registered()
+        assert register.packages == [f"cloudpickle {importlib.metadata.version('cloudpickle')}, not 0.1"]
         assert (register.block, register.pid, register.workers, register.prefetch) == ("7", manager.pid, 3, 5)
         assert register.python.split(".")[:2] == [str(n) for n in sys.version_info[:2]]
         assert register.protocol == m.PROTOCOL
