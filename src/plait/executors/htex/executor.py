@@ -171,7 +171,7 @@ class HighThroughputExecutor(Inspection):
         self.max_tasks_per_worker = options.whole("max_tasks_per_worker", max_tasks_per_worker, 1, none="for never")
         self.env = options.environment(env)
         # network
-        self.address = address
+        self.address = options.text("address", address, "a name or address of this machine")
         self.worker_port = options.port("worker_port", worker_port)
         self.worker_port_range = options.port_range("worker_port_range", worker_port_range or (54000, 55000))
         self.address_probe_timeout = options.positive("address_probe_timeout", address_probe_timeout, none="for 30 s")
@@ -185,9 +185,9 @@ class HighThroughputExecutor(Inspection):
         # programs and files
         self.launch_cmd = DEFAULT_COMMAND if launch_cmd is None else launch_cmd
         self.interchange_launch_cmd = options.words("interchange_launch_cmd", interchange_launch_cmd)
-        self.worker_logdir_root = worker_logdir_root
+        self.worker_logdir_root = options.text("worker_logdir_root", worker_logdir_root, "the path of a folder")
         self.worker_debug = options.yes_or_no("worker_debug", worker_debug)
-        self.working_dir = working_dir
+        self.working_dir = options.text("working_dir", working_dir, "the path of a folder")
         self.storage_access = storage_access
         self.max_result_size = max_result_size
         self._max_result_bytes = _max_result_bytes(max_result_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +29,7 @@ def wrong(name: str, value: object, expected: str) -> ConfigurationError:
 def label(value: Any) -> str:
     """A name that can also be that of a folder."""
     if not isinstance(value, str) or not _LABEL.fullmatch(value):
-        raise wrong("label", value, "a name of letters, digits, and any of _ . + - between them")
+        raise wrong("label", value, "a name of letters, digits, blanks, and any of _ . + - between them")
     return value
 
 
@@ -61,6 +62,13 @@ def policy(value: Any) -> Any:
         as_policy(value)
     except TypeError as error:
         raise ConfigurationError(f"HighThroughputExecutor: manager_selector: {error}") from None
+    return value
+
+
+def text(name: str, value: Any, what: str) -> Any:
+    """A name or a path; or None."""
+    if value is not None and not isinstance(value, (str, os.PathLike)):
+        raise wrong(name, value, f"{what}, or None")
     return value
 
 

@@ -80,6 +80,9 @@ def test_every_parameter_is_explained():
         ({"env": {"a b": "c"}}, "env="),
         ({"env": 3}, "env=3"),
         ({"block_start_timeout": 0}, "block_start_timeout=0"),
+        ({"address": 3}, "address=3"),
+        ({"worker_logdir_root": 3}, "worker_logdir_root=3.*the path of a folder, or None"),
+        ({"working_dir": 3}, "working_dir=3"),
     ],
 )
 def test_values_that_cannot_work_are_refused_at_once(options, text):
