@@ -85,6 +85,8 @@ def run_script(plan: Plan) -> None:
         _leave_on_interrupt(kernels, where_in(path, error.__traceback__))
     except Exception as error:  # noqa: BLE001 - boundary of the program
         print_error(error)
+        if isinstance(error, ModuleNotFoundError) and error.name == "parsl":
+            print(f"plait: `plait run --as-parsl {plan.script}` gives plait for it", file=sys.stderr)
         raise SystemExit(FAILED) from None
 
 
@@ -96,6 +98,8 @@ def _load(script: str) -> tuple[str, types.CodeType]:
         with io.open_code(path) as file:
             source = file.read()
     except OSError as error:
+        if script.startswith("-") and script != "-":
+            raise ConfigurationError(f"run {script}: there is no such option; `plait run --help` lists them") from None
         raise ConfigurationError(
             f"run {script}: it cannot be read ({error.strerror}); give the path of a Python program"
         ) from error

@@ -57,6 +57,18 @@ def test_how_it_ends(tmp_path, capsys, text, code):
     assert "plait/cli" not in capsys.readouterr().err
 
 
+def test_a_program_for_parsl_is_told_how_it_runs(tmp_path, capsys):
+    path = script(tmp_path, "raise ModuleNotFoundError('no parsl', name='parsl')")
+    with pytest.raises(SystemExit):
+        run.run_script(Plan(path))
+    assert f"`plait run --as-parsl {path}`" in capsys.readouterr().err
+
+
+def test_an_option_that_is_none_is_not_taken_for_a_file():
+    with pytest.raises(ConfigurationError, match=r"run --repot: there is no such option"):
+        run.run_script(Plan("--repot", ("x.html", "s.py")))
+
+
 def test_what_is_not_there(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read"):
         run.run_script(Plan("nowhere.py"))
