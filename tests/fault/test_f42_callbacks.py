@@ -1,14 +1,17 @@
-"""F42: a callback raises: whatever it is, the thread that runs it lives, the others are called, and the log tells."""
+"""F42: a callback raises or waits: whatever it is, outcomes are delivered, the others are called, and the log tells."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+from queue import SimpleQueue
 
 import pytest
 
 import plait
 from plait.testing import tasks
 from tests.fault.lab import in_processes
+from tests.support import wait_until
 
 RAISED = [
     ValueError("x"),
@@ -51,3 +54,27 @@ def test_raises(raised, where, caplog):
 
     assert len(called) == 11
     assert sum("callback" in record.getMessage() for record in caplog.records) == 12
+
+
+@pytest.mark.parametrize("where", ["processes", "threads"])
+def test_waits_for_what_its_own_thread_would_deliver(where):
+    make = {
+        "processes": lambda: plait.ProcessPoolExecutor(max_workers=1),
+        "threads": lambda: plait.ThreadPoolExecutor(max_threads=1),
+    }[where]
+    echo = plait.python_app(tasks.echo)
+    with plait.load(plait.Config(executors=[make()], initialize_logging=False, progress=False)) as kernel:
+        for _ in range(10):
+            heard: SimpleQueue = SimpleQueue()
+            first = echo(1)
+            later = [echo(number) for number in range(5)]
+
+            def wait(_, later=later, heard=heard):
+                heard.put([*(future.result(20) for future in later), echo(echo(7)).result(20)])
+
+            first.add_done_callback(wait)
+            assert heard.get(timeout=20) == [0, 1, 2, 3, 4, 7]
+        wait_until(lambda: sum(thread.name.startswith("plait-pool") for thread in threading.enumerate()) <= 1)
+        ended: SimpleQueue = SimpleQueue()
+        echo(1).add_done_callback(lambda _: ended.put((echo(2).result(20), kernel.cleanup())))
+        assert ended.get(timeout=20) == (2, None)

@@ -233,22 +233,22 @@ class ThreadPoolExecutor(Executor):
             else:
                 self._start_thread()
 
-    def _start_thread(self) -> None:
+    def _start_thread(self, task: Task | None = None, call: tuple[Any, Any] | None = None) -> None:
         thread = threading.Thread(
-            target=self._work, name=f"{self.thread_name_prefix}_{len(self._threads)}", daemon=True
+            target=self._work, args=(task, call), name=f"{self.thread_name_prefix}_{len(self._threads)}", daemon=True
         )
         self._threads.add(thread)
         thread.start()
 
     # ------------------------------------------------------------------ the threads
-    def _work(self) -> None:
+    def _work(self, task: Task | None, call: tuple[Any, Any] | None) -> None:
         mark()
         slot = _Slot(self)
         blocking.before, blocking.after = slot.lend, slot.take_back
         context = self._context
         assert context is not None  # noqa: S101 - set by start
-        task: Task | None = None
-        call: tuple[Any, Any] | None = None
+        if task is not None:  # another thread began it
+            slot.begin(task)
         try:
             while True:
                 if task is None:
@@ -272,10 +272,14 @@ class ThreadPoolExecutor(Executor):
                         else:
                             call = self._begin(task, slot)
                 if outcome is not None:
+                    slot.next = None if surplus else (task, call)
                     context.deliver([outcome])
-                del outcome
-                if surplus:
+                    if slot.next is None:  # one too many, or another goes on
+                        return
+                    slot.next = None
+                elif surplus:
                     return
+                del outcome
         finally:
             with self._lock:
                 self._threads.discard(threading.current_thread())
@@ -365,6 +369,8 @@ class _Slot:
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
         self.task: Task | None = None
+        #: What the thread does after it has delivered an outcome, while it does that.
+        self.next: tuple[Task | None, tuple[Any, Any] | None] | None = None
         self._resources: Resources = DEFAULT
         self._lent = 0
 
@@ -388,6 +394,11 @@ class _Slot:
         """The thread will not go on for a while: others may have its place."""
         pool = self._pool
         with pool._lock:  # noqa: SLF001
+            following, self.next = self.next, None
+            if following is not None:  # it is a callback of the user's that waits
+                self.task = None
+                pool._start_thread(*following)  # noqa: SLF001
+                return
             if self.task is None:
                 return
             self._lent += 1

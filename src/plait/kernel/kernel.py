@@ -516,13 +516,15 @@ class DataFlowKernel(Lifecycle):
             self._gate.open()
 
     def _apply(self, effects: Effects) -> None:
-        """Does what follows from a decision, and from what that causes, until nothing is left."""
+        """Does what follows from a decision, and from what that causes, until nothing is left; then calls back, which may take its time."""
+        called: list[AppFuture[Any]] = []
         while True:
             for task in effects.stop:
                 executor = task.executor
                 if executor is not None:
                     executor.cancel(task, task.attempt)
-            called = self._endings.publish_all(effects.settled) if effects.settled else ()
+            if effects.settled:
+                called += self._endings.publish_all(effects.settled)
             following = Effects()
             for task in effects.joined:
                 self._end_join(task, following)
@@ -530,13 +532,13 @@ class DataFlowKernel(Lifecycle):
                 self._launch_later(task, delay_s)
             for task in effects.ready:
                 self._launch(task, following)
-            for future in called:
-                future._run_callbacks()  # noqa: SLF001 - our own class
             if not (following.settled or following.ready or following.joined or following.later or following.stop):
-                if self._gate is not None:
-                    self._gate.look()
-                return
+                break
             effects = following
+        if self._gate is not None:
+            self._gate.look()
+        for future in called:
+            future._run_callbacks()  # noqa: SLF001 - our own class
 
     def _launch_later(self, task: Task, delay_s: float) -> None:
         task.more().not_before = _monotonic() + delay_s

@@ -31,6 +31,7 @@ from plait.executors.pool.core import GONE, READY, PoolCore, Runnable, Sent, is_
 from plait.executors.pool.nursery import Nursery
 from plait.executors.pool.page import REVOKED_FROM, REVOKED_TO, STARTED
 from plait.executors.pool.peer import Peer
+from plait.futures import blocking
 from plait.limits import BIG_BYTES, GATHER_S, GRACE_S, MAX_FAILED_STARTS, RETRACT_S, SHUTDOWN_S
 from plait.model.events import ATTEMPT_STARTED, ATTEMPTS_STARTED, NOTE, WORKER_ENDED, WORKER_STARTED
 
@@ -64,6 +65,14 @@ class Feed(Protocol):
             readable: whether it was readable when the thread woke up.
         """
         ...
+
+
+class _HandedOver(BaseException):
+    """Another thread serves the pool now."""
+
+
+def _nothing() -> None:
+    """Nothing to do."""
 
 
 class PoolLink:
@@ -124,6 +133,7 @@ class PoolLink:
         self._failed_starts = 0
         self._watching = False  # for tasks that wait behind others while a worker has nothing to do
         self._held_up = False  # workers are not read
+        self._delivering = False
         self._closing = False
         self._ended_thread = threading.Event()
         self._closed = False
@@ -240,9 +250,13 @@ class PoolLink:
 
     # ------------------------------------------------------------------ the thread
     def _run(self) -> None:
+        me = threading.current_thread()
+        blocking.before, blocking.after = self._hand_over, _nothing
         self._io.acquire()
         try:
             self._serve()
+        except _HandedOver:
+            pass
         except BaseException as error:
             import logging
 
@@ -251,10 +265,29 @@ class PoolLink:
             self._nursery.exit(self.grace_s)
             self._give_up()
         finally:
-            self._nursery.exit(self.grace_s)
-            self._ended_thread.set()
-            if self._closed:  # shutdown could not wait for this thread
-                self._close()
+            if self._thread is me:
+                self._nursery.exit(self.grace_s)
+                self._ended_thread.set()
+                if self._closed:  # shutdown could not wait for this thread
+                    self._close()
+
+    def _deliver(self, outcomes: list[Any]) -> None:
+        thread = self._thread
+        self._delivering = True
+        try:
+            self._outlet.deliver(outcomes)
+        finally:
+            if self._thread is not thread:
+                raise _HandedOver
+            self._delivering = False
+
+    def _hand_over(self) -> None:
+        """A callback of the user's is about to wait in this thread: another serves from now on, and this one ends after the callback."""
+        if self._delivering and threading.current_thread() is self._thread:
+            self._delivering = False
+            self._thread = threading.Thread(target=self._run, name=f"plait-pool-{self._label}", daemon=True)
+            self._io.release()
+            self._thread.start()
 
     def _serve(self) -> None:
         feed = self._feed
@@ -266,7 +299,7 @@ class PoolLink:
             self._obey(outcomes)
             self._fill()
             if outcomes:
-                self._outlet.deliver(outcomes)
+                self._deliver(outcomes)
             elif not self._closing:  # told to end just now: nothing more will wake it
                 self._wait()
 
@@ -344,7 +377,7 @@ class PoolLink:
                 self._obey(outcomes)
             if core.queue or core.special:
                 self._fill()
-            self._outlet.deliver(outcomes)
+            self._deliver(outcomes)
 
     def _gather(self) -> None:
         """Lets a moment pass, so that the next round serves what many workers said meanwhile: a round costs as much as several tasks.
