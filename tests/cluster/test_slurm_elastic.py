@@ -9,6 +9,7 @@ import sys
 
 import plait
 from plait.launchers import SimpleLauncher
+from plait.model.jobs import JobState
 from plait.providers import SlurmProvider
 from plait.scaling.policy import Demand
 from plait.testing import tasks
@@ -55,6 +56,27 @@ def test_demand_requests_what_tasks_ask_for_and_gives_it_back(slurm, tmp_path):
         too_many = hold(str(tmp_path / "notes"), "t3", str(gate), 120.0)
         wait_until(lambda: "max_submissions_per_hour" in executor._keeper.explain(), 10, executor._keeper.explain)
         assert not too_many.done()
+
+
+def test_a_block_that_the_administrator_requeues_and_holds_comes_back(slurm, tmp_path):
+    """Its managers were told to leave; it is neither cancelled nor replaced, though there may be another, and takes tasks again when it is released."""
+    executor = plait.HighThroughputExecutor(
+        label="pilots", address="127.0.0.1", max_workers_per_node=2, cores_per_worker=0.25, heartbeat_period=0.5, heartbeat_threshold=3,
+        provider=SlurmProvider(max_blocks=2, walltime="00:10:00", launcher=SimpleLauncher(), cmd_timeout=5),
+    )  # fmt: skip
+    echo = plait.python_app(tasks.echo)
+    config = plait.Config([executor], progress=False, strategy_period=0.2, run_dir=str(tmp_path / "runs"))
+    with plait.load(config):
+        assert echo(1).result(60) == 1
+        (job,) = slurm.queue()
+        slurm.run(["scontrol", "requeuehold", job])
+        wait_until(lambda: executor.block_status()["0"].state == JobState.HELD, 30, executor.block_status)
+        again = echo(2)
+        wait_until(lambda: "is held by the batch system" in again.explain(), 10, again.explain)
+        slurm.run(["scontrol", "release", job])
+        assert again.result(60) == 2
+        assert [*slurm.queue()] == [job]
+        assert [*executor.block_status()] == ["0"]
 
 
 def test_jobs_of_a_killed_driver_are_found_and_ended(slurm, tmp_path):
