@@ -41,6 +41,7 @@ _HEADINGS = {
     "heartbeat_cores": "4,000 heartbeats cores",
     "peak_mb": "peak MB",
     "cpu_us": "CPU µs/task",
+    "cpu_s": "CPU s in all",
     "driver_cpu_us": "of it driver",
     "submit_us": "submit µs",
     "foreign_cores": "others' cores",
