@@ -134,7 +134,9 @@ class DriverLink:
             if self.sleeping:
                 self.nudge()
         else:
-            self.command("special", task)
+            self._commands.append(("special", task, None))
+            if self.sleeping:
+                self.wake()
 
     def command(self, what: str, subject: Any = None, detail: Any = None) -> None:
         """Leaves a request for the I/O thread."""
