@@ -164,6 +164,8 @@ class Door:
 
     def flush(self) -> None:
         """Sends what has waited for room."""
+        if not self._waiting:
+            return
         for fd, guest in list(self._waiting.items()):
             guest.flush()
             if not guest.bytes:

@@ -97,7 +97,7 @@ class Line:
 
     def __init__(self, sock: socket.socket, expected: Collection[type[Message]], takes: int, gives: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
-        self.stream = Stream(sock, expected, takes)
+        self.stream = Stream(sock, expected, takes, takes_files=False)
         self._limit = gives
         self._waits = Backlog()
 

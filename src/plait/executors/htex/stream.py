@@ -38,19 +38,26 @@ class Stream:
         sock: the socket; belongs to this object from now on.
         expected: kinds of messages that may arrive.
         limit: bytes that a header or a payload may have at most.
+        takes_files: whether files may come along with messages.
 
     Attributes:
         pending: bytes that the socket did not take yet.
         ended: whether the other end is gone.
     """
 
-    __slots__ = ("_out", "_reader", "_sock", "ended", "pending")
+    __slots__ = ("_out", "_reader", "_sock", "_takes_files", "ended", "pending")
 
     def __init__(
-        self, sock: socket.socket, expected: Collection[type[Message]], limit: int = MAX_PAYLOAD_BYTES
+        self,
+        sock: socket.socket,
+        expected: Collection[type[Message]],
+        limit: int = MAX_PAYLOAD_BYTES,
+        *,
+        takes_files: bool = True,
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
+        self._takes_files = takes_files
         self._reader = StreamReader(expected, limit)
         self._out: deque[tuple[memoryview, list[int]]] = deque()
         self.pending = 0
@@ -71,6 +78,13 @@ class Stream:
         files = files or []
         if self.ended:
             _close_all(files)
+            return
+        if not files and not self._out and len(payload) <= _READ_BYTES:
+            data = head + payload
+            sent = self._send(data, [])
+            if sent < len(data) and not self.ended:
+                self._out.append((memoryview(data)[sent:], []))
+                self.pending += len(data) - sent
             return
         for part in (head, payload) if len(payload) > _READ_BYTES else (head + payload,):
             self._put(memoryview(part), files)
@@ -106,9 +120,9 @@ class Stream:
                 return
             self._out.popleft()
 
-    def _send(self, view: memoryview, fds: list[int]) -> int:
+    def _send(self, view: memoryview | bytes, fds: list[int]) -> int:
         try:
-            return send_files(self._sock, [view], fds)
+            return send_files(self._sock, [view], fds) if fds else self._sock.send(view)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -127,7 +141,9 @@ class Stream:
         files = 0
         for _ in range(_READS):
             try:
-                data, fds = receive_files(self._sock, _READ_BYTES)
+                data, fds = (
+                    receive_files(self._sock, _READ_BYTES) if self._takes_files else (self._sock.recv(_READ_BYTES), [])
+                )
             except BlockingIOError:
                 break
             except ConnectionError:

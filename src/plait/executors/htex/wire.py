@@ -180,6 +180,11 @@ class StreamReader:
         """
         self._fds += fds
         if not self._buffer:
+            if len(data) >= PREFIX.size:  # most often it is one whole frame
+                kind, files, header_bytes, payload_bytes = read_prefix(data)
+                stop = PREFIX.size + header_bytes
+                if not files and stop + payload_bytes == len(data) <= self._limit:
+                    return [(read_header(kind, data[PREFIX.size : stop], self._expected), data[stop:], [])]
             frames, used = self._cut(data)
             self._buffer += memoryview(data)[used:]
             return frames

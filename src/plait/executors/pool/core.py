@@ -275,7 +275,7 @@ class PoolCore:
     def _next_idle(self) -> WorkerState | None:
         idle = self.idle
         while idle:
-            worker = idle.popleft()
+            worker = idle.pop()  # the last that worked: what it needs is still near its processor
             if worker.state == READY and not worker.held:
                 return worker
         return None
@@ -368,13 +368,14 @@ class PoolCore:
     # ------------------------------------------------------------------ taking back
     def has_waiting_behind(self) -> bool:
         """Whether a worker has nothing to do while tasks wait behind a running one."""
-        return (
-            not self.queue
-            and any(worker.state == READY and not worker.held for worker in self.idle)
-            and any(
-                len(worker.held) > 1 and worker.state == READY and not worker.stuck for worker in self.workers.values()
-            )
-        )
+        if self.queue:
+            return False
+        for (
+            worker
+        ) in self.workers.values():  # looked at in each round: plain loops, the condition that seldom holds first
+            if len(worker.held) > 1 and worker.state == READY and not worker.stuck:
+                return any(idle.state == READY and not idle.held for idle in self.idle)
+        return False
 
     def stuck(self, now_s: float) -> list[WorkerState]:
         """Workers silent for so long that what waits behind their task should go to those that have nothing to do."""

@@ -88,7 +88,7 @@ class Hygiene:
         """The looks that cost more, once for each message that is sent."""
         if _signal.getitimer(signal.ITIMER_REAL)[0]:  # it would end the worker in the middle of another task
             signal.setitimer(signal.ITIMER_REAL, 0)
-        if signal.pthread_sigmask(signal.SIG_BLOCK, ()) != self._mask:
+        if _signal.pthread_sigmask(signal.SIG_BLOCK, ()) != self._mask:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         try:
             self._stdout.flush()

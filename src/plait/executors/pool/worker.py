@@ -145,6 +145,7 @@ class Worker:
         assert hygiene is not None  # noqa: S101 - INIT is the first frame
         next_fd = 0
         reason = ""
+        is_tidy = False  # nothing has run since the looks that cost more
         start = _clock()
         for seq, function, payload, sizes in items:
             fd = -1
@@ -187,14 +188,16 @@ class Worker:
             if end - self.flushed_s > FLUSH_S:  # who waits for the outcome need not wait for the tidying
                 self._flush()
                 reason = hygiene.after_task() or hygiene.after_batch(end)
+                is_tidy = True
                 start = _clock()
             else:
                 reason = hygiene.after_task()
+                is_tidy = False
             self.left -= 1
             if self.left <= 0:
                 reason = reason or "it ran max_tasks_per_worker tasks"
         self._flush()
-        return hygiene.after_batch(start) or reason
+        return reason if is_tidy else hygiene.after_batch(start) or reason
 
     def _put(self, seq: int, status: int, data: bytes | Segments, start: float, end: float) -> None:
         """Writes an outcome into the page; big ones go out by themselves."""
