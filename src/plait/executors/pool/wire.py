@@ -113,6 +113,10 @@ class FrameReader:
             BadMessage: the bytes are not frames.
         """
         self._fds += fds
+        if not self._buffer and len(data) >= HEADER.size:  # most often it is one whole frame
+            length, kind, files, zero = HEADER.unpack_from(data)
+            if HEADER.size + length == len(data) and not (files or zero or kind > RETIRE):
+                return [(kind, data[HEADER.size :], [])]
         buffer: bytearray | bytes = data
         if self._buffer:
             self._buffer += data

@@ -64,6 +64,17 @@ def test_idle_workers_are_filled_before_any_gets_a_second():
     assert sorted(number for batch in ids(sent) for number in batch) == [0, 1]
 
 
+def test_the_worker_that_ran_last_gets_the_next():
+    core = pool(3)
+    chosen = set()
+    for number in range(4):
+        submit(core, make(number))
+        ((worker, ((sequence, _),)),) = core.fill(0.0)
+        chosen.add(worker.number)
+        end(core, worker, sequence)
+    assert len(chosen) == 1
+
+
 def test_prefetch_bounds_what_waits_behind_a_task():
     core = pool(1, prefetch=3)
     for number in range(10):
