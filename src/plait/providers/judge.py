@@ -103,6 +103,8 @@ def silent(case: Case, why: str, now_s: float) -> None:
     """The scheduler gave no answer."""
     if now_s - case.heard_s >= SILENCE_S:
         _set(case, Report(JobState.UNKNOWN, f"nothing has been heard of it for {now_s - case.heard_s:.0f} s: {why}"))
+    elif case.status.state == JobState.UNKNOWN and not case.status.message:  # one of an earlier run, just looked for
+        _set(case, Report(JobState.UNKNOWN, f"no answer: {why}"))
 
 
 def split(answer: Mapping[str, Report], ids: list[str]) -> tuple[list[str], list[str]]:

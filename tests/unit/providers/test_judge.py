@@ -100,5 +100,14 @@ def test_silence(case):
     assert state(case) == (JobState.RUNNING, None, None)
 
 
+def test_silence_about_a_job_of_which_nothing_is_known_is_said_at_once():
+    found = Case(JobStatus(JobState.UNKNOWN), 0.0, 600.0)
+    judge.silent(found, "squeue: no cluster", 1.0)
+    assert state(found) == (JobState.UNKNOWN, "no answer: squeue: no cluster", None)
+    told = Case(JobStatus(JobState.UNKNOWN, "it may come"), 0.0, 600.0)
+    judge.silent(told, "squeue: no cluster", 1.0)
+    assert state(told)[1] == "it may come"
+
+
 def test_split():
     assert judge.split({"1": Report(JobState.RUNNING), "9": Report(JobState.RUNNING)}, ["1", "2"]) == (["1"], ["2"])
