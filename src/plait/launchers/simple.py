@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from plait.errors import ConfigurationError
 from plait.launchers.base import Launcher
 from plait.launchers.command_file import copies
 
@@ -34,10 +35,17 @@ class WrappedLauncher(Launcher):
     Args:
         prepend: what comes before the command.
         debug: accepted for all launchers.
+
+    Raises:
+        ConfigurationError: the prefix is no text.
     """
 
     def __init__(self, prepend: str, debug: bool = True) -> None:
         super().__init__(debug=debug)
+        if not isinstance(prepend, str):
+            raise ConfigurationError(
+                f"WrappedLauncher(prepend={prepend!r}): expected what comes before the command, as text"
+            )
         self.prepend = prepend
 
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:  # noqa: ARG002 - the port's
@@ -55,10 +63,15 @@ class SingleNodeLauncher(Launcher):
     Args:
         debug: whether the script says what it starts.
         fail_on_any: whether the job fails when one copy fails; otherwise when all do.
+
+    Raises:
+        ConfigurationError: a value cannot work.
     """
 
     def __init__(self, debug: bool = True, fail_on_any: bool = False) -> None:
         super().__init__(debug=debug)
+        if not isinstance(fail_on_any, bool):
+            raise ConfigurationError(f"SingleNodeLauncher(fail_on_any={fail_on_any!r}): expected True or False")
         self.fail_on_any = fail_on_any
 
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:  # noqa: ARG002 - the port's

@@ -20,6 +20,15 @@ def test_wrapped_puts_its_prefix_before_it():
     assert WrappedLauncher("container exec image")("run me", 1, 1) == "container exec image run me"
 
 
+@pytest.mark.parametrize(
+    ("launcher", "wrong"), [(WrappedLauncher, {"prepend": 5}), (SingleNodeLauncher, {"fail_on_any": "no"})]
+)
+def test_wrong_values_are_named(launcher, wrong):
+    (name,) = wrong
+    with pytest.raises(ConfigurationError, match=rf"{launcher.__name__}\({name}="):
+        launcher(**wrong)
+
+
 @pytest.mark.parametrize("launcher", [SimpleLauncher(), WrappedLauncher("nice")])
 def test_both_say_when_nodes_would_stay_empty(launcher, caplog):
     launcher("run", 1, 1)
