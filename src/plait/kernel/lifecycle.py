@@ -76,7 +76,7 @@ class Lifecycle:
         self._logger = logging.getLogger("plait")
         self._pid = os.getpid()
         self._closing = False
-        self._leaving = False  # by the end of its block, which does not wait for tasks
+        self._leaving = False  # by the end of its block or of the program, which do not wait for tasks
         self._closed = threading.Event()
         self._cleanup_lock = threading.Lock()
         self._run_dir: str | None = None
@@ -486,14 +486,16 @@ class Lifecycle:
             return
         left = sum(task.state not in FINAL_STATES for task in list(self._engine.tasks.values()))
         if left:
+            what = f"{left} tasks are unfinished; they are" if left > 1 else "1 task is unfinished; it is"
             message = (
-                f"plait: the program ends while {left} task{'s are' if left > 1 else ' is'} unfinished; they are cancelled. "
-                "Wait for their futures, call plait.wait_for_current_tasks(), or use `with plait.load(Config(exit_mode='wait')):`."
+                f"plait: the program ends while {what} cancelled. "
+                "Wait for the futures, call plait.wait_for_current_tasks(), or use `with plait.load(Config(exit_mode='wait')):`."
             )
             self._logger.warning(message)
             print(message, file=sys.stderr)  # noqa: T201 - to whoever sits there
         # what the interpreter notes when an exception ends the program
         interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
+        self._leaving = True
         self.cleanup(INTERRUPT_EXIT_S if interrupted else SHUTDOWN_S)
 
 

@@ -309,6 +309,21 @@ def test_a_program_that_ends_with_unfinished_tasks_says_so(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_program_that_ends_does_not_wait_for_commands_of_threads(tmp_path):
+    text = """
+plait.load(plait.Config([plait.ThreadPoolExecutor()], initialize_logging=False))
+future = plait.bash_app(lambda: "echo up; exec sleep 1000")()
+sys.stdin.readline()
+"""
+    with program(text, tmp_path, stdin=subprocess.PIPE) as process:
+        assert process.stdout.readline() == "up\n"
+        begin = time.monotonic()
+        _, err = process.communicate("go on\n", timeout=30)
+    assert time.monotonic() - begin < 5
+    assert "the program ends while 1 task is unfinished; it is cancelled. Wait for the futures" in err
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals_end_a_program_in_order(tmp_path, number):
     text = ENDLESS + "with plait.load():\n  f = endless(); quick().result(); print('up', flush=True); f.result()"
