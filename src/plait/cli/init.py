@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -275,6 +276,12 @@ def _provider(machine: Machine, scheduler: Scheduler | None, queue: Queue | None
             "",
             "[executors.provider.launcher]",
             'type = "SrunLauncher"          # one manager on each node of a block',
+        ]
+    if scheduler.system == "torque" and shutil.which("aprun") is None:  # else it would be the Cray's
+        lines += [
+            "",
+            "[executors.provider.launcher]",
+            'type = "SimpleLauncher"        # for blocks of one node; MpiExecLauncher for larger ones',
         ]
     return lines
 

@@ -51,6 +51,13 @@ def test_what_is_written_for_each_batch_system_can_be_read(system):
         assert bool(executor.provider.worker_init) == (system != "kubernetes")
 
 
+@pytest.mark.parametrize(("found", "launcher"), [(None, "SimpleLauncher"), ("/bin/aprun", "AprunLauncher")])
+def test_torque_without_aprun_starts_its_one_node_itself(monkeypatch, found, launcher):
+    monkeypatch.setattr(module.shutil, "which", lambda _: found)
+    text = of_machine(Machine(schedulers=(scheduler("torque"),)))
+    assert type(plait.Config.from_toml(text).executors[0].provider.launcher).__name__ == launcher
+
+
 def test_what_was_found_is_in_the_file(here, capsys):
     assert init(Order(), as_json=False) == 0
     text = (here / "plait.toml").read_text()
