@@ -107,11 +107,11 @@ class App(Generic[P, R]):
     if TYPE_CHECKING:
 
         @overload
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AppFuture[R]: ...
+        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> AppFuture[R]: ...
         @overload
-        def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[R]: ...  # futures in the place of values
+        def __call__(self, /, *args: Any, **kwargs: Any) -> AppFuture[R]: ...  # futures in the place of values
 
-    def __call__(self, *args: Any, **kwargs: Any) -> AppFuture[R]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> AppFuture[R]:
         """Submits a call."""
         kernel = self.data_flow_kernel or DataFlowKernelLoader.for_call()
         return kernel.call(self.spec, args, kwargs)

@@ -46,7 +46,7 @@ def read_reserved(task: Task, kwargs: dict[str, Any]) -> dict[str, Any]:
         details.outputs_files = [file.cleancopy() for file in files]
         details.outputs = [DataFuture(_future_of(task), file) for file in files]
         passed["outputs"] = [file.cleancopy() for file in files]
-    details.label = given.get("label")
+    details.label = given.get("label", app.label)
     for name in ("stdout", "stderr"):
         if given.get(name) is not None:
             setattr(details, name, given[name])

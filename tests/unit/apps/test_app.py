@@ -87,6 +87,10 @@ def test_a_builtin_without_signature_is_an_app(threads):
     assert plait.python_app(max)(3, 5).result() == 5
 
 
+def test_a_parameter_may_be_called_self(threads):
+    assert plait.python_app(lambda self, other: self + other)(self=1, other=2).result() == 3
+
+
 def test_a_method_is_an_app(threads):
     assert Scale(3).apply(5).result() == 15
     assert Scale.apply(Scale(4), 5).result() == 20

@@ -56,6 +56,16 @@ def test_lists_are_copied_and_files_in_them_are_fresh():
     assert details.outputs[0].file_obj is file  # the caller's own
 
 
+def test_the_label_is_that_of_the_call_or_of_the_app():
+    def label(**kwargs):
+        task = Task(AppSpec(print, "f", label="app"), (), kwargs, Owner(), 0.0)
+        read_reserved(task, kwargs)
+        return task.more().label
+
+    assert label(stdout=AUTO_LOGNAME) == "app"
+    assert label(label="call") == "call"
+
+
 def test_limits_and_resources_are_read():
     details, _ = read(walltime="2m", parsl_resource_specification={"cores": 2, "walltime": 7}, label="l")
     assert (details.walltime_s, details.resources.cores, details.spec["cores"], details.label) == (7, 2, 2, "l")
