@@ -7,9 +7,10 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from plait.errors import ConfigurationError
+from plait.errors import ConfigurationError, SerializationError
 from plait.executors.htex.mpi_prefix import LAUNCHERS
 from plait.executors.htex.placement import as_policy
+from plait.serialize import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,13 @@ def policy(value: Any) -> Any:
         as_policy(value)
     except TypeError as error:
         raise ConfigurationError(f"HighThroughputExecutor: manager_selector: {error}") from None
+    if value is not None:
+        try:
+            dumps(value)
+        except SerializationError as error:
+            raise ConfigurationError(
+                f"HighThroughputExecutor: manager_selector: it is sent to the interchange, a process of its own, and cannot be: {error}"
+            ) from None
     return value
 
 

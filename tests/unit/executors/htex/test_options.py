@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
 
@@ -110,6 +111,9 @@ def test_policies():
     mine = Pack()
     assert options.policy(mine) is mine
     assert options.policy(None) is None
+    mine.lock = threading.Lock()
+    with pytest.raises(ConfigurationError, match="manager_selector: it is sent to the interchange.*lock"):
+        options.policy(mine)
     for value in ("pack", 3, Pack, object()):
         with pytest.raises(ConfigurationError, match="manager_selector: .* is no placement policy: expected an object"):
             options.policy(value)
