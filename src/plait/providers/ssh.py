@@ -367,7 +367,9 @@ class SSHProvider(ExecutionProvider):
         found = {"system": "ssh", "job": job_id, **where, "options": json.dumps(self.options)}
         if isinstance(self._inner, HostList):
             name = job_id or self._inner.final_name(job_name)
-            return {**found, "name": name, "hosts": json.dumps(self.hosts), "script_dir": self.script_dir or ""}
+            job = self._inner.resources.get(job_id)
+            hosts = self.hosts if job is None else [place.host for place in job.places]
+            return {**found, "name": name, "hosts": json.dumps(hosts), "script_dir": self.script_dir or ""}
         inner = self._inner.ticket(job_id, job_name)
         return {**found, "name": inner["name"], "inner": json.dumps(inner)}
 

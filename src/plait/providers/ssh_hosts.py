@@ -116,7 +116,7 @@ class HostList(ExecutionProvider):
         self._back: tuple[str, int, int] | None = None  # address and port here, port there
         self._shy: dict[str, float] = {}
         self._tag = secrets.token_hex(3)
-        self._number = 0
+        self._numbers: dict[str, int] = {}
 
     @property
     def label(self) -> str:
@@ -158,7 +158,7 @@ class HostList(ExecutionProvider):
             SubmitException: there are too few hosts that are free and can be reached, and why.
         """
         name = self.final_name(job_name)
-        self._number += 1
+        self._numbers[job_name] = self._numbers.get(job_name, 0) + 1
         if self.script_dir is None:
             self.script_dir = tempfile.mkdtemp(prefix="plait-jobs-")
         local = os.path.join(os.path.abspath(self.script_dir), name)
@@ -183,8 +183,8 @@ class HostList(ExecutionProvider):
         return name
 
     def final_name(self, given: str) -> str:
-        """The next job's name on its hosts, unlike that of any other."""
-        return job_name(f"{given}.{self._tag}{self._number}", 64)
+        """The name on its hosts of the next job that is given this name, unlike that of any other; whatever else is begun before it."""
+        return job_name(f"{given}.{self._tag}{self._numbers.get(given, 0) or ''}", 64)
 
     def _begin(self, host: str, job: HostJob, command: str) -> Place:
         """Begins a job on a host. When the answer is lost, it may have begun: the next look tells.

@@ -9,9 +9,10 @@ import pytest
 
 from plait.errors import BadLauncher, ConfigurationError
 from plait.launchers import SimpleLauncher
+from plait.model.jobs import JobState, JobStatus
 from plait.providers import GridEngineProvider, LocalProvider, SSHProvider
 from plait.providers.shell import CommandFailed, LocalShell
-from plait.providers.ssh_hosts import HostList
+from plait.providers.ssh_hosts import HostJob, HostList, Place
 from plait.providers.tickets import recall
 from tests.unit.providers.near import Near
 
@@ -164,6 +165,14 @@ def test_tickets_of_hosts(tmp_path):
         "/scratch",
     )
     assert [place.host for place in other.resources[id_].places] == ["a", "b"]
+
+
+def test_the_ticket_of_a_job_that_has_begun_names_its_hosts_only():
+    """Others, which may not be reached, say nothing of it."""
+    provider = SSHProvider(["a", "b"])
+    provider.resources["x"] = HostJob("x", "x", [Place("b", "", 0.0)], JobStatus(JobState.RUNNING))
+    other, id_ = recall(provider.ticket("x"))
+    assert [place.host for place in other.resources[id_].places] == ["b"]
 
 
 def test_tickets_of_a_login_host():

@@ -91,6 +91,14 @@ def test_a_block_takes_free_hosts_and_gives_them_back(make):
     provider.submit("true", 1, "x")
 
 
+def test_names_of_jobs_to_come_do_not_depend_on_others(make):
+    """They are written down for several jobs before the first of these is begun, so that they are found when the driver is killed meanwhile."""
+    provider = make("a", "b")
+    names = [provider.final_name(f"block-{number}") for number in range(2)]
+    assert [provider.submit("true", 1, f"block-{number}") for number in range(2)] == names
+    assert provider.final_name("block-0") not in names
+
+
 def test_what_was_begun_for_too_small_a_block_is_ended(make, tmp_path):
     provider = make("a", "b", nodes=2)
     near(provider, "b").broken = "Connection refused"
