@@ -18,6 +18,7 @@ from plait.executors.htex.offers import ask_of
 from plait.executors.htex.shapes import check_gang
 from plait.executors.htex.where import stays_here
 from plait.executors.pool.core import resources_of
+from plait.limits import GRACE_S
 from plait.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -237,9 +238,9 @@ class Inspection(Executor):
         limits.check(replace(resources, nodes=0) if resources.nodes else resources, self.label)
 
     def check_walltime(self, walltime_s: float) -> None:
-        """Refuses what takes longer than a block lasts."""
+        """Refuses what takes longer than a block lasts, which needs a moment to begin and to end."""
         lasts_s = walltime_of(self.provider)
-        if lasts_s is not None and walltime_s >= lasts_s:
+        if lasts_s is not None and walltime_s + 2 * GRACE_S >= lasts_s:
             raise InvalidResourceSpecification(
                 {"walltime"},
                 f"{format_duration(walltime_s)} asked, blocks of executor {self.label!r} end {format_duration(lasts_s)} after they began "

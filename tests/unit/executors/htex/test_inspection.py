@@ -123,7 +123,7 @@ def test_what_was_taken_before_the_nodes_were_known_is_refused_when_they_are():
 
 def test_what_takes_longer_than_a_block_lasts_is_refused_at_the_call():
     with load(executor(provider=Remote(walltime="00:10:00"))):
-        for seconds, kind in [(599, None), (600, InvalidResourceSpecification), ("1h", InvalidResourceSpecification)]:
+        for seconds, kind in [(590, None), (597, InvalidResourceSpecification), ("1h", InvalidResourceSpecification)]:
             with (
                 pytest.raises(kind, match="blocks of executor 'htex' end 10m00s") if kind else contextlib.nullcontext()
             ):
