@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from concurrent.futures import CancelledError, Future, TimeoutError  # noqa: A004 - the class of the futures' contract
+from concurrent.futures import CancelledError, Future, InvalidStateError, TimeoutError  # noqa: A004 - the class of the futures' contract
 from concurrent.futures import _base as _cf  # pyright: ignore[reportPrivateUsage]
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -174,16 +174,30 @@ class PlaitFuture(Future[R]):
 
     # -- setting
     def set_result(self, result: R) -> None:
-        """Ends it with a result."""
+        """Ends it with a result.
+
+        Raises:
+            InvalidStateError: it has ended.
+        """
+        self._refuse_if_ended()
         self._publish(FINISHED, result, None)
         if self._cbs is not None:
             self._run_callbacks()
 
     def set_exception(self, exception: BaseException | None) -> None:
-        """Ends it with an error."""
+        """Ends it with an error.
+
+        Raises:
+            InvalidStateError: it has ended.
+        """
+        self._refuse_if_ended()
         self._publish(FINISHED, None, exception)
         if self._cbs is not None:
             self._run_callbacks()
+
+    def _refuse_if_ended(self) -> None:
+        if self._state in _ENDED:
+            raise InvalidStateError(f"{self!r} has ended: its outcome cannot be changed")
 
     def _publish(self, state: str, result: Any, error: BaseException | None) -> None:
         """Makes the outcome visible and wakes who waits; callbacks are run by `_run_callbacks`."""

@@ -131,6 +131,15 @@ def test_an_error(future):
     assert caught.value is error
 
 
+def test_an_outcome_cannot_be_changed(future):
+    future.set_result(1)
+    with pytest.raises(concurrent.futures.InvalidStateError, match="has ended"):
+        future.set_result(2)
+    with pytest.raises(concurrent.futures.InvalidStateError, match="has ended"):
+        future.set_exception(ValueError())
+    assert future.result() == 1
+
+
 def test_a_cancelled_future(future):
     cancel(future)
     assert future.done()

@@ -178,6 +178,8 @@ class Lifecycle:
         self._only = usable[0] if len(usable) == 1 and not self.memoizer.every_task else None
 
     def _add(self, executor: Executor) -> None:
+        if not hasattr(executor, "label"):
+            raise ConfigurationError(f"add_executors([… {executor!r} …]): expected executors")
         if executor.label in self._executors:
             raise ConfigurationError(f"executor {executor!r}: the label {executor.label!r} is taken")
         if executor.run_id is not None:
@@ -377,6 +379,7 @@ class Lifecycle:
             says_so = self._progress is not None or self.config.progress is False
             self._leaving = True
             self.cleanup(INTERRUPT_EXIT_S if interrupted else SHUTDOWN_S)
+            self._closed.wait(SHUTDOWN_S)  # another thread may be about it
             if interrupted and not says_so:
                 self._report_interrupt()
 

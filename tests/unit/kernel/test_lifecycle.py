@@ -124,6 +124,8 @@ def test_executors_may_come_later_and_labels_are_taken_once():
         assert {"threads", "more"} <= kernel.executors.keys()
         with pytest.raises(ConfigurationError, match="is taken"):
             kernel.add_executors([plait.ThreadPoolExecutor("more")])
+        with pytest.raises(ConfigurationError, match="expected executors"):
+            kernel.add_executors([3])
 
 
 def test_an_executor_belongs_to_one_kernel():
