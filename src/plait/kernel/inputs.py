@@ -11,7 +11,7 @@ from plait.futures import FINISHED, AppFuture, DataFuture, LiftedFuture
 from plait.limits import SCAN_DEPTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from plait.model.task import Task
 
@@ -67,6 +67,13 @@ class Inputs:
         if kwargs.get("inputs"):
             unwrapped["inputs"] = [unwrap(value) for value in kwargs["inputs"]]
         return tuple(unwrap(value) for value in args), unwrapped
+
+    def tasks_among(self, futures: Iterable[Future[Any]]) -> Iterator[Task]:
+        """The tasks of this kernel behind futures, those of files included."""
+        for future in futures:
+            origin = future._parent if isinstance(future, DataFuture) else future  # noqa: SLF001 - our own classes
+            if isinstance(origin, AppFuture) and origin._task.owner is self._owner:  # noqa: SLF001
+                yield origin._task  # noqa: SLF001
 
     def sort(self, futures: Iterable[Future[Any]]) -> tuple[list[Task], list[Future[Any]]]:
         """Tasks of this kernel among what is waited for, and the other futures."""

@@ -30,7 +30,7 @@ from plait.dataflow.explain import explain
 from plait.dataflow.memo import BasicMemoizer
 from plait.dataflow.record import TaskRecord
 from plait.dataflow.resolve import PLAIN, find_futures, replace_futures
-from plait.errors import InvalidResourceSpecification, JoinError, NoDataFlowKernelError
+from plait.errors import DataFlowException, InvalidResourceSpecification, JoinError, NoDataFlowKernelError
 from plait.executors.base import LOST, OK, Outcome
 from plait.futures import AppFuture
 from plait.kernel.arguments import RESERVED, choose_stream_names, read_reserved, refuse_remote_files
@@ -480,7 +480,15 @@ class DataFlowKernel(Lifecycle):
             return
         parents, others = self._inputs.sort(inner)
         with self._lock:
-            if task.state == LAUNCHED and task.attempt == attempt:
+            current = task.state == LAUNCHED and task.attempt == attempt
+            if current and self._waits_for(parents, task):
+                circle = DataFlowException(
+                    f"{task} returned a future that waits for {task} itself, so neither would ever end; "
+                    "return futures of calls that need nothing of this one"
+                )
+                self._engine.fail(task, attempt, circle, effects, final=True)
+                return
+            if current:
                 task.more().join_value = value
                 task.depends = tuple(inner)
             current = self._engine.join(task, attempt, parents, len(others), effects)
@@ -509,6 +517,19 @@ class DataFlowKernel(Lifecycle):
         with self._lock:
             task.more().join_value = None
             self._engine.joined(task, result, error, effects)
+
+    def _waits_for(self, tasks: list[Task], wanted: Task) -> bool:
+        """Whether any of them is the wanted one, or waits for it. The lock is held; only a join can close a circle."""
+        seen = set(tasks)
+        following = list(seen)
+        for task in following:  # grows while it is walked
+            if task is wanted:
+                return True
+            if task.state in {PENDING, JOINING} and task.depends:
+                new = set(self._inputs.tasks_among(task.depends)) - seen
+                seen |= new
+                following += new
+        return False
 
     # ------------------------------------------------------------------ effects
     def _open_gate(self) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 import plait
 from plait.errors import (
+    DataFlowException,
     DependencyError,
     ExecutorError,
+    JoinError,
     NoDataFlowKernelError,
     PoisonTask,
     TaskCancelled,
@@ -140,6 +142,35 @@ def test_a_task_whose_keyword_failed_does_not_run(args):
         assert isinstance(error, DependencyError)
         assert isinstance(error.__cause__, ZeroDivisionError)
         assert not ran
+
+
+def test_a_join_that_would_wait_for_itself_fails():
+    go = threading.Event()
+    made: list = []
+
+    def itself():
+        go.wait(5)
+        return made[0]
+
+    echo, join = plait.python_app(lambda x: x), plait.join_app(itself)
+    for way in (
+        lambda future: future,
+        lambda future: echo([echo(future)]),
+        lambda future: plait.join_app(lambda: future)(),
+    ):
+        with run_with(plait.ThreadPoolExecutor()):
+            go.clear()
+            first = join()
+            made[:] = [way(first)]
+            go.set()
+            error = first.exception(5)
+            if not isinstance(error, DataFlowException) or isinstance(
+                error, JoinError
+            ):  # the other join closed the circle
+                assert isinstance(error, JoinError)
+                error = error.__cause__
+            assert "itself, so neither would ever end" in str(error)
+            assert made[0].exception(5) is not None
 
 
 def test_callbacks_may_submit(hand):
