@@ -221,6 +221,19 @@ def test_cleanup_twice_and_from_many_threads_does_no_harm():
     assert kernel.cleanup_called
 
 
+def test_leaving_a_block_that_another_thread_ends_waits_for_that():
+    held, go = threading.Event(), threading.Event()
+    with plait.load(config()) as kernel:
+        kernel.on_cleanup.insert(0, lambda: (held.set(), go.wait(10)))
+        ending = threading.Thread(target=kernel.cleanup)
+        ending.start()
+        assert held.wait(10)
+        threading.Timer(0.05, go.set).start()
+    with plait.load(config()):
+        assert one().result(5) == 1
+    ending.join()
+
+
 def test_a_step_that_fails_does_not_keep_the_others(caplog):
     class Stubborn(Broken):
         def start(self, context):
