@@ -87,7 +87,9 @@ def test_workers_run_one_task_at_a_time():
     assert lab.totals.running == 2
     lab.run(10.0)
     assert [(item[0], item[2]) for _, item in lab.outcomes()] == [(0, m.DONE), (1, m.DONE), (2, m.DONE)]
-    assert [round(now_s, 2) for now_s, _ in lab.outcomes()] == [1.0, 2.0, 4.0]
+    assert [now_s for now_s, _ in lab.outcomes()] == pytest.approx(
+        [1.0, 2.0, 4.0], abs=0.02
+    )  # the third may be moved to an idle worker
     assert (lab.totals.running, lab.node.has) == (0, 0)
 
 
