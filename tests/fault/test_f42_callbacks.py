@@ -56,11 +56,12 @@ def test_raises(raised, where, caplog):
     assert sum("callback" in record.getMessage() for record in caplog.records) == 12
 
 
-@pytest.mark.parametrize("where", ["processes", "threads"])
+@pytest.mark.parametrize("where", ["processes", "threads", "pilots"])
 def test_waits_for_what_its_own_thread_would_deliver(where):
     make = {
         "processes": lambda: plait.ProcessPoolExecutor(max_workers=1),
         "threads": lambda: plait.ThreadPoolExecutor(max_threads=1),
+        "pilots": lambda: plait.HighThroughputExecutor(max_workers_per_node=1, cores_per_worker=0.5),
     }[where]
     echo = plait.python_app(tasks.echo)
     with plait.load(plait.Config(executors=[make()], initialize_logging=False, progress=False)) as kernel:
@@ -74,7 +75,9 @@ def test_waits_for_what_its_own_thread_would_deliver(where):
 
             first.add_done_callback(wait)
             assert heard.get(timeout=20) == [0, 1, 2, 3, 4, 7]
-        wait_until(lambda: sum(thread.name.startswith("plait-pool") for thread in threading.enumerate()) <= 1)
+        wait_until(
+            lambda: sum(thread.name.startswith(("plait-pool", "plait-htex")) for thread in threading.enumerate()) <= 1
+        )
         ended: SimpleQueue = SimpleQueue()
         echo(1).add_done_callback(lambda _: ended.put((echo(2).result(20), kernel.cleanup())))
         assert ended.get(timeout=20) == (2, None)

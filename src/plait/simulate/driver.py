@@ -110,9 +110,6 @@ class Driver:
                 self.blocks.manager_up(message.block, message.manager, message.workers, clock_s)
             elif kind is m.ManagerGone:
                 self.blocks.manager_gone(message.block, message.manager, f"{message.how}: {message.reason}", clock_s)
-            elif kind is m.Impossible:
-                for number, attempt in message.items:
-                    self._impossible(number, attempt, message.reason)
         self._taken = max(taken, self._taken)
         self._spend_time(now_s, count)
         self._reply_soon()
@@ -241,13 +238,6 @@ class Driver:
         self._result.stuck = self._result.stuck or (
             f"a task of {kind} that takes {takes} was lost with its block {offered[1]} times; blocks do not last long enough for it"
         )
-
-    def _impossible(self, task: int, attempt: int, reason: str) -> None:
-        offered = self.live.get(task)
-        if offered is not None and offered[1] == attempt:
-            self._placed([(task, attempt)])
-            self._result.stuck = self._result.stuck or reason
-            self._failed(task, offered[3])
 
     def _spend(self, task: int, budget: str, limit: int) -> bool:
         """Whether the task may be tried again."""

@@ -122,12 +122,6 @@ def test_failed_attempts_are_offered_again_within_the_budget():
     assert len(lab.ended) == 1
 
 
-def test_impossible_ones_fail():
-    lab = Lab({"a": {"tasks": 2, "duration": 1, "cores": 9}})
-    lab.driver.told(1.0, [m.Impossible([(0, 1)], "no node has 9 cores")])
-    assert (lab.result.failed, lab.result.stuck) == (1, "no node has 9 cores")
-
-
 def test_what_follows_is_offered_when_it_is_ready():
     lab = Lab(
         {

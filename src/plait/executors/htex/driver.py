@@ -32,6 +32,7 @@ from plait.executors.htex.offers import Offers, batches
 from plait.executors.htex.places import Ring, ring_file
 from plait.executors.htex.recovery import START_S, Lives
 from plait.executors.pool.core import is_plain
+from plait.executors.turn import HandedOver, Turn
 from plait.limits import GRACE_S, SHUTDOWN_S
 from plait.model.events import INTERCHANGE_LOST, NOTE
 
@@ -109,8 +110,7 @@ class DriverLink:
         self._gathered = False  # nothing came while it waited for more
         self._say_by_s: float | None = None  # when outcomes are to be acknowledged
         self._pressed_s = 0.0  # when somebody was told that there are more tasks than workers
-        self._stopping = False
-        self._done = False
+        self._begun = self._stopping = self._done = False
         self._closed = False
         self._ended_thread = threading.Event()
         self._close_once = threading.Lock()
@@ -122,8 +122,8 @@ class DriverLink:
         self._poll.register(self._wake_r, select.POLLIN)
         # held by the I/O thread except while it sleeps, and by a caller that sends for it meanwhile
         self._io = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f"plait-htex-{label}", daemon=True)
-        self._thread.start()
+        self._turn = Turn(f"plait-htex-{label}", self._run, self._io)
+        self._turn.start()
         _live.add(self)
 
     # ------------------------------------------------------------------ called from any thread
@@ -171,7 +171,7 @@ class DriverLink:
 
     def ask(self, what: str, timeout_s: float) -> Any:
         """The interchange's answer to a question of `messages.Query`; None when it does not come in time."""
-        if threading.current_thread() is self._thread or self.broken is not None:
+        if self._turn.is_mine or self.broken is not None:
             return None
         came, answer = threading.Event(), list[bytes]()
         self.command("ask", what, (came, answer))
@@ -184,7 +184,7 @@ class DriverLink:
             return
         deadline_s = time.monotonic() + timeout_s
         self.command("shutdown")
-        here = threading.current_thread() is self._thread
+        here = self._turn.is_mine
         if here:  # a callback of the user's: the thread cannot end before it returns
             self._begin_to_stop()
         else:  # not Thread.join: interrupted by a Ctrl-C, it takes a thread that runs for one that has ended
@@ -195,8 +195,8 @@ class DriverLink:
         if not here:
             self._ended_thread.wait(GRACE_S / 2)
         self._closed = True
-        if self._ended_thread.is_set():
-            self._thread.join(1.0)
+        if self._ended_thread.is_set() and self._turn.thread is not None:
+            self._turn.thread.join(1.0)
             self._close()
         else:
             self.wake()  # what holds the thread up is over some time; it closes what is open at its end
@@ -205,7 +205,9 @@ class DriverLink:
     def _run(self) -> None:
         self._io.acquire()
         try:
-            self._start()
+            if not self._begun:
+                self._begun = True
+                self._start()
             while not self._done:
                 outcomes: list[Outcome] = []
                 self._obey(outcomes)
@@ -214,18 +216,21 @@ class DriverLink:
                     self._deliver(outcomes)
                 elif not self._done:
                     self._wait()
+        except HandedOver:
+            raise
         except BaseException as error:
             _logger.exception("the I/O thread of executor %r failed", self._label)
             self._give_up(
                 ExecutorError(self._label, f"its I/O thread failed: {type(error).__name__}: {text_of(error)}")
             )
         finally:
-            self.sleeping = False
-            self._done = True
-            self.hearing.give_up_answers()
-            self._ended_thread.set()
-            if self._closed:  # shutdown could not wait for this thread
-                self._close()
+            if self._turn.is_mine:
+                self.sleeping = False
+                self._done = True
+                self.hearing.give_up_answers()
+                self._ended_thread.set()
+                if self._closed:  # shutdown could not wait for this thread
+                    self._close()
 
     def _give_up(self, error: ExecutorError) -> None:
         """After a failure of this thread: ends every task that it has, and those that others are about to leave here."""
@@ -318,7 +323,7 @@ class DriverLink:
 
     def _deliver(self, outcomes: list[Outcome]) -> None:
         if outcomes:
-            self._context.deliver(outcomes)
+            self._turn.call(self._context.deliver, outcomes)
         hearing = self.hearing
         if not hearing.taken:
             return

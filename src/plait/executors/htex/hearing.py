@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from plait.errors import InvalidResourceSpecification
-from plait.executors.base import ERROR
 from plait.executors.htex import messages as m
 from plait.executors.htex.outcomes import read_big, read_loss, read_outcomes
 from plait.model.events import (
@@ -100,7 +98,6 @@ class Hearing:
             m.BigDelivered: self._big,
             m.Pull: self._pull,
             m.Lost: self._lost,
-            m.Impossible: self._impossible,
             m.ManagerUp: self._manager_up,
             m.ManagerGone: self._manager_gone,
             m.Listening: self._listening,
@@ -235,14 +232,6 @@ class Hearing:
             task = self._offers.take(number, attempt)
             if task is not None:
                 outcomes.append(read_loss(task, attempt, message))
-
-    def _impossible(self, message: m.Impossible, _: bytes, fds: list[int], outcomes: list[Outcome]) -> None:
-        del fds
-        error = InvalidResourceSpecification({"resources"}, message.reason)
-        for number, attempt in message.items:
-            task = self._offers.take(number, attempt)
-            if task is not None:
-                outcomes.append((task, attempt, ERROR, error, 0.0, 0.0, -1))
 
     # ------------------------------------------------------------------ managers
     def _manager_up(self, message: m.ManagerUp, _: bytes, fds: list[int], outcomes: list[Outcome]) -> None:

@@ -419,13 +419,6 @@ class Lost(Message, frozen=True):
     items: list[AttemptId]
 
 
-class Impossible(Message, frozen=True):
-    """Attempts that no node of the run can ever take, with the numbers."""
-
-    items: list[AttemptId]
-    reason: str
-
-
 class ManagerUp(Message, frozen=True):
     """A manager registered, or is back."""
 
@@ -471,7 +464,7 @@ KINDS: Final[dict[int, type[Message]]] = {
     16: Register, 17: Outcomes, 18: BigOutcome, 19: Returned, 20: Draining, 21: Leaving,
     32: Welcome, 33: Refused, 34: WhoAreYou, 35: DeclaredLost, 36: Function, 37: Tasks, 38: Cancel, 39: Recall, 40: Taken, 41: Drain, 42: Stop, 43: SayAgain, 44: Sweep,
     48: Offer, 49: OfferAgain, 50: Data, 51: Allow, 52: Hold, 53: DrainBlock, 54: Query, 55: Places,
-    64: Listening, 65: Broken, 66: Placed, 67: Delivered, 68: BigDelivered, 69: Pull, 70: Lost, 71: Impossible, 72: ManagerUp,
+    64: Listening, 65: Broken, 66: Placed, 67: Delivered, 68: BigDelivered, 69: Pull, 70: Lost, 72: ManagerUp,
     73: ManagerGone, 74: Warn, 75: Answer,
 }  # fmt: skip
 
@@ -485,5 +478,5 @@ FROM_DRIVER: Final[frozenset[type[Message]]] = frozenset(
     {Function, Offer, OfferAgain, Data, Cancel, Taken, Allow, Hold, DrainBlock, Query, Places, Stop}
 )
 TO_DRIVER: Final[frozenset[type[Message]]] = frozenset(
-    {Listening, Broken, Placed, Delivered, BigDelivered, Pull, Lost, Impossible, ManagerUp, ManagerGone, Warn, Answer}
+    {Listening, Broken, Placed, Delivered, BigDelivered, Pull, Lost, ManagerUp, ManagerGone, Warn, Answer}
 )

@@ -31,7 +31,7 @@ from plait.executors.pool.core import GONE, READY, PoolCore, Runnable, Sent, is_
 from plait.executors.pool.nursery import Nursery
 from plait.executors.pool.page import REVOKED_FROM, REVOKED_TO, STARTED
 from plait.executors.pool.peer import Peer
-from plait.futures import blocking
+from plait.executors.turn import HandedOver, Turn
 from plait.limits import BIG_BYTES, GATHER_S, GRACE_S, MAX_FAILED_STARTS, RETRACT_S, SHUTDOWN_S
 from plait.model.events import ATTEMPT_STARTED, ATTEMPTS_STARTED, NOTE, WORKER_ENDED, WORKER_STARTED
 
@@ -65,14 +65,6 @@ class Feed(Protocol):
             readable: whether it was readable when the thread woke up.
         """
         ...
-
-
-class _HandedOver(BaseException):
-    """Another thread serves the pool now."""
-
-
-def _nothing() -> None:
-    """Nothing to do."""
 
 
 class PoolLink:
@@ -133,7 +125,6 @@ class PoolLink:
         self._failed_starts = 0
         self._watching = False  # for tasks that wait behind others while a worker has nothing to do
         self._held_up = False  # workers are not read
-        self._delivering = False
         self._closing = False
         self._ended_thread = threading.Event()
         self._closed = False
@@ -154,13 +145,12 @@ class PoolLink:
             self._nursery.warm()
         # held by the I/O thread except while it sleeps, and by a caller that sends for it meanwhile
         self._io = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._turn = Turn(f"plait-pool-{label}", self._run, self._io)
         _live.add(self)
 
     def start(self) -> None:
         """Serves it in a thread."""
-        self._thread = threading.Thread(target=self._run, name=f"plait-pool-{self._label}", daemon=True)
-        self._thread.start()
+        self._turn.start()
 
     def run(self, feed: Feed) -> None:
         """Serves it, and another source of work beside it, in this thread until `stop`; `shutdown` has to follow."""
@@ -224,17 +214,17 @@ class PoolLink:
             return
         deadline_s = time.monotonic() + timeout_s
         self.command("shutdown")
-        if self._thread is None or threading.current_thread() is self._thread:
+        if self._turn.thread is None or self._turn.is_mine:
             # it is over; or this is a callback of the user's, before whose end the thread cannot end
             self._nursery.exit(self.grace_s)
         else:  # not Thread.join: interrupted by a Ctrl-C, it takes a thread that runs for one that has ended
             self._ended_thread.wait(max(0.1, timeout_s - GRACE_S / 2))
         self._nursery.wait_end(max(0.1, deadline_s - time.monotonic()))
         self._closed = True
-        if self._thread is None:
+        if self._turn.thread is None:
             self._close()
         elif self._ended_thread.is_set():
-            self._thread.join(1.0)
+            self._turn.thread.join(1.0)
             self._close()
         # else a callback holds the thread, which closes what is open at its end
 
@@ -250,13 +240,11 @@ class PoolLink:
 
     # ------------------------------------------------------------------ the thread
     def _run(self) -> None:
-        me = threading.current_thread()
-        blocking.before, blocking.after = self._hand_over, _nothing
         self._io.acquire()
         try:
             self._serve()
-        except _HandedOver:
-            pass
+        except HandedOver:
+            raise
         except BaseException as error:
             import logging
 
@@ -265,29 +253,11 @@ class PoolLink:
             self._nursery.exit(self.grace_s)
             self._give_up()
         finally:
-            if self._thread is me:
+            if self._turn.is_mine:
                 self._nursery.exit(self.grace_s)
                 self._ended_thread.set()
                 if self._closed:  # shutdown could not wait for this thread
                     self._close()
-
-    def _deliver(self, outcomes: list[Any]) -> None:
-        thread = self._thread
-        self._delivering = True
-        try:
-            self._outlet.deliver(outcomes)
-        finally:
-            if self._thread is not thread:
-                raise _HandedOver
-            self._delivering = False
-
-    def _hand_over(self) -> None:
-        """A callback of the user's is about to wait in this thread: another serves from now on, and this one ends after the callback."""
-        if self._delivering and threading.current_thread() is self._thread:
-            self._delivering = False
-            self._thread = threading.Thread(target=self._run, name=f"plait-pool-{self._label}", daemon=True)
-            self._io.release()
-            self._thread.start()
 
     def _serve(self) -> None:
         feed = self._feed
@@ -299,7 +269,7 @@ class PoolLink:
             self._obey(outcomes)
             self._fill()
             if outcomes:
-                self._deliver(outcomes)
+                self._turn.call(self._outlet.deliver, outcomes)
             elif not self._closing:  # told to end just now: nothing more will wake it
                 self._wait()
 
@@ -377,7 +347,7 @@ class PoolLink:
                 self._obey(outcomes)
             if core.queue or core.special:
                 self._fill()
-            self._deliver(outcomes)
+            self._turn.call(self._outlet.deliver, outcomes)
 
     def _gather(self) -> None:
         """Lets a moment pass, so that the next round serves what many workers said meanwhile: a round costs as much as several tasks.

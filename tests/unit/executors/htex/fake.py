@@ -127,9 +127,6 @@ class Fake:
                 first = [each for each in ids if each[1] == 1]
                 self.send(m.Lost(MANAGER, "fakehost", "0", "silent for 3 s", mode == "announce", first))
                 message = m.Offer([item for item in message.items if item[1] != 1])
-        if "impossible" in self.modes:
-            self.send(m.Impossible(ids, "3 cores asked, the largest node has 2"))
-            return
         small = []
         for item in message.items:
             if item[4] is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from plait.errors import InvalidResourceSpecification, ManagerLost
+from plait.errors import ManagerLost
 from plait.executors.base import LOST
 from plait.executors.htex import messages as m
 from plait.executors.htex.hearing import Hearing, Hooks, read_answer
@@ -45,13 +45,6 @@ def test_losses_name_the_manager():
     for _, _, kind, error, *_ in recorder.outcomes:
         assert (kind, type(error), error.announced) == (LOST, ManagerLost, False)
         assert "m1 on host fakehost: silent for 3 s" in str(error)
-
-
-def test_what_no_node_can_ever_give():
-    with link("impossible") as (made, recorder, _):
-        submit(made, 2)
-        recorder.wait(2)
-    assert all(type(outcome[3]) is InvalidResourceSpecification for outcome in recorder.outcomes)
 
 
 def test_events_tell_where_attempts_went():

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+
+import pytest
+
+from plait.executors.turn import HandedOver, Turn
+from plait.futures import PlaitFuture
+from tests.support import wait_until
+
+
+class Server:
+    """Calls what is left in its queue, until it finds None."""
+
+    def __init__(self):
+        self.work: SimpleQueue = SimpleQueue()
+        self.served_by = []
+        self.turn = Turn("server", self.serve, threading.Lock())
+        self.turn.start()
+
+    def serve(self):
+        with_lock = self.turn.lock
+        with_lock.acquire()
+        self.served_by.append(threading.current_thread())
+        try:
+            while (call := self.work.get(timeout=10)) is not None:
+                self.turn.call(call)
+        except HandedOver:
+            assert not self.turn.is_mine
+            raise
+        with_lock.release()
+
+    def end(self):
+        self.work.put(None)
+        for thread in self.served_by:
+            thread.join(10)
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.end()
+    assert not server.turn.lock.locked()
+
+
+def test_one_thread_serves_while_nobody_waits(server):
+    ended = PlaitFuture()
+    ended.set_result(1)
+    done: SimpleQueue = SimpleQueue()
+    for _ in range(3):
+        server.work.put(lambda: done.put((ended.result(), server.turn.is_mine)))
+    assert [done.get(timeout=10) for _ in range(3)] == [(1, True)] * 3
+    assert len(server.served_by) == 1
+    assert not server.turn.is_mine
+
+
+def test_another_serves_when_a_call_waits(server):
+    future = PlaitFuture()
+    done: SimpleQueue = SimpleQueue()
+    server.work.put(lambda: done.put(future.result(10)))
+    server.work.put(lambda: future.set_result("from the other thread"))
+    assert done.get(timeout=10) == "from the other thread"
+    first, second = wait_until(lambda: len(server.served_by) == 2 and server.served_by)
+    first.join(10)
+    assert second is server.turn.thread
+
+
+def test_only_the_first_wait_of_a_call_hands_over(server):
+    futures = [PlaitFuture() for _ in range(3)]
+    done: SimpleQueue = SimpleQueue()
+    server.work.put(lambda: done.put([future.result(10) for future in futures]))
+    for number, future in enumerate(futures):
+        server.work.put(lambda number=number, future=future: future.set_result(number))
+    assert done.get(timeout=10) == [0, 1, 2]
+    assert len(server.served_by) == 2
+
+
+def test_what_a_call_raises_is_no_news_to_who_does_not_serve_any_more(server):
+    future = PlaitFuture()
+
+    def fails():
+        future.result(10)
+        raise ValueError
+
+    server.work.put(fails)
+    server.work.put(lambda: future.set_result(1))
+    first, _ = wait_until(lambda: len(server.served_by) == 2 and server.served_by)
+    first.join(10)
+    assert not first.is_alive()
