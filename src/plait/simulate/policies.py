@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SHIPPED: Final[dict[str, Callable[[], Any]]] = {
     "spread": placement.Spread,
+    "block-by-block": placement.BlockByBlock,
     "pack": placement.Pack,
     "fewest-free": placement.FewestFree,
     "random": placement.Random,

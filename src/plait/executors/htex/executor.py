@@ -74,7 +74,8 @@ class HighThroughputExecutor(Inspection):
         cpu_affinity: how workers are bound to cores: ``"none"``, ``"block"``, ``"block-reverse"``, ``"alternating"``, or the cores of each
             worker as ``"list:0-3:4-7"``.
         prefetch_capacity: tasks that a node may hold beyond those that it runs. Short tasks are sent ahead anyhow, as far as that pays.
-        manager_selector: placement policy: which node gets a task; None for the default.
+        manager_selector: placement policy: which node gets a task. None for the least busy; where blocks come and go and the strategy gives
+            them back one by one (not ``"none"`` or ``"simple"``), block by block, so that the last ones empty when the tail of a run begins.
         mpi_launcher: what ``$PLAIT_MPI_PREFIX`` of tasks over whole nodes begins with: ``"mpiexec"`` (MPICH and its relatives), ``"mpirun"``
             (Open MPI), ``"srun"`` or ``"aprun"``.
 
@@ -284,8 +285,9 @@ class HighThroughputExecutor(Inspection):
             keys = new_keys()
         self._server_public = keys[0]
         log_dir = self._log_dir()
+        strategy = self._context.strategy if self._context is not None else "none"
         self._near = door_in(log_dir) if self.provider.shares_files else ("", "")
-        return interchange_settings(self, self._addresses, keys, log_dir, self._max_result_bytes, self._near)
+        return interchange_settings(self, self._addresses, keys, log_dir, self._max_result_bytes, self._near, strategy)
 
     def _log_dir(self) -> str:
         context = self._context

@@ -29,6 +29,7 @@ from plait.executors.htex.door import with_door
 from plait.executors.htex.exchange import Exchange
 from plait.executors.htex.link import Router, raise_open_files_limit
 from plait.executors.htex.log import Log
+from plait.executors.htex.placement import BlockByBlock
 from plait.executors.htex.settings import InterchangeSettings
 from plait.executors.htex.stream import Stream
 
@@ -38,7 +39,7 @@ _LAST_WORDS_S: Final = 1.0
 
 def make_core(settings: InterchangeSettings, now_s: float) -> InterchangeCore:
     """The core of these settings, with the user's policy if there is one."""
-    policy = None
+    policy = BlockByBlock() if settings.packs else None
     if settings.policy:
         from plait.serialize import loads
 
@@ -51,7 +52,7 @@ def make_core(settings: InterchangeSettings, now_s: float) -> InterchangeCore:
         heartbeat_period_s=settings.heartbeat_period_s,
         heartbeat_threshold_s=settings.heartbeat_threshold_s,
         policy=policy,
-        forgiving=policy is not None,
+        forgiving=bool(settings.policy),
         expected=settings.expected,
         now_s=now_s,
         plait=plait_version(),

@@ -15,6 +15,8 @@ A policy that must see all managers at once has a method `order` besides, as `Se
 
 How the shipped ones differ
     `Spread`       the least busy first, tasks one by one: each has most of its node's memory and bandwidth to itself. The default.
+    `BlockByBlock` the first block with room, and in it the least busy: when the tail of a run begins, the last blocks empty. The default where
+                   the strategy gives single blocks back.
     `Pack`         the block that is busiest by name order, the fullest manager of it, to the brim: other blocks empty and can be given back.
     `FewestFree`   the fullest that still has room, in any block: whole nodes stay free for tasks that need them.
     `Random`       any, with odds alike; seeded.
@@ -76,6 +78,14 @@ class Spread:
     def rank(self, manager: ManagerView) -> Any:
         """The share of its workers that is busy."""
         return manager.load / manager.workers if manager.workers else 1.0
+
+
+class BlockByBlock:
+    """The first block with room, and in it the least busy manager, so that the last blocks empty and can be given back."""
+
+    def rank(self, manager: ManagerView) -> Any:
+        """The number of its block, then the share of its workers that is busy."""
+        return block_key(manager.block), manager.load / manager.workers if manager.workers else 1.0
 
 
 class Pack:

@@ -23,6 +23,7 @@ class InterchangeSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tr
         cores_per_worker: cores of a plain task.
         memory_per_worker: bytes of memory of a plain task; 0 when not counted.
         policy: the placement policy, pickled by the driver for `serialize`; empty for the default.
+        packs: whether the default is the one that empties blocks.
         expected: after a restart: managers that earlier lives knew, which may come back.
         epoch: names this life.
         max_result_bytes: larger results are refused; 0 for no limit.
@@ -46,6 +47,7 @@ class InterchangeSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tr
     cores_per_worker: float
     memory_per_worker: int
     policy: bytes
+    packs: bool
     expected: list[str]
     epoch: str
     max_result_bytes: int = 0

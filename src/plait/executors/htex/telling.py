@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plait.executors.htex.executor import HighThroughputExecutor
+    from plait.providers.base import ExecutionProvider
 
 
 def interchange_settings(
@@ -26,6 +27,7 @@ def interchange_settings(
     log_dir: str,
     max_result_bytes: int,
     near: tuple[str, str] = ("", ""),
+    strategy: Any = "none",
 ) -> InterchangeSettings:
     """For the first life of the interchange.
 
@@ -36,6 +38,7 @@ def interchange_settings(
         log_dir: for its log; empty for none.
         max_result_bytes: larger results are refused; 0 for no limit.
         near: the socket for managers on this host, and the secret of their tokens; empty for none.
+        strategy: how blocks are asked for and given back.
     """
     return InterchangeSettings(
         label=executor.label,
@@ -50,6 +53,7 @@ def interchange_settings(
         cores_per_worker=executor.cores_per_worker,
         memory_per_worker=int((executor.mem_per_worker or 0) * GIB),
         policy=b"" if executor.manager_selector is None else dumps(executor.manager_selector),
+        packs=_gives_back_blocks(executor.provider, strategy),
         expected=[],
         epoch="",
         max_result_bytes=max_result_bytes,
@@ -60,6 +64,11 @@ def interchange_settings(
         near=near[0],
         near_secret=near[1],
     )
+
+
+def _gives_back_blocks(provider: ExecutionProvider, strategy: Any) -> bool:
+    """Whether single blocks may go while others work; the strategy ``"simple"`` gives them back together."""
+    return strategy not in ("none", "simple", None) and provider.max_blocks > max(1, provider.min_blocks)
 
 
 def _path() -> list[str]:

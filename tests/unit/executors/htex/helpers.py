@@ -26,7 +26,7 @@ from tests.support import wait_until
 FAKE = [sys.executable, str(Path(__file__).with_name("fake.py"))]
 SETTINGS = InterchangeSettings(
     label="htex", run_id="run", bind=["127.0.0.1"], port=None, port_range=(54000, 55000), server_public="", server_secret="",
-    heartbeat_period_s=1.0, heartbeat_threshold_s=3.0, cores_per_worker=1.0, memory_per_worker=0, policy=b"", expected=[], epoch="",
+    heartbeat_period_s=1.0, heartbeat_threshold_s=3.0, cores_per_worker=1.0, memory_per_worker=0, policy=b"", packs=False, expected=[], epoch="",
 )  # fmt: skip
 ECHO = AppSpec(bodies.echo, "echo")
 

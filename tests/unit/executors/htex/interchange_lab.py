@@ -57,7 +57,7 @@ class Lab(Player):
         self.settings = InterchangeSettings(
             label="lab", run_id="run", bind=["127.0.0.1"], port=None, port_range=(20000, 60000), server_public=self.public,
             server_secret=self.secret, heartbeat_period_s=1.0, heartbeat_threshold_s=5.0, cores_per_worker=1.0, memory_per_worker=0,
-            policy=b"", expected=[], epoch="epoch-1",
+            policy=b"", packs=False, expected=[], epoch="epoch-1",
         )  # fmt: skip
         self.settings = msgspec.structs.replace(self.settings, **changes)
         ours, theirs = socket_pair()

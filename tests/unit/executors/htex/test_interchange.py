@@ -108,7 +108,11 @@ def test_a_policy_that_fails_is_told_and_done_without(labs):
     script = {"__name__": "__main__"}
     exec(POLICY, script)
     lab = labs(policy=dumps(script["Fails"](), []))
-    lab.manager("m0").registered()
+    manager = lab.manager("m0").registered()
+    lab.wait(m.ManagerUp)
+    lab.send(m.Function(0), b"function")
+    lab.send(m.Offer([(7, 1, 0, b"payload", None, None)]))  # it is asked when somebody is to be chosen
+    assert manager.wait(m.Tasks).items == [(7, 1, 0, b"payload", None, None)]
     assert "manager_selector failed (RuntimeError: no idea)" in lab.wait(m.Warn).text
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from plait.executors.htex.nodes import ManagerState
 from plait.executors.htex.placement import (
+    BlockByBlock,
     FewestFree,
     NearData,
     Pack,
@@ -46,7 +47,9 @@ def taken(ranking):
 ABC = [("a", 2), ("b", 0), ("c", 3), ("d", 4)]  # d has no free worker
 
 
-@pytest.mark.parametrize(("policy", "order"), [(Spread(), "bac"), (FewestFree(), "cab"), (Pack(), "cab")])
+@pytest.mark.parametrize(
+    ("policy", "order"), [(Spread(), "bac"), (FewestFree(), "cab"), (Pack(), "cab"), (BlockByBlock(), "bac")]
+)
 def test_the_order_of_policies(policy, order):
     assert taken(ranking_of(policy, *[manager(name, busy) for name, busy in ABC])) == order
 
@@ -59,6 +62,7 @@ def test_packing_fills_the_first_block_first():
         manager("d", block="x"),
     ]
     assert taken(ranking_of(Pack(), *managers)) == "cbad"
+    assert taken(ranking_of(BlockByBlock(), *managers)) == "bcad"
 
 
 def test_random_is_the_same_for_the_same_seed_and_takes_everybody():

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
+import pytest
+
 from plait._util.version import loaded_versions
 from plait.executors.htex.executor import HighThroughputExecutor
+from plait.executors.htex.interchange import make_core
 from plait.executors.htex.placement import NearData
 from plait.executors.htex.telling import interchange_settings, manager_settings, template_values
+from plait.providers import LocalProvider
 from plait.serialize import load_function, loads
 from plait.testing import tasks
 from tests.unit.executors.htex.helpers import Remote
@@ -26,6 +30,17 @@ def test_the_interchange():
     assert (told.max_result_bytes, told.log) == (7, "/logs/interchange.log")
     assert loads(told.policy).near_wait_s == 7
     assert interchange_settings(HighThroughputExecutor(), [], ("", ""), "", 0).policy == b""
+
+
+@pytest.mark.parametrize(
+    ("strategy", "most", "fewest", "packs"),
+    [("none", 4, 0, False), ("simple", 4, 0, False), ("demand", 4, 0, True), ("htex_auto_scale", 4, 4, False), ("demand", 1, 0, False)],
+)  # fmt: skip
+def test_blocks_that_may_go_one_by_one_are_emptied(strategy, most, fewest, packs):
+    executor = HighThroughputExecutor(provider=LocalProvider(init_blocks=fewest, min_blocks=fewest, max_blocks=most))
+    told = interchange_settings(executor, [], ("", ""), "", 0, strategy=strategy)
+    assert told.packs is packs
+    assert type(make_core(told, 0.0)._filler.ranking.rank.__self__).__name__ == ("BlockByBlock" if packs else "Spread")
 
 
 def test_managers_that_do_not_see_our_files_are_told_nothing_of_our_folders():
