@@ -261,8 +261,9 @@ class ThreadPoolExecutor(Executor):
                 outcome = None if call is None else self._run(task, attempt, slot, *call)
                 with self._lock:  # the end of one task and the beginning of the next
                     self._running.discard((task, attempt))
-                    if self._cancelled:
+                    if (task, attempt) in self._cancelled:  # it ended because of that, maybe before the engine knows
                         self._cancelled.discard((task, attempt))
+                        outcome = None
                     task = call = None
                     surplus = slot.finish()
                     if not self._stopped and not surplus:

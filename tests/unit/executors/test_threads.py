@@ -146,6 +146,23 @@ def test_a_command_that_runs_is_cancelled_with_all_that_it_started(tmp_path, mon
         assert plait.python_app(tasks.echo)(1).result(WAIT_S) == 1
 
 
+def test_a_command_that_ends_before_the_engine_knows_that_it_is_cancelled_is_cancelled(tmp_path, monkeypatch):
+    with load(1) as kernel:
+        (executor,) = kernel.config.executors
+        end = executor._end_command
+
+        def end_and_wait(command):
+            end(command)
+            wait_until(lambda: executor.status().running == 0)
+            assert plait.python_app(tasks.echo)(1).result(WAIT_S) == 1  # its thread has done what follows
+
+        monkeypatch.setattr(executor, "_end_command", end_and_wait)
+        future = plait.bash_app(_command)(str(tmp_path / "pids"))
+        wait_until(lambda: len(_pids(tmp_path / "pids")) == 3)
+        assert future.cancel()
+        assert future.cancelled()
+
+
 def test_a_command_that_is_cancelled_before_it_begins_does_not_stay(tmp_path):
     making, go = threading.Event(), threading.Event()
 
