@@ -82,9 +82,11 @@ def test_managers_on_each_node_and_programs_over_two(slurm, mpi_program, tmp_pat
             stays(1, parsl_resource_specification={"num_nodes": 4}).result(timeout=5)
         assert (in_c.result(timeout=60), in_python.result(timeout=60)) == (0, 0), (tmp_path / "e").read_text()
         assert [future.result(timeout=30) for future in small] == [*range(1, 41)]
-        cancelled = stays(600, parsl_resource_specification=SHAPE)
+        cancelled = stays(602, parsl_resource_specification=SHAPE)
         # Slurm may keep the name of a step whose srun was ended before its processes were there
-        wait_until(lambda: len(marked(b"sleep\x00600")) == 4, 30, lambda: slurm.run(["squeue", "-s"]))
+        wait_until(
+            lambda: len(marked(b"sleep\x00602")) == 4, 30, lambda: f"{marked(b'602')} {slurm.run(['squeue', '-s'])}"
+        )
         assert cancelled.cancel()
         wait_until(lambda: steps(slurm) == 1, 30, lambda: slurm.run(["squeue", "-s"]))
     assert_two_on_each(ranks(tmp_path / "c"))

@@ -94,6 +94,25 @@ def test_multiprocessing_by_fork_beside_it():
     assert (code, text.strip()) == (0, "done")
 
 
+def test_a_child_is_ended_by_sigterm_as_without_a_run():
+    """`multiprocessing` ends its workers so, and waits for them: an exception in their place may meet a finalizer, which drops it."""
+    body = """
+    import signal
+    with load():
+        pid = os.fork()
+        if pid == 0:
+            while True:
+                try:
+                    signal.pause()
+                except BaseException:
+                    pass
+        os.kill(pid, signal.SIGTERM)
+        print(os.waitpid(pid, 0)[1] == signal.SIGTERM, signal.getsignal(signal.SIGTERM) != signal.SIG_DFL)
+    """
+    code, text = run(body)
+    assert (code, text.strip()) == (0, "True True")
+
+
 def test_a_task_uses_multiprocessing():
     body = """
     def inner(context):

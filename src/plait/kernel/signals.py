@@ -1,10 +1,12 @@
 """SIGTERM and SIGHUP as an orderly end: the program leaves by SystemExit, so its ``with`` blocks and exit handlers run.
 
+A child that the program forks is ended by them as if there were no run: an exception may be lost in it, and whoever forked waits for its end.
 Only the main thread can set handlers. A run that is ended by another thread leaves them where they are; they then do what the default does.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -44,3 +46,14 @@ def _leave(number: int, frame: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
     raise SystemExit(128 + number)
+
+
+def _in_forked_child() -> None:
+    _users.clear()
+    for number in _NUMBERS:
+        if signal.getsignal(number) is _leave:
+            signal.signal(number, signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
