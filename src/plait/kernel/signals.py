@@ -48,12 +48,29 @@ def _leave(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
+#: What the forking threads did not want to hear before, by thread: a signal between a fork and the end of the hooks in the child would be lost.
+_masks: dict[int, set[int]] = {}
+
+
+def _before_fork() -> None:
+    if _users:
+        _masks[threading.get_ident()] = set(signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS))
+
+
+def _after_fork() -> None:
+    mask = _masks.pop(threading.get_ident(), None)
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _in_forked_child() -> None:
     _users.clear()
     for number in _NUMBERS:
         if signal.getsignal(number) is _leave:
             signal.signal(number, signal.SIG_DFL)
+    _after_fork()
+    _masks.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_forked_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_forked_child)
