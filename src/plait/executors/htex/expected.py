@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from plait.errors import ConfigurationError
 from plait.executors.htex import hosts, node
 from plait.executors.htex.where import stays_here
-from plait.model.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,12 +63,3 @@ def _names(variables: re.Pattern[str], provider: Any) -> bool:
     """Whether the managers may see other values of these variables than this process."""
     prefix = getattr(getattr(provider, "launcher", None), "prepend", "")
     return variables.search(f"{getattr(provider, 'worker_init', '')}\n{prefix}") is not None
-
-
-def walltime_of(provider: ExecutionProvider) -> float | None:
-    """How long a block lasts, where its provider says so."""
-    known: Any = getattr(provider, "walltime_s", None) or getattr(provider, "walltime", None)
-    try:
-        return parse_duration(known) or None if known else None
-    except ValueError:
-        return None

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import ExecutorError, InvalidResourceSpecification
 from plait.executors.base import Executor, ExecutorStatus
+from plait.executors.blocks import walltime_of
 from plait.executors.capacity import Capacity
 from plait.executors.htex.answers import describe
-from plait.executors.htex.expected import GIB, expected_node, walltime_of
+from plait.executors.htex.expected import GIB, expected_node
 from plait.executors.htex.messages import DrainBlock, Hold
 from plait.executors.htex.offers import ask_of
 from plait.executors.htex.shapes import check_gang

@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from plait._util.version import loaded_versions
-from plait.executors.htex.expected import GIB, walltime_of
+from plait.executors.blocks import walltime_of
+from plait.executors.htex.expected import GIB
 from plait.executors.htex.near import this_host
 from plait.executors.htex.settings import InterchangeSettings, ManagerSettings
 from plait.executors.htex.where import stays_here

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plait._util import machine
-from plait.executors.htex.expected import GIB, Expected, expected_node, expected_nodes, walltime_of
+from plait.executors.htex.expected import GIB, Expected, expected_node, expected_nodes
 from plait.launchers import WrappedLauncher
 from plait.providers import LocalProvider
 from tests.unit.executors.htex.helpers import Remote
@@ -50,10 +50,3 @@ def test_nodes_of_a_block():
     assert expected_nodes(LocalProvider(worker_init="export PLAIT_NODELIST=a,b"), {}) is None
     assert expected_nodes(LocalProvider(launcher=WrappedLauncher("env LSB_HOSTS=a")), {}) is None
     assert expected_nodes(Remote(worker_init="export PLAIT_NODELIST=a,b", nodes_per_block=3), {"LSB_HOSTS": "a"}) == 3
-
-
-@pytest.mark.parametrize(
-    ("walltime", "seconds"), [(None, None), ("00:30:00", 1800.0), ("soon", None), ("00:00:00", None)]
-)
-def test_walltimes_of_blocks(walltime, seconds):
-    assert walltime_of(Remote(walltime=walltime)) == seconds
