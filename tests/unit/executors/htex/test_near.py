@@ -59,9 +59,11 @@ def test_what_is_left_at_the_end_is_sent(lab):
     dealer.send(m.Leaving("over"))
     thread = threading.Thread(target=dealer.close, args=(10.0,))
     thread.start()
-    lab.until(lambda: any(isinstance(each[2], m.Leaving) for each in lab.got))
+    lab.until(lambda: not thread.is_alive())
     thread.join()
     lab.until(lambda: lab.links.connections == 0)
+    kinds = [type(each[2]) for each in lab.got]
+    assert (kinds.count(m.Chunk), kinds.count(m.Leaving)) == (6, 1)
 
 
 # ------------------------------------------------------------------ connections that end
