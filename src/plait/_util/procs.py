@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 KILL_S: Final = 2.0
 #: Seconds between two looks at a tree that is being ended: the first, and the longest.
 POLL_S: Final = (0.001, 0.02)
+#: How many times what has come meanwhile is stopped before all are killed: each time it is less, unless it starts others and ends, for ever.
+STOPS: Final = 50
 
 _HAS_PROC: Final = sys.platform == "linux"
 _PR_SET_PDEATHSIG: Final = 1
@@ -164,6 +166,22 @@ def signal_all(pids: Iterable[int], number: int) -> None:
                 os.kill(pid, number)
 
 
+def ask_to_end(pids: Iterable[int], asked: set[int]) -> list[int]:
+    """Sends SIGTERM, once to each; those that got it now.
+
+    Again to those that would die of it and have not: a shell that was just starting a command caught the signal in its copy, which then became
+    the command.
+
+    Args:
+        pids: living processes.
+        asked: those that have been sent it before. Grows.
+    """
+    fresh = [pid for pid in pids if pid not in asked or dies_of(pid, signal.SIGTERM)]
+    asked.update(fresh)
+    signal_all(fresh, signal.SIGTERM)
+    return fresh
+
+
 def end_tree(
     root: int, grace_s: float = GRACE_S, *, include_root: bool = True, reap: bool = False, spare: Collection[int] = ()
 ) -> list[int]:
@@ -201,7 +219,7 @@ class _Tree:
         self._me = os.getpid()
         self._spare = spare | {self._me}
         self._known: dict[int, float] = {}  # number -> start time, of the living and the dead
-        self._signalled: set[int] = set()
+        self._asked: set[int] = set()
         self._led = (
             set(self._roots) if include_root else set()
         )  # groups and sessions that belong to the tree, by their leader
@@ -232,20 +250,25 @@ class _Tree:
             pause = min(pause * 2, POLL_S[1])
 
     def terminate(self, alive: dict[int, Process]) -> None:
-        """SIGTERM, once to each; a stopped process is let go on, or it could not answer.
-
-        Again to those that would die of it and have not: a shell that was just starting a command caught the signal in its copy, which then became
-        the command.
-        """
-        fresh = [pid for pid in alive if pid not in self._signalled or dies_of(pid, signal.SIGTERM)]
-        self._signalled.update(fresh)
-        signal_all(fresh, signal.SIGTERM)
+        """SIGTERM; a stopped process is let go on, or it could not answer."""
+        fresh = ask_to_end(alive, self._asked)
         signal_all([pid for pid in fresh if alive[pid].state in "Tt"], signal.SIGCONT)
 
     def kill(self, alive: dict[int, Process]) -> None:
-        """SIGKILL to all, after stopping them: what is stopped cannot start others, so one more look finds the last of them."""
-        signal_all(alive, signal.SIGSTOP)
-        signal_all(self._look(reap=False) | alive, signal.SIGKILL)
+        """SIGKILL to all, once all are stopped.
+
+        The kernel does not finish a fork of what has been sent a signal, so a look that finds nothing but what is stopped already is the last.
+        A parent killed before that would leave a child that cannot be traced to the tree.
+        """
+        stopped: set[int] = set()
+        for _ in range(STOPS):
+            fresh = alive.keys() - stopped
+            if not fresh:
+                break
+            signal_all(fresh, signal.SIGSTOP)
+            stopped |= fresh
+            alive = self._look(reap=False)
+        signal_all(alive, signal.SIGKILL)
 
     def _look(self, reap: bool) -> dict[int, Process]:
         """The living processes of the tree, found anew."""

@@ -112,21 +112,31 @@ class Zygote:
             self.leaving = True
 
     def _ask_to_leave(self, grace_s: float) -> None:
-        """SIGTERM to everything below; a little time to obey."""
-        below = procs.descendants(os.getpid())
-        procs.signal_all(below, signal.SIGTERM)
+        """SIGTERM to everything below, and to what it starts meanwhile; a little time to obey."""
         deadline_s = time.monotonic() + grace_s
+        look_s = 0.0
+        asked: set[int] = set()
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
-        while time.monotonic() < deadline_s and not poll.poll(
+        while (now_s := time.monotonic()) < deadline_s and not poll.poll(
             0
         ):  # readable: the driver is gone, so nobody waits any longer
-            try:
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            except ChildProcessError:
+            if now_s >= look_s:
+                procs.ask_to_end(procs.descendants(os.getpid()), asked)
+                spent_s = time.monotonic() - now_s
+                look_s = now_s + max(10 * spent_s, procs.POLL_S[1])  # a look at thousands of processes takes long
+            if self._has_reaped_all():
                 return
-            time.sleep(0.001)
+            time.sleep(procs.POLL_S[0])
+
+    def _has_reaped_all(self) -> bool:
+        """Takes the exit status of what has ended; whether there is no child left."""
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return True
+        return False
 
     def _warm(self) -> None:
         """Imports what many tasks need, for the workers to come; the first ones did not wait for it."""
@@ -240,10 +250,7 @@ class Zygote:
         me = os.getpid()
         for _ in range(2000):
             kill_below(me)
-            try:
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            except ChildProcessError:
+            if self._has_reaped_all():
                 return
             time.sleep(0.001)
 
