@@ -215,7 +215,12 @@ class BlockKeeper:
 
     # ------------------------------------------------------------------ commands
     def scale_out(self, blocks: int = 1) -> list[str]:
-        """Requests more blocks, as far as there may be more; their names."""
+        """Requests more blocks, as far as there may be more; their names.
+
+        Raises:
+            ValueError: it is no number of blocks.
+        """
+        _check_count("scale_out", blocks, "a whole number from 0")
         with self._lock:
             names = self._core.scale_out(blocks, time.monotonic())
             self._wake()
@@ -230,7 +235,14 @@ class BlockKeeper:
 
         Returns:
             The names of those that are being given back.
+
+        Raises:
+            ValueError: it is neither a number nor names.
         """
+        if isinstance(blocks, str):
+            blocks = [blocks]
+        elif not hasattr(blocks, "__iter__"):
+            _check_count("scale_in", blocks, "a whole number from 0, or names of blocks")
         load = self._load()
         with self._lock:
             names = self._core.scale_in(blocks, max_idletime_s, load, time.monotonic())
@@ -479,3 +491,8 @@ def walltime_of(provider: ExecutionProvider) -> float | None:
         return parse_duration(known) or None if known else None
     except ValueError:
         return None
+
+
+def _check_count(method: str, blocks: object, expected: str) -> None:
+    if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 0:
+        raise ValueError(f"{method}(blocks={blocks!r}): expected {expected}")

@@ -11,10 +11,11 @@ from plait.errors import ConfigurationError, ExecutorError
 from plait.executors.base import Executor, ExecutorContext, ExecutorStatus
 from plait.executors.capacity import Capacity
 from plait.executors.pool.core import PoolCore
+from plait.executors.pool.initializer import as_told, checked
 from plait.executors.pool.prepare import prepare
 from plait.limits import BIG_BYTES
 from plait.model.units import format_duration
-from plait.serialize import FunctionBlob, dump_plain, dumps
+from plait.serialize import FunctionBlob, dump_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,10 +67,8 @@ class ProcessPoolExecutor(Executor):
             raise ConfigurationError(
                 f"ProcessPoolExecutor(prefetch={prefetch!r}): expected 0 or a larger whole number, or None"
             )
-        if initializer is not None and not callable(initializer):
-            raise ConfigurationError(f"ProcessPoolExecutor(initializer={initializer!r}): expected a function")
         self.initializer = initializer
-        self.initargs = tuple(initargs)
+        self.initargs = checked("ProcessPoolExecutor", initializer, initargs)
         self.max_tasks_per_worker = _positive("max_tasks_per_worker", max_tasks_per_worker)
         self.env = _variables(env)
         self.cpu_affinity = cpu_affinity
@@ -91,16 +90,13 @@ class ProcessPoolExecutor(Executor):
             raise ConfigurationError(
                 "ProcessPoolExecutor needs fork(), which Windows does not have; use ThreadPoolExecutor there"
             )
-        initializer = b""
-        if self.initializer is not None:
-            initializer = dumps((FunctionBlob(self.initializer).data, self.initargs))
         config = {
             "path": [path or os.getcwd() for path in sys.path],
             "cwd": os.getcwd(),
             "output": os.path.join(context.log_dir(self.label), "worker_{worker}.log") if context.log_dir else "",
             "cpus": self._cpus,
             "preload": [*self.preload, *(["plait.compat.parsl"] if "plait.compat.parsl" in sys.modules else [])],
-            "initializer": initializer,
+            "initializer": as_told(self.initializer, self.initargs),
             "max_tasks": self.max_tasks_per_worker or 0,
         }
         env = {key: value for key, value in {**os.environ, **self.env}.items() if value is not None}

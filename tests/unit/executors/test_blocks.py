@@ -116,10 +116,18 @@ def test_people_may_scale_too(owner):
     wait_until(lambda: it.states().get("2") == JobState.RUNNING)
     it.idle = {"1": 100.0}
     assert it.keeper.scale_in(2, max_idletime_s=50.0) == ["2", "1"]
-    assert it.keeper.scale_in(["0"]) == ["0"]
+    assert it.keeper.scale_in("0") == ["0"]
     it.keeper.manager_gone("0", "drained", "m0")
     it.keeper.manager_gone("1", "drained", "m1")
     wait_until(lambda: len(it.gone) == 3)
+
+
+@pytest.mark.parametrize("blocks", [-1, 1.5, None, True])
+def test_what_is_no_number_of_blocks_is_named(owner, blocks):
+    it = owner(FakeProvider(max_blocks=3), strategy="none")
+    for scale in (it.keeper.scale_out, it.keeper.scale_in):
+        with pytest.raises(ValueError, match=rf"{scale.__name__}\(blocks={blocks}\): expected a whole number"):
+            scale(blocks)
 
 
 def test_a_block_that_is_not_drained_in_time_is_cancelled(owner):

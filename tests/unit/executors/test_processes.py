@@ -31,6 +31,8 @@ from plait.model.task import AppSpec, Task
         ({"max_workers": 1, "cpu_affinity": [[]]}, "expected 1 lists"),
         ({"max_workers": 1, "cpu_affinity": [0]}, "expected 1 lists"),
         ({"env": 3}, "env=3"),
+        ({"initargs": 5}, "initargs=5"),
+        ({"initargs": "ab"}, "initargs='ab'"),
         ({"env": {"A": 3}}, "env={'A': 3}"),
     ],
 )

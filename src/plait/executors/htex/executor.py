@@ -33,6 +33,7 @@ from plait.executors.htex.near import door_in
 from plait.executors.htex.telling import interchange_settings, manager_settings, template_values
 from plait.executors.htex.where import choose_addresses
 from plait.executors.htex.wire import MAX_PAYLOAD_BYTES
+from plait.executors.pool.initializer import checked
 from plait.executors.pool.prepare import prepare
 from plait.limits import BIG_BYTES
 from plait.model.units import format_bytes, parse_bytes
@@ -168,7 +169,7 @@ class HighThroughputExecutor(Inspection):
         self.manager_selector = options.policy(manager_selector)
         self.mpi_launcher = options.launcher(mpi_launcher)
         self.initializer = initializer
-        self.initargs = tuple(initargs)
+        self.initargs = checked(type(self).__name__, initializer, initargs)
         self.max_tasks_per_worker = options.whole("max_tasks_per_worker", max_tasks_per_worker, 1, none="for never")
         self.env = options.environment(env)
         # network
@@ -224,8 +225,6 @@ class HighThroughputExecutor(Inspection):
         handler = self.block_error_handler
         if not isinstance(handler, bool) and not callable(handler):
             raise options.wrong("block_error_handler", handler, "True, False, or a function")
-        if self.initializer is not None and not callable(self.initializer):
-            raise options.wrong("initializer", self.initializer, "a function, or None")
         if self.interchange_launch_cmd:
             find_command(self.interchange_launch_cmd)
         self._check_launch_cmd()

@@ -12,7 +12,8 @@ from plait.executors.htex.expected import GIB
 from plait.executors.htex.near import this_host
 from plait.executors.htex.settings import InterchangeSettings, ManagerSettings
 from plait.executors.htex.where import stays_here
-from plait.serialize import FunctionBlob, dumps
+from plait.executors.pool.initializer import as_told
+from plait.serialize import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,9 +100,6 @@ def manager_settings(
         log_dir = ""  # a folder of this machine
     if executor.worker_logdir_root is not None:
         log_dir = os.path.join(executor.worker_logdir_root, executor.label)
-    initializer = b""
-    if executor.initializer is not None:
-        initializer = dumps((FunctionBlob(executor.initializer).data, executor.initargs))
     return ManagerSettings(
         label=executor.label,
         run_id=executor.run_id or "",
@@ -127,7 +125,7 @@ def manager_settings(
         preload=["plait.compat.parsl"] if "plait.compat.parsl" in sys.modules else [],
         debug=executor.worker_debug,
         env=executor.env,
-        initializer=initializer,
+        initializer=as_told(executor.initializer, executor.initargs),
         max_tasks=executor.max_tasks_per_worker or 0,
         mpi_launcher=executor.mpi_launcher,
         gives_nodes=executor.gives_nodes,

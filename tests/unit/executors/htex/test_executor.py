@@ -76,6 +76,7 @@ def test_every_parameter_is_explained():
         ({"encrypted": False, "address": "192.0.2.1"}, "listen on 192.0.2.1.*loopback"),
         ({"max_result_size": "much"}, "max_result_size"),
         ({"initializer": 3}, "initializer=3"),
+        ({"initargs": 5}, "initargs=5"),
         ({"max_tasks_per_worker": 0}, "max_tasks_per_worker=0"),
         ({"env": {"a b": "c"}}, "env="),
         ({"env": 3}, "env=3"),
