@@ -40,10 +40,16 @@ _EAGER = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class _Blocking(threading.local):
-    """A thread of an executor leaves here what to call before and after it blocks, so that others can run meanwhile."""
+    """A thread of an executor leaves here what to call before and after it blocks, so that others can run meanwhile.
+
+    Attributes:
+        before, after: around the wait of a future's own methods.
+        elsewhere: before it waits in `concurrent.futures.wait` or `as_completed`, whose end is not seen from here.
+    """
 
     before: Callable[[], None] | None = None
     after: Callable[[], None] | None = None
+    elsewhere: Callable[[], None] | None = None
 
 
 blocking = _Blocking()
@@ -80,6 +86,8 @@ class PlaitFuture(Future[R]):
 
         @property
         def _waiters(self) -> list[Any]:
+            if blocking.elsewhere is not None:
+                blocking.elsewhere()
             if self._waiting is None:
                 self._waiting = []
             return self._waiting

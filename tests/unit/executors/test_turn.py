@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from queue import SimpleQueue
 
@@ -56,10 +57,20 @@ def test_one_thread_serves_while_nobody_waits(server):
     assert not server.turn.is_mine
 
 
-def test_another_serves_when_a_call_waits(server):
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda future: future.result(10),
+        lambda future: future.exception(10) or future.result(),
+        lambda future: concurrent.futures.wait([future], 10).done.pop().result(0),
+        lambda future: next(concurrent.futures.as_completed([future], 10)).result(0),
+    ],
+    ids=["result", "exception", "wait", "as_completed"],
+)
+def test_another_serves_when_a_call_waits(wait, server):
     future = PlaitFuture()
     done: SimpleQueue = SimpleQueue()
-    server.work.put(lambda: done.put(future.result(10)))
+    server.work.put(lambda: done.put(wait(future)))
     server.work.put(lambda: future.set_result("from the other thread"))
     assert done.get(timeout=10) == "from the other thread"
     first, second = wait_until(lambda: len(server.served_by) == 2 and server.served_by)
