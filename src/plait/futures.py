@@ -40,19 +40,27 @@ _EAGER = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class _Blocking(threading.local):
-    """A thread of an executor leaves here what to call before and after it blocks, so that others can run meanwhile.
-
-    Attributes:
-        before, after: around the wait of a future's own methods.
-        elsewhere: before it waits in `concurrent.futures.wait` or `as_completed`, whose end is not seen from here.
-    """
+    """A thread of an executor leaves here what to call before and after it blocks, so that others can run meanwhile. Pairs may nest."""
 
     before: Callable[[], None] | None = None
     after: Callable[[], None] | None = None
-    elsewhere: Callable[[], None] | None = None
 
 
 blocking = _Blocking()
+
+
+class _Waiters(list[Any]):
+    """Who waits in `concurrent.futures.wait` or `as_completed`: from the moment that it is put here until it is taken away."""
+
+    def append(self, waiter: Any) -> None:
+        if blocking.before is not None:
+            blocking.before()
+        super().append(waiter)
+
+    def remove(self, waiter: Any) -> None:
+        super().remove(waiter)
+        if blocking.after is not None:
+            blocking.after()
 
 
 class PlaitFuture(Future[R]):
@@ -86,10 +94,8 @@ class PlaitFuture(Future[R]):
 
         @property
         def _waiters(self) -> list[Any]:
-            if blocking.elsewhere is not None:
-                blocking.elsewhere()
             if self._waiting is None:
-                self._waiting = []
+                self._waiting = _Waiters()
             return self._waiting
 
         @_waiters.setter

@@ -59,9 +59,11 @@ def test_raises(raised, where, caplog):
 
 @pytest.mark.parametrize("where", ["processes", "threads", "pilots"])
 def test_waits_for_what_its_own_thread_would_deliver(where):
-    ways = [lambda future: future.result(20)]
-    if where != "threads":
-        ways.append(lambda future: concurrent.futures.wait([future], 20).done.pop().result())
+    ways = [
+        lambda future: future.result(20),
+        lambda future: concurrent.futures.wait([future], 20).done.pop().result(),
+        lambda future: next(concurrent.futures.as_completed([future], 20)).result(),
+    ]
     make = {
         "processes": lambda: plait.ProcessPoolExecutor(max_workers=1),
         "threads": lambda: plait.ThreadPoolExecutor(max_threads=1),

@@ -60,7 +60,7 @@ class Turn:
             self._calls = False
 
     def _run(self) -> None:
-        blocking.before, blocking.after, blocking.elsewhere = self._hand_over, _nothing, self._hand_over
+        blocking.before, blocking.after = self._hand_over, _nothing
         try:
             self._serve()
         except HandedOver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 import time
 
@@ -63,6 +64,28 @@ def test_all_resources_come_back(tmp_path):
             future.exception(WAIT_S)
         (tmp_path / "go").touch()
         wait_until(lambda: abs(capacity.used_cores) < 1e-6)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda futures: [future.result(WAIT_S) for future in futures],
+        lambda futures: sorted(future.result() for future in concurrent.futures.wait(futures, WAIT_S).done),
+        lambda futures: sorted(future.result() for future in concurrent.futures.as_completed(futures, WAIT_S)),
+    ],
+    ids=["result", "wait", "as_completed"],
+)
+def test_a_task_that_waits_lends_its_place(wait):
+    echo = plait.python_app(tasks.echo)
+    with load(1) as kernel:
+        capacity = capacity_of(kernel)
+
+        def outer():
+            found = wait([echo(number) for number in range(3)])
+            return found, capacity.used_cores >= 1
+
+        assert plait.python_app(outer)().result(WAIT_S) == ([0, 1, 2], True)
+        wait_until(lambda: capacity.used_cores == 0)
 
 
 def test_a_walltime_gives_the_place_to_others(tmp_path):
