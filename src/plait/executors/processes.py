@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from plait._util import machine
+from plait._util.paths import search_path
 from plait.errors import ConfigurationError, ExecutorError
 from plait.executors.base import Executor, ExecutorContext, ExecutorStatus
 from plait.executors.capacity import Capacity
@@ -91,9 +92,9 @@ class ProcessPoolExecutor(Executor):
                 "ProcessPoolExecutor needs fork(), which Windows does not have; use ThreadPoolExecutor there"
             )
         config = {
-            "path": [path or os.getcwd() for path in sys.path],
+            "path": search_path(),
             "cwd": os.getcwd(),
-            "output": os.path.join(context.log_dir(self.label), "worker_{worker}.log") if context.log_dir else "",
+            "output": context.log_dir(self.label) if context.log_dir else "",
             "cpus": self._cpus,
             "preload": [*self.preload, *(["plait.compat.parsl"] if "plait.compat.parsl" in sys.modules else [])],
             "initializer": as_told(self.initializer, self.initargs),

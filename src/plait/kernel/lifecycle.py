@@ -140,7 +140,7 @@ class Lifecycle:
 
     def _open_log(self, directory: str) -> Callable[[], None]:
         """Begins to write the log of the run; the returned function ends it."""
-        handler = _RunLog(os.path.join(directory, "plait.log"))
+        handler = _RunLog(os.path.join(directory, "plait.log"), encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         handler.setLevel(logging.INFO)
         handler.addFilter(lambda record: not record.name.startswith("concurrent"))

@@ -51,7 +51,9 @@ def set_file_logger(
     Raises:
         OSError: the file cannot be opened.
     """
-    return _attach(logging.FileHandler(filename), name, level, format_string)
+    return _attach(
+        logging.FileHandler(filename, encoding="utf-8", errors="backslashreplace"), name, level, format_string
+    )
 
 
 def _attach(handler: logging.Handler, name: str, level: int, format_string: str | None) -> Callable[[], None]:

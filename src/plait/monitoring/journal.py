@@ -119,7 +119,7 @@ class Journal(EventSink):
     def __init__(self, directory: str, file_bytes: int = JOURNAL_FILE_BYTES) -> None:
         import msgspec
 
-        self._encode = msgspec.msgpack.Encoder(enc_hook=str).encode
+        self._encode = msgspec.msgpack.Encoder(enc_hook=_text).encode
         self._directory = directory
         self._file_bytes = file_bytes
         self._number = 0
@@ -131,7 +131,10 @@ class Journal(EventSink):
         """Appends a frame."""
         if self._fd < 0:
             return
-        body = self._encode(events)
+        try:
+            body = self._encode(events)
+        except UnicodeEncodeError:  # the name of a file, in an error, say
+            body = self._encode(_encodable(events))
         data = _HEAD.pack(len(body), zlib.crc32(body)) + body
         try:
             while data:
@@ -160,6 +163,20 @@ class Journal(EventSink):
         self._fd = os.open(os.path.join(self._directory, name), flags, 0o600)
         os.write(self._fd, MAGIC)
         self._written = 0
+
+
+def _text(value: Any) -> str:
+    """A text that can be written; what UTF-8 has no bytes for, such as the signs of names that are not UTF-8, is spelled out."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _encodable(value: Any) -> Any:
+    """The same with all texts as they can be written."""
+    if isinstance(value, (list, tuple)):
+        return [_encodable(each) for each in value]
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(each) for key, each in value.items()}
+    return _text(value) if isinstance(value, str) else value
 
 
 def _single(event: Any) -> Sequence[Event]:

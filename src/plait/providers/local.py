@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 _SCRIPT: Final = """\
 #!/bin/bash
-trap 'echo $? > {ec}' EXIT
+plait_ec={ec}
+trap 'echo $? > "$plait_ec"' EXIT
 export JOBNAME={name}
 {worker_init}
 {command}
@@ -145,7 +146,7 @@ class LocalProvider(ExecutionProvider):
         )
         try:
             os.makedirs(self.script_dir, exist_ok=True)
-            with open(f"{path}.sh", "w", encoding="utf-8") as file:
+            with open(f"{path}.sh", "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
         except OSError as error:
             raise ScriptPathError(f"{path}.sh", str(error)) from error

@@ -22,3 +22,11 @@ def test_a_file_gets_the_log_from_a_level_on(tmp_path):
     logging.getLogger("plait").warning("loud")
     end()
     assert path.read_text() == "loud\n"
+
+
+def test_every_text_can_be_logged(tmp_path):
+    path = tmp_path / "log"
+    end = plait.set_file_logger(str(path), format_string="%(message)s")
+    logging.getLogger("plait").warning("\u2192 \udcfc")
+    end()
+    assert path.read_text("utf-8") == "\u2192 \\udcfc\n"

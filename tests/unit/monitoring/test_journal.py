@@ -153,6 +153,16 @@ def test_a_file_that_is_no_journal_says_nothing(tmp_path):
     assert list(edge_frames(str(tmp_path))) == []
 
 
+def test_texts_that_are_not_unicode_are_spelled_out(tmp_path):
+    log = Journal(str(tmp_path))
+    log.write([(ev.TASK_ENDED, 1.8, 1, 4, 2, 0.0, 0.0, -1, "E: \udcfc", ValueError("\udcfd"), "\u2192")])
+    log.write([(ev.NOTE, 1.9, "after")])
+    log.close()
+    ended, note = read_journal(str(tmp_path))
+    assert (ended.error, ended.why) == ("E: \\udcfc", "\\udcfd")
+    assert note.text == "after"
+
+
 def test_rotation(tmp_path):
     log = Journal(str(tmp_path), file_bytes=2000)
     for number in range(600):

@@ -120,7 +120,7 @@ def start_pool(
     config: dict[str, Any] = {
         "path": [*settings.path, *own],
         "cwd": settings.cwd,
-        "output": os.path.join(folder, "worker_{worker}.log") if folder else "",
+        "output": folder,
         "cpus": sets,
         "preload": settings.preload,
         "initializer": settings.initializer,

@@ -6,7 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from plait._util.paths import search_path
 from plait._util.version import loaded_versions
+from plait.errors import ConfigurationError
 from plait.executors.blocks import walltime_of
 from plait.executors.htex.expected import GIB
 from plait.executors.htex.near import this_host
@@ -59,7 +61,7 @@ def interchange_settings(
         expected=[],
         epoch="",
         max_result_bytes=max_result_bytes,
-        log=os.path.join(log_dir, "interchange.log") if log_dir else "",
+        log=os.path.join(_utf8(log_dir), "interchange.log") if log_dir else "",
         debug=executor.worker_debug,
         python=".".join(map(str, sys.version_info[:3])),
         path=[] if executor.manager_selector is None else _path(),
@@ -74,7 +76,19 @@ def _gives_back_blocks(provider: ExecutionProvider, strategy: Any) -> bool:
 
 
 def _path() -> list[str]:
-    return [path or os.getcwd() for path in sys.path]
+    return [_utf8(path) for path in search_path()]
+
+
+def _utf8(path: str) -> str:
+    """The path, if messages can hold it."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"HighThroughputExecutor: the name of {path!r} is not in UTF-8, so nodes cannot be told of it; rename the folder, "
+            "or work in another"
+        ) from None
+    return path
 
 
 def manager_settings(
@@ -120,8 +134,8 @@ def manager_settings(
         drain_after_s=executor.drain_period,
         walltime_s=walltime_of(executor.provider),
         path=_path() if here else [],
-        cwd=os.getcwd() if stays_here(executor.provider) else "",
-        log_dir=log_dir,
+        cwd=_utf8(os.getcwd()) if stays_here(executor.provider) else "",
+        log_dir=_utf8(log_dir),
         preload=["plait.compat.parsl"] if "plait.compat.parsl" in sys.modules else [],
         debug=executor.worker_debug,
         env=executor.env,

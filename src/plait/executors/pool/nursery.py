@@ -48,7 +48,15 @@ class Nursery:
         """Starts the zygote, also after it was lost."""
         self._close_errors()
         self._process, ours, self._errors, self._mark = lay(self._env) if egg is None else egg
-        body = wire.encode(self._config)
+        told = self._config  # names of folders as bytes: not all of them are text
+        body = wire.encode(
+            {
+                **told,
+                "path": [os.fsencode(path) for path in told["path"]],
+                "cwd": os.fsencode(told["cwd"]),
+                "output": os.fsencode(told["output"]),
+            }
+        )
         try:
             ours.send(len(body).to_bytes(8, "little"))
             for at in range(0, len(body), 32768):

@@ -276,13 +276,15 @@ def _be_the_first_to_go() -> None:
         pass
 
 
-def _redirect(pattern: str, number: int) -> None:
-    """Standard input from nowhere; output into a file of the worker's own, if one is wanted."""
+def _redirect(folder: str, number: int) -> None:
+    """Standard input from nowhere; output into a file of the worker's own in a folder, if there is one."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    if pattern:
-        out = os.open(pattern.format(worker=number), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if folder:
+        out = os.open(
+            os.path.join(folder, f"worker_{number}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.close(out)
@@ -304,7 +306,8 @@ def main(fd: int, stderr: int) -> None:
             return
         body += part
     config = wire.decode_any(bytes(body))
-    sys.path[:] = config["path"]
+    config.update(cwd=os.fsdecode(config["cwd"]), output=os.fsdecode(config["output"]))
+    sys.path[:] = map(os.fsdecode, config["path"])
     if config["cwd"]:
         try:
             os.chdir(config["cwd"])

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from plait._util.version import loaded_versions
+from plait.errors import ConfigurationError
 from plait.executors.htex.executor import HighThroughputExecutor
 from plait.executors.htex.interchange import make_core
 from plait.executors.htex.placement import NearData
@@ -83,3 +84,12 @@ def test_managers_on_other_machines_have_a_directory_of_their_own():
 def test_templates_know_the_parameters():
     values = template_values(HighThroughputExecutor(max_workers_per_node=3, available_accelerators=["a", "b"]))
     assert (values["max_workers_per_node"], values["available_accelerators"]) == (3, "a b")
+
+
+def test_folders_that_messages_cannot_hold_are_refused(monkeypatch):
+    executor = HighThroughputExecutor("htex")
+    with pytest.raises(ConfigurationError, match="is not in UTF-8"):
+        interchange_settings(executor, ["127.0.0.1"], ("P", "S"), "/logs/\udcfc", 7)
+    monkeypatch.setattr(sys, "path", ["\udcfc"])
+    with pytest.raises(ConfigurationError, match=r"udcfc.*rename the folder"):
+        manager_settings(executor, ["127.0.0.1"], 54001, "P", "/logs")
