@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from plait.dataflow.engine import Engine
     from plait.executors.base import Executor
     from plait.kernel.endings import Endings
+    from plait.kernel.gate import Gate
     from plait.model.resources import Resources
 
 logging.getLogger("plait").addHandler(logging.NullHandler())
@@ -65,6 +66,7 @@ class Lifecycle:
     _engine: Engine
     _endings: Endings
     _failures: dict[tuple[str, str], list[int]]
+    _gate: Gate | None
     memoizer: Any
 
     def __init__(self, config: Config) -> None:
@@ -536,6 +538,7 @@ def _in_forked_child() -> None:
     """User code forked the driver: the kernel stays the parent's."""
     for kernel in list(_live):
         kernel._closing = True  # noqa: SLF001 - this module's own class
+        kernel._gate = None  # noqa: SLF001 - nothing ends here: whoever waits for room would wait for ever
         kernel._lock = threading.Lock()  # noqa: SLF001 - a thread that is not here may hold the old one
     _live.clear()
 

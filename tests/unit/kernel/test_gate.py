@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
 import plait
@@ -100,3 +102,22 @@ def test_a_map_waits_by_chunks_and_the_end_of_a_run_frees_who_waits():
         gate.set()
         opener.join()
         plait.clear()
+
+
+def test_a_forked_child_does_not_wait_for_room():
+    """Nothing ends there: the call would wait for ever."""
+    release = threading.Event()
+    with run(executors=[plait.ThreadPoolExecutor(max_threads=1)], max_pending=1):
+        waiting = plait.python_app(release.wait)()
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(5)
+            try:
+                plait.python_app(abs)(1)
+            except plait.errors.NoDataFlowKernelError:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        release.set()
+        assert waiting.result(5)
