@@ -12,6 +12,16 @@ def is_ours() -> bool:
     return getattr(_local, "ours", False)
 
 
+def running() -> object | None:
+    """What is being run in this thread, if it runs tasks."""
+    return getattr(_local, "running", None)
+
+
+def runs(what: object | None) -> None:
+    """Says what this thread runs from now on; None for nothing."""
+    _local.running = what
+
+
 def mark(ours: bool = True) -> bool:
     """Says what this thread is from now on; what it was before."""
     before = is_ours()

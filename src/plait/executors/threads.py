@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from plait._util import machine, procs
-from plait._util.threads import mark
+from plait._util.threads import mark, runs
 from plait._util.timers import Timers
 from plait.errors import AppTimeout, ConfigurationError, ExecutorError, TaskExited, text_of
 from plait.executors.base import ERROR, OK, Executor, ExecutorContext, ExecutorStatus, Outcome
@@ -309,6 +309,7 @@ class ThreadPoolExecutor(Executor):
             self._timers.at(start_s + walltime_s, lambda: self._timed_out(task, attempt, walltime_s, slot))
         try:
             how = call_of(task)  # refuses impossible streams
+            runs(task)
             if how is None:
                 result = task.app.func(*args, **kwargs)
             else:
@@ -325,6 +326,7 @@ class ThreadPoolExecutor(Executor):
             wrapped = TaskExited(type(error).__name__, text_of(error)).with_traceback(error.__traceback__)
             return task, attempt, ERROR, wrapped, start_s, time.monotonic(), -1
         finally:
+            runs(None)
             if self._commands:
                 with self._lock:
                     self._commands.pop((task, attempt), None)

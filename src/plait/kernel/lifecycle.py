@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from plait._util.dirs import make_numbered_dir
+from plait._util.threads import running
 from plait._util.timers import Timers
 from plait.clock import SystemClock
 from plait.configfile import system
@@ -288,9 +289,14 @@ class Lifecycle:
 
         Raises:
             NoDataFlowKernelError: this process was forked from the one that loaded plait; it would wait for ever.
+            RuntimeError: the call comes from a task, which would wait for itself.
         """
         if os.getpid() != self._pid:
             self._refuse_call()
+        if (task := running()) is not None:
+            raise RuntimeError(
+                f"wait_for_current_tasks() in {task} would wait for this task too, for ever; wait for the futures that it needs"
+            )
         with self._lock:
             futures = [task.future for task in self._engine.tasks.values()]
         for future in futures:

@@ -88,6 +88,17 @@ def test_a_task_that_waits_lends_its_place(wait):
         wait_until(lambda: capacity.used_cores == 0)
 
 
+def test_a_task_does_not_wait_for_itself():
+    def waits():
+        plait.wait_for_current_tasks()
+
+    with load(1):
+        error = plait.python_app(waits)().exception(WAIT_S)
+        assert isinstance(error, RuntimeError)
+        assert "wait_for_current_tasks() in task 0 (waits) would wait for this task too" in str(error)
+        plait.wait_for_current_tasks()
+
+
 def test_a_walltime_gives_the_place_to_others(tmp_path):
     go = tmp_path / "go"
     with load(1) as kernel:
