@@ -14,6 +14,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import DeserializationError, SerializationError, text_of
+from plait.serialize.by_value import CACHED, dumps_by_value, is_importable, resolve
 from plait.serialize.values import dumps, loads
 
 try:  # hashlib's own, without the 5 ms that loading OpenSSL takes in each worker
@@ -76,10 +77,10 @@ def load_function(data: bytes) -> Callable[..., Any]:
         return loads(body)  # type: ignore[no-any-return]
     module_name, qualname, digest = loads(body)
     try:
-        func = _resolve(module_name, qualname)
+        func = resolve(module_name, qualname)
         if _code_digest(func) != digest:
             importlib.reload(sys.modules[module_name])
-            func = _resolve(module_name, qualname)
+            func = resolve(module_name, qualname)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -91,25 +92,14 @@ def load_function(data: bytes) -> Callable[..., Any]:
 
 
 def _reference(func: Callable[..., Any]) -> bytes | None:
-    module_name, qualname = getattr(func, "__module__", None), getattr(func, "__qualname__", None)
-    if not module_name or not qualname or module_name in {"__main__", "__mp_main__"} or "<" in qualname:
+    if not is_importable(func):
         return None
-    module = sys.modules.get(module_name)
-    if module is None or _sent_by_value(module_name) or getattr(module, "__spec__", None) is None:
-        return None
-    try:
-        if _resolve(module_name, qualname) is not func:
-            return None
-    except Exception:  # noqa: BLE001 - looking up a name can run properties
-        return None
-    return _BY_NAME + dumps((module_name, qualname, _code_digest(func)))
+    return _BY_NAME + dumps((func.__module__, func.__qualname__, _code_digest(func)))
 
 
 def _value(func: Callable[..., Any]) -> bytes:
-    import cloudpickle
-
     try:
-        return _BY_VALUE + cloudpickle.dumps(func, 5)  # type: ignore[no-any-return]
+        return _BY_VALUE + dumps_by_value(func)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -127,6 +117,7 @@ def _digest(data: bytes) -> bytes:
 def _gather_globals(func: Any, seen: list[tuple[dict[str, Any], str, Any]], visited: set[int]) -> None:
     """The globals that a function sent by value uses, and those of such functions among them."""
     func = getattr(func, "__func__", getattr(func, "func", func))  # of a method, of a partial
+    func = _behind_cache(func)
     if not isinstance(func, FunctionType) or id(func) in visited:
         return
     visited.add(id(func))
@@ -135,9 +126,13 @@ def _gather_globals(func: Any, seen: list[tuple[dict[str, Any], str, Any]], visi
         if name in namespace:
             value = namespace[name]
             seen.append((namespace, name, value))
-            inner = getattr(value, "__plait_function__", value)
+            inner = _behind_cache(getattr(value, "__plait_function__", value))
             if isinstance(inner, FunctionType) and inner.__module__ == func.__module__:
                 _gather_globals(inner, seen, visited)
+
+
+def _behind_cache(func: Any) -> Any:
+    return func.__wrapped__ if type(func) is CACHED else func
 
 
 def _names(code: CodeType) -> set[str]:
@@ -146,19 +141,6 @@ def _names(code: CodeType) -> set[str]:
         if isinstance(constant, CodeType):
             names |= _names(constant)
     return names
-
-
-def _sent_by_value(module_name: str) -> bool:
-    module = sys.modules.get("cloudpickle.cloudpickle")
-    return bool(module is not None and module_name in module._PICKLE_BY_VALUE_MODULES)  # noqa: SLF001 - the public function copies it
-
-
-def _resolve(module_name: str, qualname: str) -> Any:
-    """What the name stands for, an app standing for its function."""
-    found: Any = importlib.import_module(module_name)
-    for part in qualname.split("."):
-        found = getattr(found, part)
-    return getattr(found, "__plait_function__", found)
 
 
 def _code_digest(func: Any) -> bytes:

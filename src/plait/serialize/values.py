@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import DeserializationError, SerializationError, text_of
 from plait.limits import BIG_BYTES
+from plait.serialize.by_value import dumps_by_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,10 +52,8 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes
         pass
     if buffers is not None:
         buffers.clear()
-    import cloudpickle
-
     try:
-        return cloudpickle.dumps(value, 5, buffer_callback=callback)  # type: ignore[no-any-return]
+        return dumps_by_value(value, callback)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -121,10 +120,8 @@ def _parts(value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _pickles(value: Any) -> bool:
-    import cloudpickle
-
     try:
-        cloudpickle.dumps(value, 5)
+        dumps_by_value(value)
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - an object may raise anything

@@ -69,7 +69,7 @@ def test_none_is_what_both_sides_know():
 
 
 def test_plain_values_take_the_plain_pickler(monkeypatch):
-    monkeypatch.setattr(cloudpickle, "dumps", pytest.fail)
+    monkeypatch.setattr("plait.serialize.values.dumps_by_value", pytest.fail)
     assert loads(dumps([1, {"a": Holder((2, "b"))}])) == [1, {"a": Holder((2, "b"))}]
 
 
