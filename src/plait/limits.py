@@ -10,6 +10,8 @@ GRACE_S: Final = 2.0
 INTERRUPT_EXIT_S: Final = 5.0
 #: Seconds that a shutdown may take.
 SHUTDOWN_S: Final = 10.0
+#: Seconds for which anything sleeps at once: the system refuses to wait for more than 24 days, or for what does not fit into its clock.
+LONGEST_WAIT_S: Final = 86_400.0
 #: Depth to which containers in arguments are searched for futures.
 SCAN_DEPTH: Final = 8
 

@@ -8,6 +8,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from plait.limits import LONGEST_WAIT_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -53,7 +55,8 @@ class Timers:
         while True:
             with self._changed:
                 while not self._stopped and (not self._heap or self._heap[0][0] > time.monotonic()):
-                    self._changed.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
+                    left_s = self._heap[0][0] - time.monotonic() if self._heap else LONGEST_WAIT_S
+                    self._changed.wait(min(left_s, LONGEST_WAIT_S))
                 if self._stopped:
                     return
                 do = heapq.heappop(self._heap)[2]

@@ -357,6 +357,19 @@ class ExecutorContract(ContractBase):
         assert "300 ms" in str(error)
         assert 0.29 <= took_s < 2.0
 
+    def test_a_time_limit_beyond_all_clocks(self, tmp_path: Path) -> None:
+        """It is no limit, and the others are kept beside it."""
+        hold = plait.python_app(tasks.hold, walltime=1e12)
+        path, go = str(tmp_path / "notes"), str(tmp_path / "go")
+        with self.load(workers=2):
+            first = hold(path, "long", go)
+            wait_for(lambda: tasks.notes(path) == ["long"], "the long task runs")
+            error = hold.options(walltime=0.1)(path, "short", go).exception(WAIT_S)
+            (tmp_path / "go").touch()
+            assert first.result(WAIT_S) == "long"
+
+        assert isinstance(error, AppTimeout)
+
     def test_a_command_with_a_time_limit_is_ended_with_all_that_it_started(self, tmp_path: Path) -> None:
         """Hidden in sessions of their own, deaf to SIGTERM."""
         path = tmp_path / "notes"

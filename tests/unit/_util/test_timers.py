@@ -79,3 +79,13 @@ def test_no_thread_before_it_is_needed():
     before = threading.active_count()
     Timers("t").stop()
     assert threading.active_count() == before
+
+
+def test_a_time_that_no_clock_reaches_does_not_end_the_thread():
+    timers, end = Timers("t"), threading.Event()
+    timers.after(1e12, end.clear)
+    timers.after(0.01, end.set)
+    assert end.wait(5)
+    timers.stop()
+    assert timers._thread is not None
+    assert not timers._thread.is_alive()

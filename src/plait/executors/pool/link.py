@@ -32,7 +32,7 @@ from plait.executors.pool.nursery import Nursery
 from plait.executors.pool.page import REVOKED_FROM, REVOKED_TO, STARTED
 from plait.executors.pool.peer import Peer
 from plait.executors.turn import HandedOver, Turn
-from plait.limits import BIG_BYTES, GATHER_S, GRACE_S, MAX_FAILED_STARTS, RETRACT_S, SHUTDOWN_S
+from plait.limits import BIG_BYTES, GATHER_S, GRACE_S, LONGEST_WAIT_S, MAX_FAILED_STARTS, RETRACT_S, SHUTDOWN_S
 from plait.model.events import ATTEMPT_STARTED, ATTEMPTS_STARTED, NOTE, WORKER_ENDED, WORKER_STARTED
 
 if TYPE_CHECKING:
@@ -730,7 +730,7 @@ class PoolLink:
         heapq.heappush(self._timers, (when_s, next(self._ties), do))
 
     def _until_next_timer(self) -> float | None:
-        return self._timers[0][0] - time.monotonic() if self._timers else None
+        return min(self._timers[0][0] - time.monotonic(), LONGEST_WAIT_S) if self._timers else None
 
     def _run_timers(self) -> None:
         now_s = time.monotonic()
