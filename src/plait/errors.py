@@ -230,7 +230,7 @@ class InvalidResourceSpecification(PlaitError):
     """A task asks for resources that cannot be given."""
 
     def __init__(self, invalid_keys: Sequence[str] | set[str], message: str = "") -> None:
-        keys = sorted(invalid_keys)
+        keys = sorted(map(str, invalid_keys))
         super().__init__(keys, message)
         self.invalid_keys = keys
         self.message = message

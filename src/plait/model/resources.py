@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import InvalidResourceSpecification
-from plait.model.units import format_bytes, parse_bytes, parse_duration
+from plait.model.units import format_bytes, number_of, parse_bytes, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,16 +178,18 @@ def _words(key: str, value: object) -> str:
 
 
 def _whole(key: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not float(value).is_integer() or value < 1:
+    number = number_of(value)
+    if number is None or not number.is_integer() or number < 1:
         raise ValueError(f"{key}={value!r}: expected a whole number from 1")
-    return int(value)
+    return int(number)
 
 
 def _number(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124 - NaN
+    number = number_of(value)
+    if number is None:
         raise ValueError(f"{key}={value!r}: expected a number")
-    if key == "cores" and value <= 0:
+    if key == "cores" and number <= 0:
         raise ValueError(f"cores={value!r}: expected more than 0")
-    if key == "gpus" and value < 0:
+    if key == "gpus" and number < 0:
         raise ValueError(f"gpus={value!r}: expected 0 or more")
-    return float(value)
+    return number

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Final
+from typing import Any, Final
 
 _BYTES: Final = {
     "": 1, "B": 1,
@@ -14,6 +15,22 @@ _SECONDS: Final = {"": 1.0, "S": 1.0, "MS": 0.001, "M": 60.0, "MIN": 60.0, "H": 
 _PART = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)")
 
 
+def number_of(value: Any) -> float | None:
+    """The number that it is, those of numpy included; infinite where it is too large for a float. None for what is none: texts, True, NaN."""
+    if isinstance(value, bool):
+        return None
+    if not isinstance(value, (int, float)):
+        import numbers  # rarely needed
+
+        if not isinstance(value, numbers.Real):
+            return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    return None if math.isnan(number) else number
+
+
 def parse_bytes(value: float | str, name: str = "memory") -> int:
     """Bytes of ``"4GB"``, ``"512MiB"`` or a number of bytes.
 
@@ -21,16 +38,18 @@ def parse_bytes(value: float | str, name: str = "memory") -> int:
         ValueError: naming ``name``, the value and what was expected.
     """
     expected = 'expected a number of bytes or text such as "4GB" or "512MiB"'
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        number, unit = float(value), ""
-    else:
+    number, unit = number_of(value), ""
+    if number is None:
         match = _PART.fullmatch(value) if isinstance(value, str) else None
         if match is None or match[2].upper() not in _BYTES:
             raise ValueError(f"{name}={value!r}: {expected}")
         number, unit = float(match[1]), match[2].upper()
-    if not 0 <= number < float("inf"):
+    if number < 0:
         raise ValueError(f"{name}={value!r}: {expected}, not negative")
-    return int(number * _BYTES[unit])
+    size = number * _BYTES[unit]
+    if size == math.inf:
+        raise ValueError(f"{name}={value!r}: {expected}")
+    return int(size)
 
 
 def parse_duration(value: float | str, name: str = "walltime") -> float:
@@ -40,13 +59,12 @@ def parse_duration(value: float | str, name: str = "walltime") -> float:
         ValueError: naming ``name``, the value and what was expected.
     """
     expected = 'expected seconds, or text such as "10m", "1h30m" or "01:30:00"'
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
-    elif isinstance(value, str) and value.strip():
-        seconds = _clock(value) if ":" in value else _parts(value)
-    else:
+    seconds = number_of(value)
+    if seconds is None:
         seconds = -1.0
-    if not 0 <= seconds < float("inf"):
+        if isinstance(value, str) and value.strip():
+            seconds = _clock(value) if ":" in value else _parts(value)
+    if not 0 <= seconds < math.inf:
         raise ValueError(f"{name}={value!r}: {expected}")
     return seconds
 
@@ -54,14 +72,14 @@ def parse_duration(value: float | str, name: str = "walltime") -> float:
 def _clock(text: str) -> float:
     days, dash, clock = text.strip().rpartition("-")
     fields = clock.split(":")
-    if len(fields) > 3 or not all(field.isdigit() for field in fields):
+    if len(fields) > 3 or not all(field.isdecimal() for field in fields):
         return -1.0
-    if dash and (not days.isdigit() or len(fields) != 3):
+    if dash and (not days.isdecimal() or len(fields) != 3):
         return -1.0
     seconds = 0.0
     for field in fields:
-        seconds = seconds * 60 + int(field)
-    return seconds + (int(days) * 86400 if dash else 0)
+        seconds = seconds * 60 + float(field)
+    return seconds + (float(days) * 86400 if dash else 0)
 
 
 def _parts(text: str) -> float:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from plait.model.units import format_bytes, format_duration, parse_bytes, parse_
     ("text", "expected"),
     [
         (5, 5),
+        (Fraction(5), 5),
         (1.9, 1),
         ("5", 5),
         ("5B", 5),
@@ -29,7 +32,24 @@ def test_bytes(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "GB", "4XB", "4 G B", "-1", -1, True, None, [], float("inf"), float("nan"), "1e3"]
+    "text",
+    [
+        "",
+        "GB",
+        "4XB",
+        "4 G B",
+        "-1",
+        -1,
+        True,
+        None,
+        [],
+        float("inf"),
+        float("nan"),
+        "1e3",
+        10**400,
+        "9" * 400,
+        "9" * 300 + "TB",
+    ],
 )
 def test_what_is_no_size_is_named(text):
     with pytest.raises(ValueError, match=r"^mem=.*expected a number of bytes or text such as") as caught:
@@ -41,6 +61,7 @@ def test_what_is_no_size_is_named(text):
     ("text", "seconds"),
     [
         (5, 5),
+        (Fraction(1, 2), 0.5),
         (0.5, 0.5),
         ("5", 5),
         ("90s", 90),
@@ -61,7 +82,29 @@ def test_durations(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "soon", "1x", "1:2:3:4", ":", "1:", "-1", -1, True, None, float("inf"), float("nan"), "1h-5m"]
+    "text",
+    [
+        "",
+        " ",
+        "soon",
+        "1x",
+        "1:2:3:4",
+        ":",
+        "1:",
+        "-1",
+        -1,
+        True,
+        None,
+        float("inf"),
+        float("nan"),
+        "1h-5m",
+        10**400,
+        -(10**400),
+        "9" * 400,
+        "9" * 400 + ":00",
+        "²:00",
+        "²-01:00:00",
+    ],
 )
 def test_what_is_no_duration_is_named(text):
     with pytest.raises(ValueError, match=r"^limit=.*expected seconds") as caught:
