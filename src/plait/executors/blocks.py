@@ -122,6 +122,7 @@ class BlockKeeper:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
+        self._thread_ended = threading.Event()  # Thread.join, interrupted, takes a thread that runs for one that has ended
         self._news = False  # something happened that the thread has not seen
         self._stopping = False
         self._ended = False  # nothing is cancelled any more
@@ -167,10 +168,10 @@ class BlockKeeper:
             thread = self._thread
         if thread is None:
             return
-        thread.join(timeout_s)
-        if thread.is_alive():
+        if not self._thread_ended.wait(timeout_s):
             self._say_what_is_left("the provider has not answered")
             return
+        thread.join(1.0)
         self._thread = None
         if self._submitter is not None and not self._submitter.under_way:
             self._submitter.join(timeout_s)
@@ -298,6 +299,8 @@ class BlockKeeper:
             _logger.exception("executor %s: the thread that keeps its blocks failed", self.label)
             self.set_bad_state_and_fail_all(error)
             self._stop()
+        finally:
+            self._thread_ended.set()
 
     def _turn(self) -> None:
         load = self._load()

@@ -175,14 +175,13 @@ class ThreadPoolExecutor(Executor):
     def shutdown(self, timeout_s: float) -> None:
         """Drops what waits, and gives threads that run tasks the time to finish; commands not when there is little of it, as after a Ctrl-C."""
         with self._lock:
-            if self._stopped:
-                return
-            self._stopped = True
-            self._queue.clear()
-            self._special.clear()
             threads = list(self._threads)
-            for _ in threads:
-                self._ready.put(None)
+            if not self._stopped:  # otherwise a Ctrl-C interrupted an earlier call, which this one continues
+                self._stopped = True
+                self._queue.clear()
+                self._special.clear()
+                for _ in threads:
+                    self._ready.put(None)
         self._timers.stop()
         deadline_s = time.monotonic() + timeout_s
         if self._warden is not None and timeout_s <= INTERRUPT_EXIT_S:

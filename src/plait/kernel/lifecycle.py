@@ -54,6 +54,9 @@ INTERNAL = "_plait_internal"
 #: Of the time that a cleanup may take: what executors get. Closing files and leaving the interpreter take the rest.
 _SHARE_OF_EXECUTORS: Final = 0.9
 
+#: Seconds for what is left of a cleanup when another signal comes while it is in a hurry: all must leave at once.
+_AT_ONCE_S: Final = 0.05
+
 #: Called with each kernel before it starts. The command line replaces parts of its configuration in this way.
 before_start: list[Callable[[Any], None]] = []
 
@@ -411,10 +414,15 @@ class Lifecycle:
                 self._restore_signals()  # another thread may have ended the run: it could not
                 return
             self.cleanup_called = True
+        self._clean_up_whatever_comes(timeout_s)
+
+    def _clean_up_whatever_comes(self, timeout_s: float) -> None:
+        """Continues after a signal: in a hurry after the first, at once after the next."""
         try:
             self._cleanup(timeout_s)
-        except KeyboardInterrupt:  # a second Ctrl-C: at once
-            self._cleanup(0.05)
+        except (KeyboardInterrupt, SystemExit):
+            if timeout_s > _AT_ONCE_S:
+                self._clean_up_whatever_comes(INTERRUPT_EXIT_S if timeout_s > INTERRUPT_EXIT_S else _AT_ONCE_S)
             raise
 
     def _cleanup(self, timeout_s: float) -> None:

@@ -49,6 +49,7 @@ class EventStream:
         self.emit = self._events.append
         self._sinks = list(sinks)
         self._stop = threading.Event()
+        self._ended = threading.Event()  # Thread.join, interrupted, takes a thread that runs for one that has ended
         self._draining = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="plait-events", daemon=True)
         self._thread.start()
@@ -60,9 +61,9 @@ class EventStream:
 
     def close(self) -> None:
         """Writes what is left and closes the sinks."""
-        if not self._stop.is_set():
-            self._stop.set()
-            self._thread.join(5.0)
+        self._stop.set()
+        if self._ended.wait(5.0):
+            self._thread.join(1.0)
 
     def flush(self) -> None:
         """Has the sinks get now what was emitted before this call."""
@@ -70,11 +71,14 @@ class EventStream:
             self._drain()
 
     def _run(self) -> None:
-        while not self._stop.wait(JOURNAL_FLUSH_S):
+        try:
+            while not self._stop.wait(JOURNAL_FLUSH_S):
+                self.flush()
             self.flush()
-        self.flush()
-        for sink in self._sinks:
-            sink.close()
+            for sink in self._sinks:
+                sink.close()
+        finally:
+            self._ended.set()
 
     def _drain(self) -> None:
         events = self._events

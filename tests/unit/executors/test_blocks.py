@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import threading
 import time
 
@@ -529,6 +530,29 @@ def test_a_provider_that_hangs_does_not_hang_the_end(owner, caplog):
     assert time.monotonic() - begin < 2.0
     if it.keeper._thread is not None:  # it was just asking
         assert "because the provider has not answered: 1000 (block 0)" in caplog.text
+
+
+def test_a_shutdown_that_a_signal_interrupts_goes_on_when_it_is_called_again(owner, caplog):
+    """Interrupted, Thread.join takes a thread that runs for one that has ended: the jobs would be left."""
+    it = owner()
+    it.running("0")
+    it.provider.stall("cancel")
+    main = threading.main_thread().ident
+
+    def interrupt():
+        wait_until(lambda: it.keeper._stopping)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        it.keeper.shutdown(10.0)
+    thread.join()
+    it.keeper.shutdown(0.1)
+    assert "because the provider has not answered: 1000 (block 0)" in caplog.text
+    it.provider.go_on()
+    it.keeper.shutdown(5.0)
+    assert it.provider.unfinished() == []
 
 
 # ------------------------------------------------------------------ really

@@ -143,6 +143,25 @@ def test_before_its_start_and_after_its_end():
     executor.shutdown(1.0)
 
 
+def test_a_shutdown_that_was_interrupted_ends_commands_when_it_is_called_again(tmp_path, monkeypatch):
+    require_linux("/proc")
+    with load(1) as kernel:
+        (executor,) = kernel.config.executors
+        path = tmp_path / "pids"
+        plait.bash_app(_command)(str(path))
+        wait_until(lambda: len(_pids(path)) == 3)
+        with monkeypatch.context() as patch:
+            patch.setattr(executor._timers, "stop", _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                executor.shutdown(10.0)
+        executor.shutdown(0.1)
+        assert not any(map(procs.is_alive, _pids(path)))
+
+
+def _interrupt():
+    raise KeyboardInterrupt
+
+
 def test_shutdown_waits_for_what_runs_and_no_longer(tmp_path):
     with load(2) as kernel:
         plait.python_app(tasks.hold)(str(tmp_path / "n"), "x", str(tmp_path / "go"), 30.0)

@@ -198,6 +198,45 @@ def test_an_interrupt_of_the_waiting_ends_the_run(monkeypatch, capsys):
     assert capsys.readouterr().err == ""  # progress=False
 
 
+class Interrupted(Broken):
+    """An executor whose end is interrupted by signals, as often as there are exceptions."""
+
+    def __init__(self, *signals):
+        self.signals = list(signals)
+        self.ends = []
+
+    def start(self, context):
+        pass
+
+    def shutdown(self, timeout_s):
+        self.ends.append(timeout_s)
+        if self.signals:
+            raise self.signals.pop(0)
+
+
+@pytest.mark.parametrize("first", [KeyboardInterrupt, SystemExit])
+def test_a_signal_during_the_cleanup_hurries_it_and_another_ends_it_at_once(first):
+    executor, restored = Interrupted(first, KeyboardInterrupt), []
+    kernel = plait.load(config(executor))
+    kernel.on_cleanup.append(lambda: restored.append(True))
+    with pytest.raises(KeyboardInterrupt):
+        kernel.cleanup()
+    often, hurried, at_once = executor.ends
+    assert often > 5.0 >= hurried > 1.0 > at_once
+    assert restored == [True]
+    with pytest.raises(plait.errors.NoDataFlowKernelError):
+        plait.dfk()
+
+
+def test_sigterm_during_the_cleanup_ends_the_run_in_order():
+    executor = Interrupted(SystemExit)
+    with pytest.raises(SystemExit), plait.load(config(executor)) as kernel:
+        handler = signal.getsignal(signal.SIGTERM)
+    assert len(executor.ends) == 2
+    assert kernel._closed.is_set()
+    assert signal.getsignal(signal.SIGTERM) != handler
+
+
 def test_skip_leaves_the_run_as_it_is():
     with plait.load(config(exit_mode="skip")) as kernel:
         pass
