@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from plait._util.files import write_whole
 from plait.cli.main import DONE
 from plait.configfile.kinds import UnknownName
 from plait.configfile.reading import Reader
@@ -91,18 +92,13 @@ def init(order: Order, *, as_json: bool) -> int:
 
 
 def _write(order: Order, text: str) -> None:
-    temporary = f"{order.file}.{os.getpid()}.new"
     try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
         if order.force:
-            os.replace(temporary, order.file)
+            write_whole(order.file, text)
         else:
-            os.link(temporary, order.file)  # fails when somebody has written one meanwhile
-            os.unlink(temporary)
+            with open(order.file, "x", encoding="utf-8") as file:  # fails when somebody has written one meanwhile
+                file.write(text)
     except OSError as error:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
         raise ConfigurationError(f"{order.file}: it cannot be written ({error.strerror or error})") from None
 
 

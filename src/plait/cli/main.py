@@ -1,5 +1,7 @@
 """``plait …``: what each command is called and takes. What they do is in the modules beside this one, imported when one is used."""
 
+import io
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -26,13 +28,32 @@ def app_main() -> NoReturn:
     from plait.errors import ConfigurationError
     from plait.monitoring.runs import RunNotFound
 
+    is_own = sys.argv[1:2] != ["run"]  # what is written is a script's otherwise
+    if is_own and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not every terminal has all signs
     try:
-        sys.exit(_app()(prog_name="plait"))
+        try:
+            sys.exit(_app()(prog_name="plait"))
+        finally:
+            if is_own and sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if not is_own:
+            raise
+        if not isinstance(error, BrokenPipeError):  # whoever reads has read enough
+            print(f"plait: {error}", file=sys.stderr)
+        _close_output()
+        sys.exit(FAILED)
     except (RunNotFound, ConfigurationError) as error:
         print(f"plait: {error}", file=sys.stderr)
         sys.exit(WRONG_INPUT)
     except KeyboardInterrupt:  # before the library, which has an answer to it, was there
         sys.exit(INTERRUPTED)
+
+
+def _close_output() -> None:
+    """Nothing more is written: what could not be would be tried again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def version_text() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from plait._util.files import is_replaceable
 from plait.cli.main import DONE
 from plait.errors import ConfigurationError
 from plait.model.units import format_bytes
@@ -25,5 +26,6 @@ def write_report(which: str, run_dir: str, output: str) -> int:
         raise ConfigurationError(
             f"--output {output}: {error.strerror or error}; name a file that you may write"
         ) from error
-    print(f"{output}: {format_bytes(os.path.getsize(output))}, run {os.path.basename(os.path.normpath(folder))}")
+    if is_replaceable(output):
+        print(f"{output}: {format_bytes(os.path.getsize(output))}, run {os.path.basename(os.path.normpath(folder))}")
     return DONE

@@ -8,6 +8,7 @@ import os
 from array import array
 from typing import TYPE_CHECKING, Final
 
+from plait._util.files import write_whole
 from plait.model.task import CANCELLED, DEP_FAIL, EXEC_DONE, FAILED, MEMO_DONE
 from plait.model.units import format_duration
 from plait.monitoring.runs import CRASHED, ENDED, LIVE, Run, TaskHistory, read_run
@@ -55,16 +56,7 @@ def write_report(folder: str, path: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    text = render(read_run(folder))
-    part = f"{path}.{os.getpid()}.part"
-    try:
-        with open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-        os.replace(part, path)
-    except BaseException:
-        if os.path.exists(part):
-            os.unlink(part)
-        raise
+    write_whole(path, render(read_run(folder)))
 
 
 def render(run: Run) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import html
-import os
 from typing import TYPE_CHECKING, Final
 
+from plait._util.files import write_whole
 from plait.model.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
@@ -161,16 +161,7 @@ def write_chart(result: Result, path: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    content = picture(result) if path.endswith(".svg") else page(result)
-    part = f"{path}.{os.getpid()}.part"
-    try:
-        with open(part, "w", encoding="utf-8") as file:
-            file.write(content)
-        os.replace(part, path)
-    except BaseException:
-        if os.path.exists(part):
-            os.unlink(part)
-        raise
+    write_whole(path, picture(result) if path.endswith(".svg") else page(result))
 
 
 def page(result: Result) -> str:

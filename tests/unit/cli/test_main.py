@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -79,6 +80,32 @@ def test_wrong_input_is_code_2_without_a_traceback(monkeypatch, capsys, argument
     err = capsys.readouterr().err
     assert err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_signs_that_a_terminal_does_not_have_are_replaced(encoding):
+    ran = subprocess.run(
+        [sys.executable, "-m", "plait", "sites", "polaris"],
+        env={"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert b"--set account=?" in ran.stdout
+
+
+def test_output_that_cannot_be_written_is_a_failure_in_one_line():
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run([sys.executable, "-m", "plait", "sites"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr) == (1, b"plait: [Errno 28] No space left on device\n")
+
+
+def test_a_reader_who_has_read_enough_is_told_nothing():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        ran = subprocess.run([sys.executable, "-m", "plait", "sites"], stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr) == (1, b"")
 
 
 def test_the_version_does_not_import_the_command_line_library():

@@ -19,6 +19,16 @@ def test_the_file_is_named(tmp_path, capsys):
         write_report("last", "runinfo", "nowhere/r.html")
 
 
+def test_a_device_gets_the_page_and_no_line_behind_it(tmp_path, capfd):
+    folder = tmp_path / "runinfo" / "000"
+    folder.mkdir(parents=True)
+    Journal(str(folder)).close()
+    assert write_report("last", "runinfo", "/dev/stdout") == 0
+    out = capfd.readouterr().out
+    assert out.startswith("<!DOCTYPE html>")
+    assert out.rstrip().endswith("</html>")
+
+
 def test_no_run():
     with pytest.raises(RunNotFound):
         write_report("last", "runinfo", "r.html")
