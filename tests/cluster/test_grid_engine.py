@@ -151,9 +151,9 @@ def hanging(sge):
 
 def test_a_master_that_hangs_changes_nothing(sge, provider):
     """Killed, its hosts take half a minute to come back to it, which the next test would have to wait for."""
-    provider.cmd_timeout = 1
     job = provider.submit("sleep 600", 1, "steady")
     until(provider, job, JobState.RUNNING)
+    provider.cmd_timeout = 1
     with hanging(sge):
         assert state(provider, job) == JobState.RUNNING
     provider.cmd_timeout = 60

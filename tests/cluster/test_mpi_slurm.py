@@ -148,7 +148,7 @@ def test_one_manager_gives_out_the_nodes_of_its_block(slurm, mpi_program, tmp_pa
             for number in range(5)
         ]
         whole = program("true", parsl_resource_specification={"num_nodes": 4})
-        assert [future.result(timeout=60) for future in [*futures, whole]] == [0] * 6
+        assert [future.result(timeout=100) for future in [*futures, whole]] == [0] * 6
     for number in range(5):
         assert_two_on_each(ranks(tmp_path / str(number)))
     wait_until(lambda: not slurm.queue(), 20)
