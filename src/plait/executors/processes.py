@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from plait._util import machine
+from plait._util.environment import can_be_set
 from plait._util.paths import search_path
 from plait.errors import ConfigurationError, ExecutorError
 from plait.executors.base import Executor, ExecutorContext, ExecutorStatus
@@ -15,7 +16,7 @@ from plait.executors.pool.core import PoolCore
 from plait.executors.pool.initializer import as_told, checked
 from plait.executors.pool.prepare import prepare
 from plait.limits import BIG_BYTES
-from plait.model.units import format_duration
+from plait.model.units import format_duration, parse_bytes
 from plait.serialize import FunctionBlob, dump_plain
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class ProcessPoolExecutor(Executor):
         env: environment variables to set in workers, or to remove where the value is None.
         cpu_affinity: ``"none"``; ``"block"`` to bind each worker to its share of the cores; or a list with the cores of each worker.
         preload: modules to import before workers are forked. They must not start threads.
-        memory_bytes: memory to give to tasks that ask for some; None for what this process may use.
+        memory_bytes: memory to give to tasks that ask for some, such as ``"8GB"``; None for what this process may use.
 
     Raises:
         ConfigurationError: a value cannot work.
@@ -59,24 +60,20 @@ class ProcessPoolExecutor(Executor):
         env: Mapping[str, str | None] | None = None,
         cpu_affinity: str | Sequence[Sequence[int]] = "none",
         preload: Sequence[str] = (),
-        memory_bytes: int | None = None,
+        memory_bytes: float | str | None = None,
     ) -> None:
-        self.label = label
-        self.max_workers = _positive("max_workers", max_workers) or machine.available_cores()
-        self.prefetch = prefetch
-        if prefetch is not None and (isinstance(prefetch, bool) or not isinstance(prefetch, int) or prefetch < 0):
-            raise ConfigurationError(
-                f"ProcessPoolExecutor(prefetch={prefetch!r}): expected 0 or a larger whole number, or None"
-            )
+        self.label = _folder_name(label)
+        self.max_workers = _whole("max_workers", max_workers) or machine.available_cores()
+        self.prefetch = _whole("prefetch", prefetch, 0)
         self.initializer = initializer
         self.initargs = checked("ProcessPoolExecutor", initializer, initargs)
-        self.max_tasks_per_worker = _positive("max_tasks_per_worker", max_tasks_per_worker)
+        self.max_tasks_per_worker = _whole("max_tasks_per_worker", max_tasks_per_worker)
         self.env = _variables(env)
         self.cpu_affinity = cpu_affinity
-        self.preload = tuple(preload)
+        self.preload = _modules(preload)
         self._cpus = _cpu_sets(cpu_affinity, self.max_workers)
         self._capacity = Capacity(
-            self.max_workers, machine.available_memory_bytes() if memory_bytes is None else memory_bytes
+            self.max_workers, machine.available_memory_bytes() if memory_bytes is None else _bytes(memory_bytes)
         )
         self._link: PoolLink | None = None
         self._ending: PoolLink | None = None
@@ -215,12 +212,39 @@ def _since(task: Task) -> float:
     return time.monotonic() - (task.launch_s or 0.0)
 
 
-def _positive(name: str, value: int | None) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"ProcessPoolExecutor({name}={value!r}): expected a whole number from 1, or None")
+def _whole(name: str, value: int | None, least: int = 1) -> int | None:
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int) or not least <= value <= sys.maxsize
+    ):
+        raise ConfigurationError(
+            f"ProcessPoolExecutor({name}={value!r}): expected a whole number from {least}, or None"
+        )
     return value
+
+
+def _folder_name(label: Any) -> str:
+    """The label, under which the output of the workers is found."""
+    if not isinstance(label, str) or label in {"", ".", ".."} or not label.isprintable() or "/" in label:
+        raise ConfigurationError(
+            f"ProcessPoolExecutor(label={label!r}): expected a name of printable characters without a slash, which can be that of a folder"
+        )
+    return label
+
+
+def _modules(preload: Any) -> tuple[str, ...]:
+    names = tuple(preload) if isinstance(preload, (list, tuple)) else (None,)
+    if not all(isinstance(name, str) and all(part.isidentifier() for part in name.split(".")) for name in names):
+        raise ConfigurationError(
+            f'ProcessPoolExecutor(preload={preload!r}): expected a list of names of modules, such as ["numpy"]'
+        )
+    return names
+
+
+def _bytes(memory_bytes: float | str) -> int:
+    try:
+        return parse_bytes(memory_bytes, "memory_bytes")
+    except ValueError as error:
+        raise ConfigurationError(f"ProcessPoolExecutor: {error}") from None
 
 
 def _variables(env: Mapping[str, str | None] | None) -> dict[str, str | None]:
@@ -228,10 +252,7 @@ def _variables(env: Mapping[str, str | None] | None) -> dict[str, str | None]:
         variables = dict(env or {})
     except (TypeError, ValueError):
         variables = {"": None}
-    if not all(
-        isinstance(name, str) and name and "=" not in name and (value is None or isinstance(value, str))
-        for name, value in variables.items()
-    ):
+    if not all(can_be_set(name, value) for name, value in variables.items()):
         raise ConfigurationError(
             f'ProcessPoolExecutor(env={env!r}): expected a dictionary of names and texts, such as {{"OMP_NUM_THREADS": "1"}}'
         )
