@@ -65,6 +65,8 @@ class App(Generic[P, R]):
     """
 
     kind = "python"
+    #: Whether a function that yields, or is async, is refused: its result is an object that has not done anything yet.
+    refuses_lazy = True
 
     def __init__(
         self,
@@ -77,7 +79,10 @@ class App(Generic[P, R]):
     ) -> None:
         if not callable(func):
             raise ConfigurationError(f"{self.kind}_app: expected a function, not {func!r}")
-        if inspect.iscoroutinefunction(func) or inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+        if self.refuses_lazy and any(
+            kind(func)
+            for kind in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+        ):
             what = "a generator" if inspect.isgeneratorfunction(func) else "an async function"
             raise ConfigurationError(
                 f"{self.kind}_app: {_name(func)}() is {what}; an app's function must return its result"

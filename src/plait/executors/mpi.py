@@ -22,11 +22,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import ConfigurationError, InvalidResourceSpecification
 from plait.executors.htex import options
-from plait.executors.htex.addresses import is_loopback
 from plait.executors.htex.executor import HighThroughputExecutor
 from plait.executors.htex.expected import expected_nodes
 from plait.executors.htex.shapes import check_nodes
-from plait.executors.htex.where import choose_addresses
 from plait.executors.pool.core import resources_of
 from plait.launchers.simple import SimpleLauncher
 
@@ -49,6 +47,15 @@ class WholeNodes(HighThroughputExecutor):
 
     gives_nodes = True
     max_workers_per_block: int
+
+    def _settle(self) -> None:
+        check_launcher(self.provider)
+        self.max_workers_per_node = self.max_workers_per_block
+        try:
+            options.whole("max_workers_per_block", self.max_workers_per_block, 1)
+            super()._settle()
+        except ConfigurationError as error:
+            raise ConfigurationError(str(error).replace("HighThroughputExecutor(", "MPIExecutor(", 1)) from None
 
     def _expected_workers(self) -> int | None:
         return self.max_workers_per_block
@@ -171,20 +178,25 @@ class MPIExecutor(WholeNodes):
             from plait.providers import LocalProvider
 
             provider = LocalProvider(launcher=SimpleLauncher())
-        check_launcher(provider)
-        try:
-            self.max_workers_per_block = options.whole("max_workers_per_block", max_workers_per_block, 1) or 1
-            super().__init__(
-                label, provider, launch_cmd, interchange_launch_cmd, address, loopback_address, worker_port, worker_port_range, interchange_port_range,
-                storage_access, working_dir, worker_debug, max_workers_per_node=max_workers_per_block, prefetch_capacity=prefetch_capacity,
-                heartbeat_threshold=heartbeat_threshold, heartbeat_period=heartbeat_period, drain_period=drain_period, poll_period=poll_period,
-                address_probe_timeout=address_probe_timeout, worker_logdir_root=worker_logdir_root, block_error_handler=block_error_handler,
-                encrypted=_encrypted(encrypted, provider, address), remote_monitoring_radio=remote_monitoring_radio, mpi_launcher=mpi_launcher,
-                block_start_timeout=block_start_timeout, max_result_size=max_result_size, initializer=initializer, initargs=initargs,
-                max_tasks_per_worker=max_tasks_per_worker, env=env,
-            )  # fmt: skip
-        except ConfigurationError as error:
-            raise ConfigurationError(str(error).replace("HighThroughputExecutor(", "MPIExecutor(", 1)) from None
+        self.max_workers_per_block = max_workers_per_block
+        super().__init__(
+            label, provider, launch_cmd, interchange_launch_cmd, address, loopback_address, worker_port, worker_port_range, interchange_port_range,
+            storage_access, working_dir, worker_debug, prefetch_capacity=prefetch_capacity,
+            heartbeat_threshold=heartbeat_threshold, heartbeat_period=heartbeat_period, drain_period=drain_period, poll_period=poll_period,
+            address_probe_timeout=address_probe_timeout, worker_logdir_root=worker_logdir_root, block_error_handler=block_error_handler,
+            encrypted=encrypted, remote_monitoring_radio=remote_monitoring_radio, mpi_launcher=mpi_launcher,
+            block_start_timeout=block_start_timeout, max_result_size=max_result_size, initializer=initializer, initargs=initargs,
+            max_tasks_per_worker=max_tasks_per_worker, env=env,
+        )  # fmt: skip
+
+    def _keep_private(self) -> None:
+        """Nothing is sent in the clear beyond this machine."""
+        if not self.encrypted and not self._is_private():
+            _logger.warning(
+                "MPIExecutor(encrypted=False): the links are encrypted nevertheless, because other machines can reach them"
+            )
+            self.encrypted = True
+        super()._keep_private()
 
 
 def check_launcher(provider: Any) -> None:
@@ -199,18 +211,3 @@ def check_launcher(provider: Any) -> None:
             f"MPIExecutor(provider=…): its launcher is {launcher!r}, and must be a SimpleLauncher: one manager on the first node gives out "
             f"the nodes of a block; write {type(provider).__name__}(launcher=SimpleLauncher(), …)"
         )
-
-
-def _encrypted(encrypted: bool, provider: ExecutionProvider, address: str | None) -> bool:
-    """Nothing is sent in the clear beyond this machine."""
-    if encrypted is not False or is_private(provider, address):
-        return encrypted
-    _logger.warning(
-        "MPIExecutor(encrypted=False): the links are encrypted nevertheless, because other machines can reach them"
-    )
-    return True
-
-
-def is_private(provider: ExecutionProvider, address: str | None) -> bool:
-    """Whether only this machine reaches the links."""
-    return all(map(is_loopback, choose_addresses(provider, address)))

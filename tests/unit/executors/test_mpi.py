@@ -82,9 +82,19 @@ def test_what_cannot_be_is_named(parameters, text):
 def test_only_loopback_goes_in_the_clear(monkeypatch, caplog):
     assert MPIExecutor().encrypted
     assert not MPIExecutor(provider=local(), encrypted=False).encrypted
-    monkeypatch.setattr("plait.executors.mpi.choose_addresses", lambda *_: ["192.0.2.7"])
+    monkeypatch.setattr("plait.executors.htex.executor.choose_addresses", lambda *_: ["192.0.2.7"])
     assert MPIExecutor(provider=local(), encrypted=False).encrypted
     assert "encrypted nevertheless, because other machines can reach them" in caplog.text
+
+
+def test_what_is_assigned_is_looked_at_before_a_run():
+    executor = MPIExecutor(provider=local())
+    executor.provider = LocalProvider()
+    with pytest.raises(TypeError, match="must be a SimpleLauncher"), plait.load(plait.Config([executor])):
+        pass
+    executor.provider, executor.max_workers_per_block = local(), 0
+    with pytest.raises(ConfigurationError, match=r"MPIExecutor\(max_workers_per_block=0\)"):
+        plait.load(plait.Config([executor]))
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,13 @@ class Config(RepresentationMixin):
         self.initialize_logging = initialize_logging
         self.as_plait()  # checks every value
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuses or warns as the constructor does: upstream's guide assigns what it once took."""
+        if name in REMOVED:
+            former = self._read_removed({name: value})
+            self.memoizer = self.memoizer or former
+        super().__setattr__(name, value)
+
     @property
     def executors(self) -> tuple[Any, ...]:
         return self._executors
@@ -107,7 +114,7 @@ class Config(RepresentationMixin):
             strategy=self.strategy.start_with() if isinstance(self.strategy, Strategy) else self.strategy,
             strategy_period=self.strategy_period,
             max_idletime=self.max_idletime,
-            usage_tracking=self.usage_tracking,
+            usage_tracking=int(self.usage_tracking) if isinstance(self.usage_tracking, bool) else self.usage_tracking,
             project_name=self.project_name,
             initialize_logging=isinstance(self.initialize_logging, LogConfig) or self.initialize_logging,
             progress=False,

@@ -33,7 +33,6 @@ from plait.executors.htex.near import door_in
 from plait.executors.htex.telling import interchange_settings, manager_settings, template_values
 from plait.executors.htex.where import choose_addresses
 from plait.executors.htex.wire import MAX_PAYLOAD_BYTES
-from plait.executors.pool.initializer import checked
 from plait.executors.pool.prepare import prepare
 from plait.limits import BIG_BYTES
 from plait.model.units import format_bytes, parse_bytes
@@ -118,6 +117,36 @@ class HighThroughputExecutor(Inspection):
     #: Whether one manager speaks for all nodes of a block, as an `MPIExecutor`'s does.
     gives_nodes = False
 
+    label: str
+    provider: ExecutionProvider
+    max_workers_per_node: int | None
+    cores_per_worker: float
+    mem_per_worker: float | None
+    cpu_affinity: str
+    available_accelerators: list[str]
+    prefetch_capacity: int
+    manager_selector: Any
+    mpi_launcher: str
+    initializer: Callable[..., object] | None
+    initargs: tuple[Any, ...]
+    max_tasks_per_worker: int | None
+    env: dict[str, str | None]
+    address: Any
+    worker_port: int | None
+    worker_port_range: tuple[int, int]
+    address_probe_timeout: float | None
+    encrypted: bool
+    heartbeat_period: float
+    heartbeat_threshold: float
+    drain_period: float | None
+    block_error_handler: bool | Callable[..., Any]
+    block_start_timeout: float
+    worker_logdir_root: Any
+    worker_debug: bool
+    working_dir: Any
+    storage_access: Sequence[Any] | None
+    max_result_size: float | str | None
+
     def __init__(
         self,
         label: str = "HighThroughputExecutor",
@@ -157,48 +186,26 @@ class HighThroughputExecutor(Inspection):
         env: Mapping[str, str | None] | None = None,
         mpi_launcher: str = "mpiexec",
     ) -> None:
-        self.label = options.label(label)
-        self.provider = _provider(provider)
-        # workers
-        self.max_workers_per_node = options.whole("max_workers_per_node", max_workers_per_node, 1, none="for no limit")
-        self.cores_per_worker = options.positive("cores_per_worker", cores_per_worker) or 1.0
-        self.mem_per_worker = options.positive("mem_per_worker", mem_per_worker, none="not to count memory")
-        self.cpu_affinity = options.affinity(cpu_affinity)
-        self.available_accelerators = options.accelerators(available_accelerators)
-        self.prefetch_capacity = options.whole("prefetch_capacity", prefetch_capacity, 0) or 0
-        self.manager_selector = options.policy(manager_selector)
-        self.mpi_launcher = options.launcher(mpi_launcher)
-        self.initializer = initializer
-        self.initargs = checked(type(self).__name__, initializer, initargs)
-        self.max_tasks_per_worker = options.whole("max_tasks_per_worker", max_tasks_per_worker, 1, none="for never")
-        self.env = options.environment(env)
-        # network
-        self.address = options.text("address", address, "a name or address of this machine")
-        self.worker_port = options.port("worker_port", worker_port)
-        self.worker_port_range = options.port_range("worker_port_range", worker_port_range or (54000, 55000))
-        self.address_probe_timeout = options.positive("address_probe_timeout", address_probe_timeout, none="for 30 s")
-        self.encrypted = options.yes_or_no("encrypted", encrypted)
-        self._addresses = choose_addresses(self.provider, address)
-        # life
-        self.heartbeat_period, self.heartbeat_threshold = options.heartbeats(heartbeat_period, heartbeat_threshold)
-        self.drain_period = options.positive("drain_period", drain_period, none="for never")
-        self.block_error_handler = block_error_handler
-        self.block_start_timeout = options.positive("block_start_timeout", block_start_timeout) or 300.0
-        # programs and files
+        vars(self).update(
+            label=label, provider=provider, max_workers_per_node=max_workers_per_node, cores_per_worker=cores_per_worker, mem_per_worker=mem_per_worker,
+            cpu_affinity=cpu_affinity, available_accelerators=available_accelerators, prefetch_capacity=prefetch_capacity, manager_selector=manager_selector,
+            mpi_launcher=mpi_launcher, initializer=initializer, initargs=initargs, max_tasks_per_worker=max_tasks_per_worker, env=env, address=address,
+            worker_port=worker_port, worker_port_range=worker_port_range or (54000, 55000), address_probe_timeout=address_probe_timeout,
+            encrypted=encrypted, heartbeat_period=heartbeat_period, heartbeat_threshold=heartbeat_threshold, drain_period=drain_period,
+            block_error_handler=block_error_handler, block_start_timeout=block_start_timeout, worker_logdir_root=worker_logdir_root,
+            worker_debug=worker_debug, working_dir=working_dir, storage_access=storage_access, max_result_size=max_result_size,
+        )  # fmt: skip
         self.launch_cmd = DEFAULT_COMMAND if launch_cmd is None else launch_cmd
         self.interchange_launch_cmd = options.words("interchange_launch_cmd", interchange_launch_cmd)
-        self.worker_logdir_root = options.text("worker_logdir_root", worker_logdir_root, "the path of a folder")
-        self.worker_debug = options.yes_or_no("worker_debug", worker_debug)
-        self.working_dir = options.text("working_dir", working_dir, "the path of a folder")
-        self.storage_access = storage_access
-        self.max_result_size = max_result_size
-        self._max_result_bytes = _max_result_bytes(max_result_size)
         # accepted
         self.loopback_address = loopback_address
         self.interchange_port_range = interchange_port_range
         self.poll_period = poll_period
         self.remote_monitoring_radio = remote_monitoring_radio
-        self._check()
+        self._settle()
+        for name, (default, why) in _NEEDLESS.items():
+            if getattr(self, name) not in (default, None):
+                _logger.warning("HighThroughputExecutor(%s=%r): accepted, but %s", name, getattr(self, name), why)
 
         self._context: ExecutorContext | None = None
         self._link: DriverLink | None = None
@@ -211,26 +218,40 @@ class HighThroughputExecutor(Inspection):
         self._error: Exception | None = None  # what ended the executor before its time
         self._seen_blocks: list[str] = []
 
-    def _check(self) -> None:
+    def _settle(self) -> None:
+        """Checks what it was told, and brings it into one form: when it is made, and before each run, because programs assign it too."""
+        self.provider = _provider(self.provider)
+        options.settle(self)
+        self._max_result_bytes = _max_result_bytes(self.max_result_size)
+        self._addresses = choose_addresses(self.provider, self.address)
+        self._keep_private()
+        handler = self.block_error_handler
+        if not isinstance(handler, bool) and not callable(handler):
+            raise options.wrong("block_error_handler", handler, "True, False, or a function")
+        if words := self._interchange_words():
+            find_command(words)
+        self._check_launch_cmd()
+
+    def _keep_private(self) -> None:
+        """Refuses to send anything in the clear beyond this machine."""
         if not self.encrypted and self.provider.tunnels:
             raise ConfigurationError(
                 f"HighThroughputExecutor(encrypted=False): {self.provider.label} brings its port to other machines, where others may dial it; "
                 "leave encrypted=True"
             )
-        if not (self.encrypted or all(map(is_loopback, self._addresses))):
+        if not self.encrypted and not self._is_private():
             raise ConfigurationError(
                 f"HighThroughputExecutor(encrypted=False): it would listen on {', '.join(self._addresses)}, which other machines reach; "
                 "without encryption only a loopback address will do (address='127.0.0.1'), else leave encrypted=True"
             )
-        handler = self.block_error_handler
-        if not isinstance(handler, bool) and not callable(handler):
-            raise options.wrong("block_error_handler", handler, "True, False, or a function")
-        if self.interchange_launch_cmd:
-            find_command(self.interchange_launch_cmd)
-        self._check_launch_cmd()
-        for name, (default, why) in _NEEDLESS.items():
-            if getattr(self, name) not in (default, None):
-                _logger.warning("HighThroughputExecutor(%s=%r): accepted, but %s", name, getattr(self, name), why)
+
+    def _is_private(self) -> bool:
+        """Whether only this machine reaches the links."""
+        return all(map(is_loopback, self._addresses))
+
+    def _interchange_words(self) -> list[str]:
+        """What starts the interchange; none for plait's own."""
+        return self.interchange_launch_cmd
 
     def _check_launch_cmd(self) -> None:
         check_template(self.launch_cmd, self._template_values())
@@ -243,12 +264,13 @@ class HighThroughputExecutor(Inspection):
         """Starts the interchange, and with it, as soon as it listens, the first blocks. Waits for nothing."""
         if sys.platform == "win32":
             raise ConfigurationError("HighThroughputExecutor needs Unix; use ThreadPoolExecutor on Windows")
+        self._settle()
         self._context = context
         self._error = None
         self._seen_blocks = []
         self._expected = self._judged_by = None
         self._link = DriverLink(
-            self._interchange_settings, self.interchange_launch_cmd, self.label, context, _Hooks(self)
+            self._interchange_settings, self._interchange_words(), self.label, context, _Hooks(self)
         )
 
     def shutdown(self, timeout_s: float) -> None:

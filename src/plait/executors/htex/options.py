@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import os
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import ConfigurationError, SerializationError
 from plait.executors.htex.mpi_prefix import LAUNCHERS
 from plait.executors.htex.placement import as_policy
+from plait.executors.pool.initializer import checked
 from plait.serialize import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _AFFINITY: Final = ("none", "block", "block-reverse", "alternating")
 _CORES: Final = r"\d+(-\d+)?(,\d+(-\d+)?)*"
@@ -166,3 +168,38 @@ def methods(name: str, value: Any, needed: Sequence[str], what: str) -> Any:
         hint = "; call it: write its name with parentheses" if isinstance(value, type) else ""
         raise wrong(name, value, what + hint)
     return value
+
+
+def settle(executor: Any) -> None:
+    """Checks all that an executor was told, and brings each into one form. What it is told stands in attributes, which programs assign as well."""
+    for name, check in _CHECKS.items():
+        setattr(executor, name, check(getattr(executor, name)))
+    executor.initargs = checked(type(executor).__name__, executor.initializer, executor.initargs)
+    executor.heartbeat_period, executor.heartbeat_threshold = heartbeats(
+        executor.heartbeat_period, executor.heartbeat_threshold
+    )
+
+
+_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+    "label": label,
+    "max_workers_per_node": partial(whole, "max_workers_per_node", least=1, none="for no limit"),
+    "cores_per_worker": partial(positive, "cores_per_worker"),
+    "mem_per_worker": partial(positive, "mem_per_worker", none="not to count memory"),
+    "cpu_affinity": affinity,
+    "available_accelerators": accelerators,
+    "prefetch_capacity": partial(whole, "prefetch_capacity", least=0),
+    "manager_selector": policy,
+    "mpi_launcher": launcher,
+    "max_tasks_per_worker": partial(whole, "max_tasks_per_worker", least=1, none="for never"),
+    "env": environment,
+    "address": partial(text, "address", what="a name or address of this machine"),
+    "worker_port": partial(port, "worker_port"),
+    "worker_port_range": partial(port_range, "worker_port_range"),
+    "address_probe_timeout": partial(positive, "address_probe_timeout", none="for 30 s"),
+    "encrypted": partial(yes_or_no, "encrypted"),
+    "drain_period": partial(positive, "drain_period", none="for never"),
+    "block_start_timeout": partial(positive, "block_start_timeout"),
+    "worker_logdir_root": partial(text, "worker_logdir_root", what="the path of a folder"),
+    "worker_debug": partial(yes_or_no, "worker_debug"),
+    "working_dir": partial(text, "working_dir", what="the path of a folder"),
+}

@@ -85,6 +85,28 @@ def test_checkpoints_are_refused_not_ignored(asks):
         Config(**asks)
 
 
+def test_checkpoints_are_not_ignored_either_when_they_are_assigned():
+    """As upstream's guide does it with a bundled configuration."""
+    config = Config()
+    for name, value in (
+        ("checkpoint_mode", "task_exit"),
+        ("checkpoint_period", "01:00:00"),
+        ("checkpoint_files", ["x"]),
+    ):
+        with pytest.raises(ConfigurationError, match=rf"{name}=.*plait does not have checkpoints yet"):
+            setattr(config, name, value)
+    with pytest.warns(FutureWarning, match="upstream has removed") as caught:
+        config.app_cache = False
+    assert caught[0].filename == __file__
+    assert not config.memoizer.memoize
+    with pytest.warns(FutureWarning, match="upstream has removed"):
+        config.checkpoint_files = []
+
+
+def test_usage_tracking_may_be_a_truth_value():
+    assert Config(usage_tracking=True).as_plait().usage_tracking == 1
+
+
 def test_strategy_none_is_deprecated():
     with pytest.warns(DeprecationWarning, match="strategy='none'"):
         assert Config(strategy=None).strategy == "none"

@@ -112,6 +112,20 @@ def test_tasks_run_one_run_after_another():
             assert echo(b"x" * 200_000).result(20) == b"x" * 200_000
 
 
+def test_what_is_assigned_after_the_constructor_counts(monkeypatch):
+    """Programs change a configuration that they imported: the interchange listens where the new provider's nodes reach it."""
+    monkeypatch.setattr("plait.executors.htex.where.host_addresses", lambda _: ["192.0.2.7"])
+    made = executor()
+    made.provider, made.encrypted = Remote(), False
+    with pytest.raises(ConfigurationError, match=r"encrypted=False.*192\.0\.2\.7"), load(made):
+        pass
+    made.encrypted, made.available_accelerators, made.address = True, 1, "127.0.0.5"
+    with load(made):
+        assert echo(1).result(20) == 1
+        assert made.available_accelerators == ["0"]
+        assert made._interchange_settings().bind == ["127.0.0.5"]
+
+
 def test_a_lost_manager_is_a_loss():
     with load(executor("lose"), max_losses=0):
         error = echo(1).exception(20)

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+import plait
 from plait.errors import ConfigurationError
 from plait.executors.htex import options
 from plait.executors.htex.placement import Pack
@@ -105,6 +106,20 @@ def test_launchers():
     for value in ("ssh", None, 3, ["srun"]):
         with pytest.raises(ConfigurationError, match='expected "mpiexec" or "mpirun" or "srun" or "aprun"'):
             options.launcher(value)
+
+
+def test_what_was_assigned_is_checked_and_brought_into_one_form():
+    executor = plait.HighThroughputExecutor()
+    executor.available_accelerators = 2
+    executor.max_workers_per_node = math.inf
+    executor.initargs = [1]
+    options.settle(executor)
+    assert executor.available_accelerators == ["0", "1"]
+    assert executor.max_workers_per_node is None
+    assert executor.initargs == (1,)
+    executor.heartbeat_threshold = 1
+    with pytest.raises(ConfigurationError, match=r"HighThroughputExecutor\(heartbeat_threshold=1"):
+        options.settle(executor)
 
 
 def test_policies():

@@ -19,6 +19,8 @@ __all__ = ["AppBase", "bash_app", "join_app", "python_app"]
 class AppBase(App[Any, Any]):
     """An app that needs a loaded configuration when it is called."""
 
+    refuses_lazy = False  # a program that has such an app somewhere must still be importable; on threads it even works
+
     def __init__(
         self,
         func: Callable[..., Any],

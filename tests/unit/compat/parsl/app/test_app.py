@@ -54,6 +54,15 @@ def test_apps_may_be_made_before_there_is_a_kernel():
         early(2)
 
 
+def test_a_function_that_yields_makes_an_app_as_upstream(kernel):
+    @parsl.python_app
+    def numbers():
+        yield 1
+        yield 2
+
+    assert list(numbers().result()) == [1, 2]
+
+
 def test_native_apps_still_load_the_default_by_themselves():
     with pytest.raises(NoDataFlowKernelError):
         parsl.python_app(square)(1)

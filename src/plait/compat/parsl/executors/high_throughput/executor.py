@@ -141,11 +141,10 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
             worker_logdir_root=worker_logdir_root,
             manager_selector=RandomManagerSelector() if manager_selector is None else manager_selector,
             block_error_handler=as_function(block_error_handler),
-            encrypted=encryption(encrypted, provider, address),
+            encrypted=encrypted,
+            mpi_launcher=removed.get("mpi_launcher", "mpiexec"),
         )
         vars(self).update(given)
-        if "mpi_launcher" in removed:
-            self.mpi_launcher = options.launcher(removed["mpi_launcher"])
         self._run_dir: str | Callable[[], str] = "."
         self._direct = DirectTasks(self.cancel)
         self._listens = threading.Event()
@@ -162,12 +161,19 @@ class HighThroughputExecutor(_HighThroughputExecutor, RepresentationMixin):
 
     @property
     def interchange_launch_cmd(self) -> list[str]:
-        """Words of the command that starts the interchange; none for plait's own."""
+        """Words of the command that starts the interchange. ``interchange.py`` stands for plait's own."""
         return self._interchange_launch_cmd
 
     @interchange_launch_cmd.setter
-    def interchange_launch_cmd(self, value: Sequence[str]) -> None:
-        self._interchange_launch_cmd = interchange_command(value)
+    def interchange_launch_cmd(self, value: Sequence[str] | None) -> None:
+        self._interchange_launch_cmd = options.words("interchange_launch_cmd", value or ["interchange.py"])
+
+    def _interchange_words(self) -> list[str]:
+        return interchange_command(self.interchange_launch_cmd)
+
+    def _keep_private(self) -> None:
+        self.encrypted = encryption(self.encrypted, self._addresses)
+        super()._keep_private()
 
     def _check_launch_cmd(self) -> None:
         check_template(self.launch_cmd, self._template_values(), must_tell=False)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plait.compat.parsl.executors.high_throughput.executor import HighThroughputExecutor
-from plait.errors import ConfigurationError
-from plait.executors.htex import options
-from plait.executors.mpi import WholeNodes, check_launcher, is_private
+from plait.executors.mpi import WholeNodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,17 +50,17 @@ class MPIExecutor(HighThroughputExecutor, WholeNodes):  # type: ignore[misc]  # 
             from plait.compat.parsl.providers import LocalProvider
 
             provider = LocalProvider(launcher=SimpleLauncher())
-        check_launcher(provider)
-        try:
-            self.max_workers_per_block = options.whole("max_workers_per_block", max_workers_per_block, 1) or 1
-            super().__init__(
-                label, provider, launch_cmd, interchange_launch_cmd, address, loopback_address, worker_port, worker_port_range,
-                interchange_port_range, storage_access, working_dir, worker_debug, max_workers_per_node=max_workers_per_block,
-                prefetch_capacity=prefetch_capacity, heartbeat_threshold=heartbeat_threshold, heartbeat_period=heartbeat_period,
-                drain_period=drain_period, poll_period=poll_period, address_probe_timeout=address_probe_timeout,
-                worker_logdir_root=worker_logdir_root, block_error_handler=block_error_handler,
-                encrypted=encrypted or not is_private(provider, address), remote_monitoring_radio=remote_monitoring_radio,
-                mpi_launcher=mpi_launcher,
-            )  # fmt: skip
-        except ConfigurationError as error:
-            raise ConfigurationError(str(error).replace("HighThroughputExecutor(", "MPIExecutor(", 1)) from None
+        self.max_workers_per_block = max_workers_per_block
+        super().__init__(
+            label, provider, launch_cmd, interchange_launch_cmd, address, loopback_address, worker_port, worker_port_range,
+            interchange_port_range, storage_access, working_dir, worker_debug,
+            prefetch_capacity=prefetch_capacity, heartbeat_threshold=heartbeat_threshold, heartbeat_period=heartbeat_period,
+            drain_period=drain_period, poll_period=poll_period, address_probe_timeout=address_probe_timeout,
+            worker_logdir_root=worker_logdir_root, block_error_handler=block_error_handler,
+            encrypted=encrypted, remote_monitoring_radio=remote_monitoring_radio, mpi_launcher=mpi_launcher,
+        )  # fmt: skip
+
+    def _keep_private(self) -> None:
+        """Says nothing: without encryption is the default here."""
+        self.encrypted = self.encrypted or not self._is_private()
+        super()._keep_private()

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import ConfigurationError
 from plait.executors.htex.addresses import is_loopback
-from plait.executors.htex.where import choose_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: Parameters that nothing depends on, with their defaults and the reason.
 NEEDLESS: Final = {
@@ -57,9 +56,9 @@ def read_removed(removed: Mapping[str, Any], max_workers_per_node: float | None)
     return max_workers_per_node
 
 
-def encryption(encrypted: bool, provider: Any, address: str | None) -> bool:
+def encryption(encrypted: bool, addresses: Sequence[str]) -> bool:
     """Whether links are encrypted. plait sends nothing in the clear beyond this machine, whatever it is told."""
-    if encrypted is not False or all(map(is_loopback, addresses := choose_addresses(provider, address))):
+    if encrypted or all(map(is_loopback, addresses)):
         return encrypted
     _warn(
         f"HighThroughputExecutor(encrypted=False): the links are encrypted nevertheless, because others can reach {', '.join(addresses)}",

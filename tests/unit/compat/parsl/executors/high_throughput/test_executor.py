@@ -79,7 +79,7 @@ def test_commands_are_translated_whenever_they_are_set():
         launch_cmd="nice process_worker_pool.py -a {addresses}", interchange_launch_cmd=["interchange.py"]
     )
     assert executor.launch_cmd == f"nice {DEFAULT_COMMAND}"
-    assert executor.interchange_launch_cmd == []
+    assert executor.interchange_launch_cmd == HighThroughputExecutor().interchange_launch_cmd == ["interchange.py"]
     executor.launch_cmd = f"time {executor.launch_cmd}"
     assert executor.launch_cmd == f"time nice {DEFAULT_COMMAND}"
 
