@@ -193,17 +193,20 @@ class Lifecycle:
         executor.run_id = self.run_id
         log_dir = self._log_dir if self.config.initialize_logging else None
         config = self.config
-        executor.start(
-            ExecutorContext(
-                self.deliver,  # type: ignore[attr-defined]
-                self._emit,
-                log_dir,
-                SystemClock(),
-                config.strategy,
-                config.strategy_period,
-                config.max_idletime,
-            )
+        context = ExecutorContext(
+            self.deliver,  # type: ignore[attr-defined]
+            self._emit,
+            log_dir,
+            SystemClock(),
+            config.strategy,
+            config.strategy_period,
+            config.max_idletime,
         )
+        try:
+            executor.start(context)
+        except BaseException:
+            executor.run_id = None  # what was wrong may be put right, and the executor used after all
+            raise
         self._executors[executor.label] = executor
 
     # ------------------------------------------------------------------ places and times
