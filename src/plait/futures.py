@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from concurrent.futures import CancelledError, Future, InvalidStateError, TimeoutError  # noqa: A004 - the class of the futures' contract
 from concurrent.futures import _base as _cf  # pyright: ignore[reportPrivateUsage]
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from plait.limits import SCAN_DEPTH
 from plait.model.task import FINAL_STATES, Task, TaskState
@@ -34,6 +35,10 @@ PENDING = _cf.PENDING
 CANCELLED = _cf.CANCELLED_AND_NOTIFIED  # the standard `wait` overlooks plain CANCELLED
 FINISHED = _cf.FINISHED
 _ENDED = frozenset({_cf.FINISHED, _cf.CANCELLED, _cf.CANCELLED_AND_NOTIFIED})
+
+#: Seconds after which a waiting main thread looks for signals by itself: CPython loses the wake-up where one meets a thread on its way into a
+#: lock, which is common on a busy machine, or comes to another thread.
+_LOOK_S: Final = 1.0
 
 _making = threading.Lock()
 _EAGER = not getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -164,8 +169,11 @@ class PlaitFuture(Future[R]):
 
     def _block(self, timeout: float | None) -> None:
         condition = self._condition
+        end_s = float("inf") if timeout is None else time.monotonic() + timeout
+        look_s = _LOOK_S if threading.current_thread() is threading.main_thread() else threading.TIMEOUT_MAX
         with condition:
-            condition.wait_for(lambda: self._state in _ENDED, timeout)
+            while self._state not in _ENDED and (left_s := end_s - time.monotonic()) > 0:
+                condition.wait(min(left_s, look_s))
 
     def _cancellation(self) -> CancelledError:
         return CancelledError()

@@ -8,8 +8,10 @@ import contextlib
 import copy
 import logging
 import pickle
+import signal
 import sys
 import threading
+import time
 import traceback
 
 import cloudpickle
@@ -341,6 +343,29 @@ def test_no_waiter_misses_a_setter(fast_switching, kind):
             lambda made=made: wait_for(made[2]),
         )
         assert results == [None, n, 3, 3, True]
+
+
+def test_a_signal_whose_wake_up_is_lost_ends_the_waiting_all_the_same(future):
+    """One that comes to another thread does not wake the main one, and Python runs its handler there."""
+
+    def handle(number, frame):
+        raise LookupError(number)
+
+    def signal_elsewhere():
+        wait_until(lambda: future._condition._waiters)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    thread = threading.Thread(target=signal_elsewhere)
+    try:
+        thread.start()
+        begin_s = time.monotonic()
+        with pytest.raises(LookupError):
+            future.result(30.0)
+        assert time.monotonic() - begin_s < 15.0
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_conditions_are_made_once(fast_switching):

@@ -122,7 +122,7 @@ class BlockKeeper:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
-        self._thread_ended = threading.Event()  # Thread.join, interrupted, takes a thread that runs for one that has ended
+        self._thread_ended = threading.Event()  # Thread.join, interrupted, takes one that runs for one that has ended
         self._news = False  # something happened that the thread has not seen
         self._stopping = False
         self._ended = False  # nothing is cancelled any more
