@@ -69,8 +69,6 @@ class ThreadPoolExecutor(Executor):
         working_dir: str | None = None,
         remote_monitoring_radio: Any = None,
     ) -> None:
-        if isinstance(max_threads, bool) or not isinstance(max_threads, int) or max_threads < 1:
-            raise ConfigurationError(f"ThreadPoolExecutor(max_threads={max_threads!r}): expected a whole number from 1")
         self.label = label
         self.max_threads = max_threads
         self.thread_name_prefix = thread_name_prefix or f"ThreadPoolExecutor-{label}"
@@ -81,6 +79,12 @@ class ThreadPoolExecutor(Executor):
 
     def _reset(self) -> None:
         """As before the first task."""
+        if isinstance(self.max_threads, bool) or not isinstance(self.max_threads, int) or self.max_threads < 1:
+            raise ConfigurationError(
+                f"ThreadPoolExecutor(max_threads={self.max_threads!r}): expected a whole number from 1"
+            )
+        if not isinstance(self.label, str):
+            raise ConfigurationError(f"ThreadPoolExecutor(label={self.label!r}): expected text")
         self._lock = threading.Lock()
         self._capacity = Capacity(self.max_threads)
         self._queue: deque[Task] = deque()  # plain tasks that wait
@@ -100,12 +104,11 @@ class ThreadPoolExecutor(Executor):
 
     def start(self, context: ExecutorContext) -> None:
         """Threads are started when there is something to do."""
-        if self._stopped:  # an earlier run used it
-            if self._threads:
-                raise ConfigurationError(
-                    f"{self!r}: tasks of its earlier run still run in its threads; make a new executor"
-                )
-            self._reset()
+        if self._stopped and self._threads:  # an earlier run used it
+            raise ConfigurationError(
+                f"{self!r}: tasks of its earlier run still run in its threads; make a new executor"
+            )
+        self._reset()  # also in the first run: programs assign `max_threads`
         self._context = context
 
     def submit(self, task: Task) -> None:

@@ -35,6 +35,24 @@ def test_what_cannot_work_is_named(threads):
         ThreadPoolExecutor(max_threads=threads)
 
 
+def test_a_label_is_text():
+    with pytest.raises(ConfigurationError, match="label=3.*expected text"):
+        ThreadPoolExecutor(label=3)
+
+
+def test_what_is_assigned_before_a_run_counts():
+    executor = ThreadPoolExecutor(max_threads=1)
+    config = plait.Config(executors=[executor], initialize_logging=False, progress=False)
+    executor.max_threads = 3
+    with plait.load(config):
+        meeting = threading.Barrier(3)
+        futures = [plait.python_app(meeting.wait)(WAIT_S) for _ in range(3)]
+        assert sorted(future.result(WAIT_S) for future in futures) == [0, 1, 2]
+    executor.max_threads = "3"
+    with pytest.raises(ConfigurationError, match="max_threads='3'"):
+        plait.load(config)
+
+
 def test_threads_are_started_when_needed_and_used_again():
     with load(4) as kernel:
         before = threading.active_count()
