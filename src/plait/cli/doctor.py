@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from plait._util import procs
 from plait.cli import lost_jobs
 from plait.cli.main import DONE, FAILED, version_text
-from plait.errors import text_of
+from plait.configfile.rules import system_rules
+from plait.errors import ConfigurationError, text_of
 from plait.executors.blocks import RUN_ID_CHARS
 from plait.monitoring.runs import CRASHED, LIVE, find_runs, glance
 
@@ -33,7 +34,7 @@ _FILES: Final = 4096
 #: Commands of batch systems: all of a line are needed.
 _COMMANDS: Final = {
     "Slurm": ("sbatch", "squeue", "scancel"),
-    "PBS or Torque": ("qsub", "qstat", "qdel"),
+    "Grid Engine, PBS or Torque": ("qsub", "qstat", "qdel"),
     "LSF": ("bsub", "bjobs", "bkill"),
     "HTCondor": ("condor_submit", "condor_q", "condor_rm"),
     "Flux": ("flux",),
@@ -154,6 +155,7 @@ def environment(run_dir: str) -> Iterator[Finding]:
     yield _open_files()
     yield _addresses()
     yield _run_dir(run_dir)
+    yield from _rules()
     found = [name for name, commands in _COMMANDS.items() if all(map(shutil.which, commands))]
     half = [
         f"{name} without {', '.join(command for command in commands if not shutil.which(command))}"
@@ -208,6 +210,17 @@ def _addresses() -> Finding:
         hint = "blocks on other machines need one: HighThroughputExecutor(address=…)"
         return Finding(WARN, "addresses", "only this machine can reach this machine", hint)
     return Finding(OK, "addresses", f"other machines reach this one at {', '.join(found[:4])}")
+
+
+def _rules() -> Iterator[Finding]:
+    """The rules of the machine's administrators, where there are some."""
+    try:
+        sources = [rules.source for rules in system_rules()]
+    except ConfigurationError as error:
+        yield Finding(BAD, "rules", text_of(error), "nothing runs until administrators have mended this")
+    else:
+        if sources:
+            yield Finding(OK, "rules", f"those of this machine: {', '.join(sources)}")
 
 
 def _run_dir(run_dir: str) -> Finding:

@@ -20,11 +20,11 @@ def files() -> list[str]:
     """The files that there are and that count.
 
     Raises:
-        ConfigurationError: the variable names one that users may write.
+        ConfigurationError: the variable names one that users may write, or the machine's own is hidden from this user.
     """
     if tried:
         return list(tried)
-    found = [SYSTEM] if os.path.exists(SYSTEM) else []
+    found = [SYSTEM] if _is_there(SYSTEM) else []
     other = os.environ.get(VARIABLE)
     if other:
         for path in (os.path.dirname(os.path.abspath(other)), other):
@@ -35,3 +35,20 @@ def files() -> list[str]:
                 )
         found.append(other)
     return found
+
+
+def _is_there(path: str) -> bool:
+    """Whether the file is there. One that this user may not read is a slip of whoever wrote it: it would bind nobody, without a word."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        pass
+    except OSError:
+        return False
+    else:
+        if os.access(path, os.R_OK):
+            return True
+    raise ConfigurationError(
+        f"{path}: you may not read the rules of this machine (Permission denied); ask its administrators to let everybody read "
+        "this file and its folder"
+    )

@@ -97,7 +97,7 @@ def sites(wrong: list[str] | None = None) -> list[Site]:
         ConfigurationError: naming the file and the key.
     """
     found: dict[str, Site | None] = {}
-    for name, path, origin in _files():
+    for name, path, origin in _files(wrong):
         if name not in found:
             try:
                 found[name] = read_site(path, origin)
@@ -125,12 +125,14 @@ def find_site(name: str) -> Site:
     raise ConfigurationError(f"site {name!r}: there is no such site; {hint}")
 
 
-def _files() -> Iterator[tuple[str, str, str]]:
-    """(name, path, origin) of every file."""
+def _files(wrong: list[str] | None = None) -> Iterator[tuple[str, str, str]]:
+    """(name, path, origin) of every file; ``wrong`` takes which folders cannot be read."""
     for origin, folder in folders():
         try:
             entries = sorted(entry for entry in os.listdir(folder) if entry.endswith(".toml"))
-        except OSError:
+        except OSError as error:
+            if wrong is not None and isinstance(error, PermissionError):
+                wrong.append(f"{folder}: this folder cannot be read ({error.strerror})")
             continue
         if origin == "project" and untrusted(folder):
             continue  # a folder that somebody has put where others happen to work

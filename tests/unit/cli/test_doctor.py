@@ -58,6 +58,16 @@ def test_no_address_no_encryption_no_place(tmp_path, monkeypatch):
     assert f"{tmp_path} cannot be written" in found["run_dir"].said
 
 
+def test_rules_of_the_machine(tmp_path, monkeypatch):
+    rules = tmp_path / "plait.toml"
+    monkeypatch.setattr("plait.configfile.system.SYSTEM", str(rules))
+    rules.write_text("[limits.LocalProvider]\nmax_blocks = 3\n")
+    assert (checks(tmp_path)["rules"].state, checks(tmp_path)["rules"].said) == (OK, f"those of this machine: {rules}")
+    rules.write_text("[limit.LocalProvider]\n")
+    assert checks(tmp_path)["rules"].state == BAD
+    assert "did you mean limits?" in checks(tmp_path)["rules"].said
+
+
 # ------------------------------------------------------------------ jobs
 def test_jobs_of_dead_drivers_are_found_and_with_fix_ended(tmp_path, systems, capsys):  # noqa: F811
     provider = systems()

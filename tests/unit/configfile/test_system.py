@@ -33,6 +33,20 @@ def test_the_systems_file_counts_and_the_variable_adds_one(file, monkeypatch):
     assert system.files() == [str(file), str(file)]
 
 
+def test_rules_that_a_user_may_not_read_are_an_error(file, monkeypatch):
+    monkeypatch.setattr(system, "SYSTEM", str(file))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ConfigurationError, match=r"rules\.toml: you may not read .* let everybody read"):
+        system.files()
+
+    def stat(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", stat)  # its folder
+    with pytest.raises(ConfigurationError, match="let everybody read"):
+        system.files()
+
+
 def test_a_file_that_is_tried_stands_for_all(file, monkeypatch):
     monkeypatch.setattr(system, "SYSTEM", str(file))
     monkeypatch.setattr(system, "tried", ["new.toml"])

@@ -55,6 +55,21 @@ def test_a_file_that_is_wrong_is_left_out_and_hides_what_it_hid(places):
     assert [str(places["system"] / "localhost.toml") in problem for problem in wrong] == [True]
 
 
+def test_a_folder_that_cannot_be_read_is_told(places, monkeypatch):
+    real = os.listdir
+
+    def listdir(folder):
+        if folder == str(places["system"]):
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    wrong = []
+    assert "localhost" in [site.name for site in sites(wrong)]
+    assert wrong == [f"{places['system']}: this folder cannot be read (Permission denied)"]
+    assert find_site("localhost").origin == "shipped"
+
+
 def test_a_projects_catalogue_that_others_may_write_is_not_used(places):
     (places["project"] / "planted.toml").write_text(HEAD.format(centre="x"))
     places["project"].chmod(0o777)
