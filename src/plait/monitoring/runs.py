@@ -62,6 +62,11 @@ def find_runs(run_dir: str | os.PathLike[str]) -> list[str]:
     return [folder for folder in folders if _has_journal(folder)]
 
 
+def _is_closed(folder: str) -> bool:
+    """Whether it is there and another user's."""
+    return os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK)
+
+
 def find_run(which: str = "last", run_dir: str | os.PathLike[str] = "runinfo") -> str:
     """The folder of a run.
 
@@ -76,12 +81,16 @@ def find_run(which: str = "last", run_dir: str | os.PathLike[str] = "runinfo") -
     if which != "last" and not which.isdigit():
         if _has_journal(which):
             return which
+        if _is_closed(which):
+            raise RunNotFound(f"run {which}: you may not read this folder")
         inside = find_runs(which)
         hint = f"; it holds runs: name one, or use --run-dir {which}" if inside else ""
         raise RunNotFound(f"run {which}: expected `last`, a number, or a run's folder with a journal in it{hint}")
     runs = find_runs(base)
     if not runs:
         there = "has no run with a journal" if os.path.isdir(base) else "does not exist"
+        if _is_closed(base):
+            there = "cannot be read by you"
         raise RunNotFound(
             f"the folder {base} {there}; name another with --run-dir, or a run's own folder with --run "
             "(runs with initialize_logging=False leave no journal)"

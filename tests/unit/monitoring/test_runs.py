@@ -81,6 +81,15 @@ def test_what_is_not_there_is_said_with_the_next_step(tmp_path, which, where, sa
         find_run(which, where)
 
 
+def test_another_users_folders_say_so(tmp_path, monkeypatch):
+    (tmp_path / "runinfo").mkdir()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(RunNotFound, match="the folder runinfo cannot be read by you"):
+        find_run()
+    with pytest.raises(RunNotFound, match="you may not read this folder"):
+        find_run("./runinfo")
+
+
 def test_a_run_is_rebuilt(tmp_path):
     path = write(
         tmp_path / "000",
