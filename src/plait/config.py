@@ -90,7 +90,8 @@ class Config(RemembersGiven):
         self.retry_handler = retry_handler
         self.max_losses = max_losses
         self.max_pending = max_pending
-        _expect(isinstance(run_dir, (str, os.PathLike)), "run_dir", run_dir, "the path of a folder")
+        is_path = isinstance(run_dir, (str, os.PathLike)) and "\0" not in str(run_dir)
+        _expect(is_path, "run_dir", run_dir, "the path of a folder")
         self.run_dir = os.fspath(run_dir)
         self.std_autopath = std_autopath
         self.strategy: str | ScalingPolicy = "none" if strategy is None else strategy
@@ -260,6 +261,8 @@ class Config(RemembersGiven):
 
 def _executors(executors: Iterable[Executor] | None) -> tuple[Executor, ...]:
     try:
+        if isinstance(executors, str):
+            raise TypeError  # noqa: TRY301 - its letters are meant least of all
         given: tuple[Any, ...] = tuple(executors or ())
     except TypeError:
         raise ConfigurationError(

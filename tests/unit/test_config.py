@@ -61,6 +61,8 @@ def test_exit_modes(mode):
         ("memoizer", object(), "a plait.Memoizer or None"),
         ("dependency_resolver", object(), "a DependencyResolver or None"),
         ("run_dir", None, "the path of a folder"),
+        ("run_dir", "a\0b", "the path of a folder"),
+        ("executors", "threads", "a list of executors, such as"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(name, value, expected):

@@ -30,5 +30,8 @@ def map(app: App[Any, R], *iterables: Iterable[Any]) -> list[AppFuture[R]]:  # n
     """
     if not isinstance(app, App):
         raise TypeError(f"plait.map({app!r}, …): expected an app; decorate the function with @plait.python_app")
+    for iterable in iterables:
+        if not (hasattr(iterable, "__iter__") or hasattr(iterable, "__getitem__")):
+            raise TypeError(f"plait.map({app!r}, {iterable!r}): expected lists, or other iterables, of arguments")
     kernel = app.data_flow_kernel or DataFlowKernelLoader.for_call()
     return kernel.map_calls(app.spec, zip(*iterables, strict=False))

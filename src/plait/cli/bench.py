@@ -73,6 +73,8 @@ def bench(order: Order, *, as_json: bool) -> int:
     """
     import plait
 
+    if not order.time < float("inf"):
+        raise ConfigurationError(f"--time {order.time}: expected seconds")
     resources = _resources(order.resources)
     sizes = _sizes(order.iterate)
     config = _config(order.config)
@@ -172,7 +174,10 @@ def _measure(resources: dict[str, Any], argsize: int) -> Callable[[int], Iterati
     import plait
 
     app = plait.python_app(_noop)
-    argument = b"x" * argsize
+    try:
+        argument = b"x" * argsize
+    except (MemoryError, OverflowError):
+        raise ConfigurationError(f"--argsize {argsize}: there is not that much memory") from None
     keywords: dict[str, Any] = {"parsl_resource_specification": resources} if resources else {}
 
     def measure(tasks: int) -> Iteration:

@@ -60,12 +60,13 @@ def read_text(path: str | os.PathLike[str]) -> str:
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
-    except OSError as error:
-        raise ConfigurationError(
-            f"{os.fspath(path)}: this file cannot be read ({error.strerror or error}); name a TOML file, or write one with `plait init`"
-        ) from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{os.fspath(path)}: this is no TOML: {error}") from None
+    except (OSError, ValueError) as error:  # the latter for paths that cannot be one
+        why = getattr(error, "strerror", None) or error
+        raise ConfigurationError(
+            f"{os.fspath(path) or repr(path)}: this file cannot be read ({why}); name a TOML file, or write one with `plait init`"
+        ) from None
 
 
 def show(path: Path) -> str:

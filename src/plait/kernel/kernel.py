@@ -30,7 +30,13 @@ from plait.dataflow.explain import explain
 from plait.dataflow.memo import BasicMemoizer
 from plait.dataflow.record import TaskRecord
 from plait.dataflow.resolve import PLAIN, find_futures, replace_futures
-from plait.errors import DataFlowException, InvalidResourceSpecification, JoinError, NoDataFlowKernelError
+from plait.errors import (
+    ConfigurationError,
+    DataFlowException,
+    InvalidResourceSpecification,
+    JoinError,
+    NoDataFlowKernelError,
+)
 from plait.executors.base import LOST, OK, Outcome
 from plait.futures import AppFuture
 from plait.kernel.arguments import RESERVED, choose_stream_names, read_reserved, refuse_remote_files
@@ -75,6 +81,8 @@ class DataFlowKernel(Lifecycle):
     refusals_in_futures: tuple[type[Exception], ...] = ()
 
     def __init__(self, config: Config) -> None:
+        if not hasattr(config, "exit_mode"):
+            raise ConfigurationError(f"DataFlowKernel({config!r}): expected a plait.Config")
         self._lock = threading.Lock()
         self._engine = Engine(retries=config.retries, max_losses=config.max_losses, keep=not config.garbage_collect)
         self._inputs = Inputs(config.dependency_resolver, self)

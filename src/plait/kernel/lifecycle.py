@@ -173,7 +173,12 @@ class Lifecycle:
 
         Raises:
             ConfigurationError: a label is taken, or an executor belongs to another kernel.
+            NoDataFlowKernelError: the run is over.
         """
+        if self.cleanup_called or os.getpid() != self._pid:
+            self._refuse_call()  # nobody would end them
+        if not hasattr(executors, "__iter__"):
+            raise ConfigurationError(f"add_executors({executors!r}): expected a list of executors")
         for executor in executors:
             if system.files():
                 from plait.configfile.rules import enforce
@@ -237,7 +242,7 @@ class Lifecycle:
         if not isinstance(task, Task):
             task = task.task
         label = f"_{task.details.label}" if task.details is not None and task.details.label else ""
-        name = f"task_{task.id:04d}_{task.app.name}{label}.{kind}"
+        name = f"task_{task.id:04d}_{task.app.name}{label}.{kind}".replace("/", "_")
         return os.path.join(self.run_dir, "task_logs", f"{task.id // 10000:04d}", name)
 
     def _autopath(self, task: Task, kind: str) -> Any:

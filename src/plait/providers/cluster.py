@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from plait._util.represent import represent
-from plait.errors import BadLauncher, ScriptPathError, SubmitException, text_of
+from plait.errors import BadLauncher, ConfigurationError, ScriptPathError, SubmitException, text_of
 from plait.launchers.base import Launcher
 from plait.model.jobs import JobState, JobStatus
 from plait.providers import judge
@@ -126,6 +126,8 @@ class ClusterProvider(ExecutionProvider):
         owner = type(self).__name__
         if launcher is not None and not isinstance(launcher, Launcher):
             raise BadLauncher(launcher)
+        if shell is not None and not callable(getattr(shell, "run", None)):
+            raise ConfigurationError(f"{owner}(shell={shell!r}): expected a plait.providers.shell.Shell, or None")
         check_blocks(owner, nodes_per_block, init_blocks, min_blocks, max_blocks, parallelism)
         self.nodes_per_block = nodes_per_block
         self.init_blocks = init_blocks

@@ -27,6 +27,7 @@ from plait.launchers.simple import SingleNodeLauncher
 from plait.limits import GRACE_S
 from plait.model.jobs import JobState, JobStatus
 from plait.providers.base import ExecutionProvider, check_blocks
+from plait.providers.script import checked_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,8 +90,7 @@ class LocalProvider(ExecutionProvider):
         if launcher is not None and not isinstance(launcher, Launcher):
             raise BadLauncher(launcher)
         check_blocks("LocalProvider", nodes_per_block, init_blocks, min_blocks, max_blocks, parallelism)
-        if isinstance(cmd_timeout, bool) or not isinstance(cmd_timeout, (int, float)) or cmd_timeout <= 0:
-            raise ConfigurationError(f"LocalProvider(cmd_timeout={cmd_timeout!r}): expected seconds, more than 0")
+        checked_seconds("LocalProvider", "cmd_timeout", cmd_timeout)
         if not isinstance(worker_init, str) or "\0" in worker_init:
             raise ConfigurationError(f"LocalProvider(worker_init={worker_init!r}): expected lines of bash as text")
         self.nodes_per_block = nodes_per_block

@@ -16,6 +16,8 @@ from plait.errors import ConfigurationError
 from plait.model.units import parse_duration
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+#: Seconds that a command may be given: the system cannot wait for more than 24 days at once.
+_MOST_S: Final = 1_000_000
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Variables by which a user of a block could make its batch system, or the loader of programs, do something else.
 _FORBIDDEN: Final = re.compile(r"(SLURM|SBATCH|PBS|SGE|LSB|LD|DYLD)_.*")
@@ -130,8 +132,10 @@ def checked_seconds(owner: str, parameter: str, value: Any) -> float:
     Raises:
         ConfigurationError: it is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ConfigurationError(f"{owner}({parameter}={value!r}): expected seconds, more than 0")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _MOST_S:
+        raise ConfigurationError(
+            f"{owner}({parameter}={value!r}): expected seconds, more than 0 and at most {_MOST_S:,}"
+        )
     return value
 
 

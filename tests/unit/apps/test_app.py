@@ -376,6 +376,9 @@ def test_auto_logname_names_a_file_of_the_task(tmp_path):
         assert future.stderr.endswith("_part.stderr")
         assert Path(future.stdout).read_text() == "out\n"
         assert "err\n" in Path(future.stderr).read_text()
+        outside = plain(stdout=plait.AUTO_LOGNAME, stderr=plait.AUTO_LOGNAME, label="../../a")
+        outside.result()
+        assert outside.stdout == os.path.join(folder, f"task_0001_{plain.__name__}_.._.._a.stdout")
 
 
 def test_std_autopath_decides_what_auto_logname_is(tmp_path):

@@ -45,6 +45,11 @@ def test_map_wants_an_app():
         plait.map(add, [1])
 
 
+def test_map_wants_lists(kernel):
+    with pytest.raises(TypeError, match="3.: expected lists, or other iterables, of arguments"):
+        plait.map(plait.python_app(add), 3)
+
+
 def test_the_standard_library_waits_for_our_futures(kernel):
     futures = plait.map(plait.python_app(add), range(50))
     assert plait.wait is concurrent.futures.wait

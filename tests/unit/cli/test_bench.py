@@ -74,6 +74,13 @@ config = Config(executors=[ThreadPoolExecutor(max_threads=2)])
     assert json.loads(capsys.readouterr().out)["iterations"][0]["tasks"] == 3
 
 
+@pytest.mark.parametrize(("name", "value"), [("time", float("inf")), ("time", float("nan")), ("argsize", 10**30)])
+def test_amounts_that_cannot_be_are_named(tmp_path, name, value):
+    order = Order(config=config_file(tmp_path, THREADS.format("config =")), **{name: value})
+    with pytest.raises(ConfigurationError, match=f"^--{name} "):
+        bench(order, as_json=True)
+
+
 def test_for_people(tmp_path, capsys):
     path = config_file(tmp_path, THREADS.format("config ="))
     assert bench(Order(config=path, time=0.01), as_json=False) == 0

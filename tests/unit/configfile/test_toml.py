@@ -101,6 +101,10 @@ def test_a_text_that_is_no_toml_gives_no_lines_but_no_error_either():
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigurationError, match=r"nowhere.toml: this file cannot be read \(No such file"):
         toml.read_text(tmp_path / "nowhere.toml")
+    with pytest.raises(ConfigurationError, match=r"a\0b: this file cannot be read \(embedded null byte"):
+        toml.read_text("a\0b")
+    with pytest.raises(ConfigurationError, match=r"^'': this file cannot be read"):
+        toml.read_text("")
     (tmp_path / "x.toml").write_bytes(b"a = '\xff'")
     with pytest.raises(ConfigurationError, match=r"x.toml: this is no TOML"):
         toml.read_text(tmp_path / "x.toml")

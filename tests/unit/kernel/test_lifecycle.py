@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import plait
-from plait.errors import ConfigurationError
+from plait.errors import ConfigurationError, NoDataFlowKernelError
 from plait.executors.base import Executor, ExecutorStatus
 from plait.model.task import TaskState
 from tests.support import wait_until
@@ -126,6 +126,23 @@ def test_executors_may_come_later_and_labels_are_taken_once():
             kernel.add_executors([plait.ThreadPoolExecutor("more")])
         with pytest.raises(ConfigurationError, match="expected executors"):
             kernel.add_executors([3])
+        with pytest.raises(ConfigurationError, match=r"add_executors\(3\): expected a list of executors"):
+            kernel.add_executors(3)
+
+
+def test_a_run_that_is_over_takes_no_executors():
+    """Nobody would end them."""
+    with plait.load(config()) as kernel:
+        pass
+    late = plait.ThreadPoolExecutor("late")
+    with pytest.raises(NoDataFlowKernelError, match="cleaned up"):
+        kernel.add_executors([late])
+    assert late.run_id is None
+
+
+def test_a_kernel_wants_a_configuration():
+    with pytest.raises(ConfigurationError, match=r"DataFlowKernel\(3\): expected a plait.Config"):
+        plait.DataFlowKernel(3)
 
 
 def test_an_executor_belongs_to_one_kernel():

@@ -354,6 +354,8 @@ def test_several_at_once_each_with_its_answer(abacus):
     [
         {"walltime": "x"},
         {"cmd_timeout": 0},
+        {"cmd_timeout": 1e9},
+        {"shell": "bash"},
         {"worker_init": 1},
         {"scheduler_options": None},
         {"max_blocks": -1},

@@ -58,7 +58,15 @@ def test_what_is_no_launcher_is_refused(launcher):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"cmd_timeout": 0}, {"cmd_timeout": "1"}, {"worker_init": ["a"]}, {"worker_init": "a\0"}]
+    "wrong",
+    [
+        {"cmd_timeout": 0},
+        {"cmd_timeout": "1"},
+        {"cmd_timeout": float("nan")},
+        {"cmd_timeout": 1e30},
+        {"worker_init": ["a"]},
+        {"worker_init": "a\0"},
+    ],
 )
 def test_wrong_values_are_named(wrong):
     (name,) = wrong
