@@ -7,6 +7,7 @@ Stop: intake, tasks, executors, progress, events; each step within its own time,
 from __future__ import annotations
 
 import atexit
+import contextlib
 import datetime  # noqa: ICN001 - its own name says more
 import logging
 import os
@@ -156,7 +157,8 @@ class Lifecycle:
 
         def close() -> None:
             self._logger.removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take
+                handler.close()
 
         return close
 
@@ -533,10 +535,21 @@ def _nothing() -> None:
 class _RunLog(logging.FileHandler):
     """The log of a run. A line that another thread is just writing when the run ends must not open the file again, as the base does."""
 
+    _has_failed = False
+
     def emit(self, record: logging.LogRecord) -> None:
         """Writes a line, unless the file was closed."""
         if self.stream is not None:
             super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base's name
+        """Says once that the disk is full, say; the base writes a traceback for every line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._has_failed:
+            self._has_failed = True
+            print(f"plait: {self.baseFilename} cannot be written ({error}); the run goes on", file=sys.stderr)  # noqa: T201 - nowhere else to say so
 
 
 def _getitem(value: Any, key: Any) -> Any:

@@ -140,20 +140,15 @@ class Journal(EventSink):
         except UnicodeEncodeError:  # the name of a file, in an error, say
             body = self._encode(_encodable(events))
         data = _HEAD.pack(len(body), zlib.crc32(body)) + body
-        try:
-            while data:
-                data = data[os.write(self._fd, data) :]
-        except OSError as error:
-            _logger.warning(
-                "the journal in %s cannot be written any more (%s); the run goes on without it", self._directory, error
-            )
-            self.close()
-            return
+        self._append(data)
         self._written += len(body)
-        if self._written >= self._file_bytes:
+        if self._fd >= 0 and self._written >= self._file_bytes:
             self._number += 1
             self.close()
-            self._open()
+            try:
+                self._open()
+            except OSError as error:
+                self._give_up(error)
 
     def close(self) -> None:
         """Closes the file."""
@@ -165,8 +160,21 @@ class Journal(EventSink):
         name = "journal.plj" if self._number == 0 else f"journal-{self._number:03d}.plj"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
         self._fd = os.open(os.path.join(self._directory, name), flags, 0o600)
-        os.write(self._fd, MAGIC)
         self._written = 0
+        self._append(MAGIC)
+
+    def _append(self, data: bytes) -> None:
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        _logger.warning(
+            "the journal in %s cannot be written any more (%s); the run goes on without it", self._directory, error
+        )
+        self.close()
 
 
 def _text(value: Any) -> str:

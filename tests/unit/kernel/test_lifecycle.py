@@ -17,8 +17,9 @@ import pytest
 import plait
 from plait.errors import ConfigurationError, NoDataFlowKernelError
 from plait.executors.base import Executor, ExecutorStatus
+from plait.kernel.lifecycle import _RunLog
 from plait.model.task import TaskState
-from tests.support import wait_until
+from tests.support import require_linux, wait_until
 
 
 def config(*executors, **options):
@@ -213,6 +214,16 @@ def test_an_interrupt_of_the_waiting_ends_the_run(monkeypatch, capsys):
         monkeypatch.setattr(kernel, "wait_for_current_tasks", interrupted)
     assert kernel.cleanup_called
     assert capsys.readouterr().err == ""  # progress=False
+
+
+def test_a_log_that_a_full_disk_does_not_take_says_so_once(capfd):
+    require_linux("/dev/full")
+    log = _RunLog("/dev/full")
+    for word in ("one", "two"):
+        log.handle(logging.makeLogRecord({"msg": word}))
+    with contextlib.suppress(OSError):
+        log.close()
+    assert capfd.readouterr().err.count("\n") == 1
 
 
 class Interrupted(Broken):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import zlib
 from types import SimpleNamespace
@@ -178,6 +179,28 @@ def test_other_files_are_not_journals(tmp_path, written):
     for name in ("journal-1.plj", "journal.plj.bak", "plait.log"):
         (tmp_path / name).write_text("x")
     assert journal_files(str(tmp_path)) == [str(written[0])]
+
+
+def test_a_disk_that_is_full_from_the_beginning_is_a_journal_that_ends_at_once(tmp_path, monkeypatch, caplog):
+    def full(fd, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal.os, "write", full)
+    ended = Journal(str(tmp_path))
+    ended.write(EVERY_KIND[:3])
+    ended.close()
+    assert caplog.text.count("the run goes on without it") == 1
+
+
+def test_a_next_file_that_cannot_be_made_ends_the_journal(tmp_path, caplog):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    ended = Journal(str(folder), file_bytes=1)
+    shutil.rmtree(folder)
+    ended.write(EVERY_KIND[:3])
+    ended.write(EVERY_KIND[:3])
+    ended.close()
+    assert caplog.text.count("the run goes on without it") == 1
 
 
 def test_a_full_disk_ends_the_journal_with_one_warning(tmp_path, monkeypatch, caplog):
