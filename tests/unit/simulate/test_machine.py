@@ -21,6 +21,8 @@ def test_what_follows_from_the_rest():
         {"workers": 1.5},
         {"gpus": -1},
         {"retries": True},
+        {"nodes": 10**18},
+        {"workers": 10**18},
         {"nodes_per_block": 0},
         {"nodes_per_block": 2},
         {"latency_s": -1.0},

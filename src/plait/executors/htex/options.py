@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from plait._util.environment import can_be_set
 from plait.errors import ConfigurationError, SerializationError
 from plait.executors.htex.mpi_prefix import LAUNCHERS
 from plait.executors.htex.placement import as_policy
@@ -21,6 +23,8 @@ _AFFINITY: Final = ("none", "block", "block-reverse", "alternating")
 _CORES: Final = r"\d+(-\d+)?(,\d+(-\d+)?)*"
 _LIST: Final = re.compile(rf"list:{_CORES}(:{_CORES})*")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Of one node. More than a slip of the pen makes of it, and few enough to count.
+_MOST_ACCELERATORS: Final = 100_000
 _LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. +-]*")
 
 
@@ -54,7 +58,7 @@ def whole(name: str, value: Any, least: int, *, none: str = "") -> int | None:
     """A whole number from ``least``; None too, where that means something. Infinity counts as None."""
     if none and (value is None or value == math.inf):
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= sys.maxsize:
         raise wrong(name, value, f"a whole number from {least}" + (f", or None {none}" if none else ""))
     return value
 
@@ -77,7 +81,7 @@ def policy(value: Any) -> Any:
 
 def text(name: str, value: Any, what: str) -> Any:
     """A name or a path; or None."""
-    if value is not None and not isinstance(value, (str, os.PathLike)):
+    if value is not None and (not isinstance(value, (str, os.PathLike)) or "\0" in str(value)):
         raise wrong(name, value, f"{what}, or None")
     return value
 
@@ -117,7 +121,7 @@ def affinity(value: Any) -> str:
 
 def accelerators(value: Any) -> list[str]:
     """Names of accelerators; a number stands for so many, named from 0."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_ACCELERATORS:
         return [str(number) for number in range(value)]
     if isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value):
         return list(value)
@@ -146,9 +150,8 @@ def environment(value: Any) -> dict[str, str | None]:
         found = dict(value or {})
     except (TypeError, ValueError):
         found = {0: value}
-    for name, text in found.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or not (text is None or isinstance(text, str)):
-            raise wrong("env", value, "names of variables with their values, texts or None")
+    if not all(can_be_set(name, text) and _NAME.fullmatch(name) for name, text in found.items()):
+        raise wrong("env", value, "names of variables with their values, texts or None")
     return found
 
 

@@ -67,9 +67,26 @@ def test_accelerators():
     assert options.accelerators(3) == ["0", "1", "2"]
     assert options.accelerators(()) == []
     assert options.accelerators(("a", "b")) == ["a", "b"]
-    for value in (-1, "01", True, [1], [""], None):
+    for value in (-1, "01", True, [1], [""], None, 10**30):
         with pytest.raises(ConfigurationError, match="available_accelerators"):
             options.accelerators(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("env", {"A": "x\0y"}),
+        ("env", {"A": "\ud800"}),
+        ("env", {"A B": "x"}),
+        ("prefetch_capacity", 2**70),
+        ("max_tasks_per_worker", 2**70),
+        ("worker_logdir_root", "a\0b"),
+        ("working_dir", "a\0b"),
+    ],
+)
+def test_what_managers_could_not_be_told(name, value):
+    with pytest.raises(ConfigurationError, match=rf"HighThroughputExecutor\({name}="):
+        plait.HighThroughputExecutor(**{name: value})
 
 
 def test_heartbeats():
