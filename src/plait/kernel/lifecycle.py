@@ -525,7 +525,8 @@ class Lifecycle:
         # what the interpreter notes when an exception ends the program
         interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
         self._leaving = True
-        self.cleanup(INTERRUPT_EXIT_S if interrupted else SHUTDOWN_S)
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):  # signals that hurried it: here is nobody to tell
+            self.cleanup(INTERRUPT_EXIT_S if interrupted else SHUTDOWN_S)
 
 
 def _nothing() -> None:

@@ -265,6 +265,15 @@ def test_sigterm_during_the_cleanup_ends_the_run_in_order():
     assert signal.getsignal(signal.SIGTERM) != handler
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_signal_during_the_cleanup_at_the_exit_of_the_interpreter_is_told_to_nobody(error):
+    executor = Interrupted(error)
+    kernel = plait.load(config(executor))
+    kernel._at_exit()
+    assert len(executor.ends) == 2
+    assert kernel._closed.is_set()
+
+
 def test_skip_leaves_the_run_as_it_is():
     with plait.load(config(exit_mode="skip")) as kernel:
         pass
