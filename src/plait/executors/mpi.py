@@ -129,9 +129,10 @@ class MPIExecutor(WholeNodes):
 
         encrypted: whether the links to the nodes are encrypted. Only loopback goes without, whatever is said here.
 
-        address, worker_port, worker_port_range, address_probe_timeout, heartbeat_period, heartbeat_threshold, drain_period, block_error_handler,
-        block_start_timeout, launch_cmd, interchange_launch_cmd, worker_logdir_root, worker_debug, working_dir, storage_access, max_result_size,
-        prefetch_capacity, initializer, initargs, max_tasks_per_worker, env: as for a `HighThroughputExecutor`.
+        address, worker_port, worker_port_range, address_probe_timeout: as for a `HighThroughputExecutor`.
+        heartbeat_period, heartbeat_threshold, drain_period, block_error_handler, block_start_timeout: likewise.
+        launch_cmd, interchange_launch_cmd, worker_logdir_root, worker_debug, working_dir, storage_access, max_result_size: likewise.
+        prefetch_capacity, initializer, initargs, max_tasks_per_worker, env: likewise.
 
         loopback_address, interchange_port_range, poll_period, remote_monitoring_radio: accepted for those who move over; nothing depends on them.
 
