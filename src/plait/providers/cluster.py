@@ -116,7 +116,7 @@ class ClusterProvider(ExecutionProvider):
         min_blocks: int = 0,
         max_blocks: int = 1,
         parallelism: float = 1,
-        walltime: str | float = "00:10:00",
+        walltime: str | float | None = "00:10:00",
         launcher: Launcher | None = None,
         worker_init: str = "",
         scheduler_options: str = "",
@@ -135,7 +135,6 @@ class ClusterProvider(ExecutionProvider):
         self.max_blocks = max_blocks
         self.parallelism = parallelism
         self.walltime = walltime
-        self.walltime_s = walltime_s(owner, walltime)
         self.launcher = launcher or self._default_launcher()
         self.worker_init = checked_lines(owner, "worker_init", worker_init)
         self.scheduler_options = checked_lines(owner, "scheduler_options", scheduler_options)
@@ -146,6 +145,19 @@ class ClusterProvider(ExecutionProvider):
         self._tag = ""
         self._numbers: dict[str, int] = {}
         self._files = itertools.count()
+
+    @property
+    def walltime(self) -> str | float | None:
+        """How long a block may run. Programs assign it to configurations that they import."""
+        return self._walltime
+
+    @walltime.setter
+    def walltime(self, value: str | float | None) -> None:
+        self.walltime_s = self._seconds(value)
+        self._walltime = value
+
+    def _seconds(self, walltime: str | float | None) -> int:
+        return walltime_s(type(self).__name__, walltime)
 
     # ------------------------------------------------------------------ what a system's class says
     def _default_launcher(self) -> Launcher:

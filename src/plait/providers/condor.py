@@ -117,7 +117,7 @@ class CondorProvider(ClusterProvider):
     ) -> None:
         super().__init__(
             nodes_per_block=nodes_per_block, init_blocks=init_blocks, min_blocks=min_blocks, max_blocks=max_blocks,
-            parallelism=parallelism, walltime=_UNLIMITED if walltime is None else walltime, launcher=launcher,
+            parallelism=parallelism, walltime=walltime, launcher=launcher,
             worker_init=worker_init, scheduler_options=scheduler_options, cmd_timeout=cmd_timeout, shell=shell,
         )  # fmt: skip
         owner = type(self).__name__
@@ -126,7 +126,6 @@ class CondorProvider(ClusterProvider):
                 f"{owner}(nodes_per_block={nodes_per_block!r}): expected 1, because a job of HTCondor has one slot; "
                 "set max_blocks to have more of them"
             )
-        self.walltime = walltime  # type: ignore[assignment]
         self.cores_per_slot = checked_whole(owner, "cores_per_slot", cores_per_slot)
         self.mem_per_slot = checked_memory(mem_per_slot)
         self.cores_per_node = self.cores_per_slot
@@ -144,6 +143,9 @@ class CondorProvider(ClusterProvider):
     def shares_files(self) -> bool:  # type: ignore[override]
         """Whether the machines of the pool see this machine's files."""
         return self.shared_files and super().shares_files
+
+    def _seconds(self, walltime: str | float | None) -> int:
+        return super()._seconds(_UNLIMITED if walltime is None else walltime)
 
     # ------------------------------------------------------------------ submitting
     def _script(self, job: Job, command: str, tasks_per_node: int) -> str:

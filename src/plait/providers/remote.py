@@ -13,6 +13,7 @@ is there, it is kept as UNKNOWN.
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import re
 import secrets
@@ -29,7 +30,7 @@ from plait.launchers.simple import SingleNodeLauncher
 from plait.model.jobs import JobState, JobStatus
 from plait.providers.base import ExecutionProvider, check_blocks
 from plait.providers.judge import ABSENT_S, Case, Report, seen, silent
-from plait.providers.script import checked_lines, checked_seconds
+from plait.providers.script import checked_lines, checked_seconds, walltime_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -118,9 +119,20 @@ class RemoteProvider(ExecutionProvider):
         self.cmd_timeout = checked_seconds(owner, "cmd_timeout", cmd_timeout)
         self.script_dir: str | None = None
         self.resources: dict[str, Job] = {}
+        self._walltime: str | float | None = walltime_s
         self._walltime_s = walltime_s
         self._clock = time.monotonic
         self._tag = ""
+
+    @property
+    def walltime(self) -> str | float | None:
+        """How long a block may run; None for no limit. Programs assign it to configurations that they import."""
+        return self._walltime
+
+    @walltime.setter
+    def walltime(self, value: str | float | None) -> None:
+        self._walltime_s = math.inf if value is None else walltime_s(type(self).__name__, value)
+        self._walltime = value
 
     # ------------------------------------------------------------------ what a service's class fills in
     @abstractmethod

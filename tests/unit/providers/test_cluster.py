@@ -367,6 +367,15 @@ def test_what_cannot_work(wrong):
         Abacus(**wrong)
 
 
+def test_a_walltime_that_is_assigned_counts():
+    provider = Abacus()
+    provider.walltime = "02:00:00"
+    assert (provider.walltime, provider.walltime_s) == ("02:00:00", 7200)
+    with pytest.raises(ConfigurationError, match=r"Abacus\(walltime='soon'"):
+        provider.walltime = "soon"
+    assert provider.walltime == "02:00:00"
+
+
 def test_launchers():
     with pytest.raises(BadLauncher):
         Abacus(launcher="srun")

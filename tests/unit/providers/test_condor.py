@@ -178,6 +178,8 @@ def test_defaults():
     )
     assert (provider.label, provider.cores_per_node, provider.mem_per_node) == ("condor", 4, 2)
     assert provider.shares_files
+    provider.walltime = "1h"
+    assert provider.walltime_s == 3600
     assert not CondorProvider(shared_files=False).shares_files
     assert CondorProvider(shared_files=False, python="/opt/python3").python == "/opt/python3"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.errors import OptionalModuleMissing, SubmitException
+from plait.errors import ConfigurationError, OptionalModuleMissing, SubmitException
 from plait.model.jobs import JobState
 from plait.providers.judge import Report
 from plait.providers.remote import RemoteProvider, batches, dns_name, labels_of, module
@@ -213,6 +213,21 @@ def test_what_is_gone_after_its_walltime_ended_by_it(shop):
     assert state(shop, job) == JobState.RUNNING
     shop.now += 31
     assert state(shop, job) == JobState.TIMEOUT
+
+
+def test_a_walltime_that_is_assigned_counts(shop):
+    shop.walltime = "10m"
+    job = shop.submit("x", 1)
+    assert state(shop, job) == JobState.RUNNING
+    shop.there.clear()
+    shop.now += 600
+    assert state(shop, job) == JobState.RUNNING
+    shop.now += 31
+    assert state(shop, job) == JobState.TIMEOUT
+    shop.walltime = None
+    assert shop.walltime is None
+    with pytest.raises(ConfigurationError, match="walltime='soon'"):
+        shop.walltime = "soon"
 
 
 def test_silence_is_no_end(shop):
