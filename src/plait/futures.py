@@ -12,6 +12,7 @@ Nothing here knows the kernel: a future asks the owner of its task (`model.task.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -518,3 +519,13 @@ class DataFuture(PlaitFuture["File"]):
 def is_final(task: Task) -> bool:
     """Whether the task has ended."""
     return task.state in FINAL_STATES
+
+
+def _in_forked_child() -> None:
+    """A thread that is not here may hold the lock."""
+    global _making  # noqa: PLW0603 - it is this process's
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)

@@ -22,7 +22,7 @@ from plait.errors import TaskCancelled
 from plait.futures import CANCELLED, PENDING, AppFuture, DataFuture, LiftedFuture, PlaitFuture, blocking, is_final
 from plait.model.files import File
 from plait.model.task import EXEC_DONE, LAUNCHED, AppSpec, Task
-from tests.support import wait_until
+from tests.support import held_by_another_thread, in_forked_child, wait_until
 
 
 class Owner:
@@ -366,6 +366,11 @@ def test_a_signal_whose_wake_up_is_lost_ends_the_waiting_all_the_same(future):
     finally:
         thread.join()
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_forked_child_does_not_wait_for_a_lock_that_a_thread_of_the_parent_holds(future):
+    with held_by_another_thread(futures._making):
+        assert in_forked_child(lambda: future.add_done_callback(print)) == 0
 
 
 def test_conditions_are_made_once(fast_switching):

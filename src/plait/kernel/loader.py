@@ -164,3 +164,13 @@ def _is_idle(kernel: DataFlowKernel) -> bool:
 def current_kernel() -> Any:
     """The loaded kernel, None for none."""
     return DataFlowKernelLoader.current()
+
+
+def _in_forked_child() -> None:
+    """A thread that is not here may hold the lock, and a load takes seconds."""
+    global _lock  # noqa: PLW0603 - it is this process's
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)

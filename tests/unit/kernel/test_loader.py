@@ -8,7 +8,9 @@ import pytest
 
 import plait
 from plait.errors import ConfigurationError, NoDataFlowKernelError
+from plait.kernel import loader
 from plait.kernel.loader import DataFlowKernelLoader, current_kernel
+from tests.support import held_by_another_thread, in_forked_child
 
 
 class config(plait.Config):  # noqa: N801 - stands for a call
@@ -170,3 +172,8 @@ def test_a_default_stands_in_where_a_program_says_nothing(monkeypatch):
         plait.load(config())
     with plait.load():
         pass
+
+
+def test_a_child_that_is_forked_while_another_thread_loads_can_load_too():
+    with held_by_another_thread(loader._lock):
+        assert in_forked_child(plait.clear) == 0
