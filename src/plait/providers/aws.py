@@ -114,7 +114,7 @@ class AWSProvider(MachineProvider):
             cmd_timeout,
         )
         self.image_id = checked_id(owner, "image_id", image_id)
-        self.key_name = checked_text(owner, "key_name", key_name) if key_name not in {None, ""} else key_name
+        self.key_name = checked_text(owner, "key_name", key_name) if key_name not in (None, "") else key_name
         self.instance_type = checked_id(owner, "instance_type", instance_type)
         self.region = checked_id(owner, "region", region)
         if isinstance(spot_max_bid, bool) or not isinstance(spot_max_bid, (int, float)) or not 0 <= spot_max_bid < 1000:

@@ -123,7 +123,7 @@ def test_making_one_does_nothing(monkeypatch, tmp_path):
     "wrong",
     [
         {"image_id": "a b"}, {"instance_type": ""}, {"region": "us\n"}, {"spot_max_bid": -1}, {"spot_max_bid": True}, {"spot_max_bid": "1"},
-        {"iam_instance_profile_arn": "a b"}, {"key_name": 3}, {"key_file": 3}, {"profile": ""}, {"state_file": ["x"]}, {"endpoint_url": 3}, {"walltime": "soon"}, {"linger": 1}, {"worker_init": 3},
+        {"iam_instance_profile_arn": "a b"}, {"key_name": 3}, {"key_name": ["k"]}, {"key_file": 3}, {"profile": ""}, {"state_file": ["x"]}, {"endpoint_url": 3}, {"walltime": "soon"}, {"linger": 1}, {"worker_init": 3},
     ],
 )  # fmt: skip
 def test_wrong_values_are_named(wrong):

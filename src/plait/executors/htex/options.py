@@ -159,7 +159,8 @@ def words(name: str, value: Any) -> list[str]:
     """The words of a command; none for the built-in one."""
     if value is None:
         return []
-    if isinstance(value, str) or not isinstance(value, (list, tuple)) or not value:
+    ok = isinstance(value, (list, tuple)) and bool(value)
+    if not ok or not all(isinstance(word, str) and word and "\0" not in word for word in value):
         raise wrong(name, value, "a list of words, the program first, or None for plait's own")
     return list(value)
 

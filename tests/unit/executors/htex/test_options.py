@@ -100,7 +100,7 @@ def test_heartbeats():
 def test_words():
     assert options.words("x", None) == []
     assert options.words("x", ("a", "b")) == ["a", "b"]
-    for value in ("a b", [], 3):
+    for value in ("a b", [], 3, [1], ["a", ""], ["a\0b"]):
         with pytest.raises(ConfigurationError, match="expected a list of words"):
             options.words("x", value)
 

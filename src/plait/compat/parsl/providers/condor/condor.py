@@ -48,7 +48,7 @@ class CondorProvider(_CondorProvider, RepresentationMixin):
         **removed: Any,
     ) -> None:
         drop_removed("CondorProvider", removed)
-        if nodes_per_block > 1:
+        if isinstance(nodes_per_block, int) and nodes_per_block > 1:
             warnings.warn(
                 f"CondorProvider(nodes_per_block={nodes_per_block}): a job of HTCondor has one slot, so it is taken as 1; set max_blocks to have more",
                 UserWarning,

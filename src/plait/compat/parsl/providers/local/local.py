@@ -64,6 +64,8 @@ def drop_removed(provider: str, removed: dict[str, Any]) -> None:
 
 def most_blocks(provider: str, init_blocks: int, min_blocks: int, max_blocks: int) -> int:
     """``max_blocks`` as plait takes it. Upstream begins with more blocks than there may be when it is told so, and never takes them back."""
+    if not all(isinstance(blocks, int) for blocks in (init_blocks, min_blocks, max_blocks)):
+        return max_blocks  # the provider names what is none
     most = max(init_blocks, min_blocks)
     if most <= max_blocks:
         return max_blocks

@@ -5,9 +5,9 @@ import pytest
 from plait.compat.parsl.channels import LocalChannel
 from plait.compat.parsl.launchers import SimpleLauncher
 from plait.compat.parsl.launchers.base import Launcher
-from plait.compat.parsl.providers import LocalProvider
+from plait.compat.parsl.providers import CondorProvider, LocalProvider
 from plait.compat.parsl.providers.base import ExecutionProvider
-from plait.errors import BadLauncher
+from plait.errors import BadLauncher, ConfigurationError
 
 
 def test_it_shows_its_parameters():
@@ -34,6 +34,13 @@ def test_a_launcher_that_is_none():
 def test_more_blocks_at_the_start_than_there_may_be():
     with pytest.warns(UserWarning, match="max_blocks=3"):
         assert LocalProvider(init_blocks=3).max_blocks == 3
+
+
+@pytest.mark.parametrize("name", ["nodes_per_block", "init_blocks", "min_blocks", "max_blocks"])
+@pytest.mark.parametrize("provider", [LocalProvider, CondorProvider])
+def test_numbers_of_blocks_that_are_none(provider, name):
+    with pytest.raises(ConfigurationError, match=rf"Provider\({name}='2'\): expected a whole number"):
+        provider(**{name: "2"})
 
 
 def test_parameters_of_former_versions():
