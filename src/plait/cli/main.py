@@ -322,7 +322,9 @@ def _app() -> "Typer":
         walltime: Annotated[str | None, typer.Option(metavar="TIME", help="Of a block.")] = None,
         fail_rate: Annotated[float, typer.Option(metavar="N", help="Failures of one node in an hour.", min=0)] = 0.0,
         seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
-        copies: Annotated[int, typer.Option(help="A recorded run so many times, side by side.", min=1)] = 1,
+        copies: Annotated[
+            int, typer.Option(help="A recorded run so many times, side by side.", min=1, max=1_000_000)
+        ] = 1,
         recorded_times: Annotated[
             bool, typer.Option("--recorded-times", help="Submit as in the recorded run, not all at the start.")
         ] = False,

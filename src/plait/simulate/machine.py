@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from plait.scaling.policy import ScalingPolicy
 
 _HOUR_S: Final = 3600.0
-#: Nodes, and workers of a node: more than any machine has, and few enough to count.
-MOST: Final = 10_000_000
+#: Nodes, workers and GPUs of a node: more than any machine has, and few enough to count.
+_MOST: Final = {"nodes": 10_000_000, "workers": 10_000_000, "gpus": 100_000}
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ class Machine:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise ConfigurationError(f"{name}={value!r}: expected a whole number, {least} or more")
-        for name in ("nodes", "workers"):
-            if getattr(self, name) > MOST:
-                raise ConfigurationError(f"{name}={getattr(self, name)}: expected at most {MOST:,}")
+        for name, most in _MOST.items():
+            if getattr(self, name) > most:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: expected at most {most:,}")
         for name in ("latency_s", "failures_per_hour", "drain_s", "max_idletime_s"):
             if not getattr(self, name) >= 0:
                 raise ConfigurationError(f"{name}={getattr(self, name)!r}: expected 0 or more")

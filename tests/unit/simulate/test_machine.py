@@ -23,6 +23,7 @@ def test_what_follows_from_the_rest():
         {"retries": True},
         {"nodes": 10**18},
         {"workers": 10**18},
+        {"gpus": 10**18},
         {"nodes_per_block": 0},
         {"nodes_per_block": 2},
         {"latency_s": -1.0},
