@@ -55,7 +55,7 @@ class Config(RepresentationMixin):
         initialize_logging: bool | LogConfig = True,
         **removed: Any,
     ) -> None:
-        self._executors = _as_tuple(executors) or (ThreadPoolExecutor(),)
+        self.executors = executors
         former = self._read_removed(removed)
         self.memoizer = former if memoizer is None else memoizer
         self.dependency_resolver = dependency_resolver
@@ -88,6 +88,10 @@ class Config(RepresentationMixin):
     @property
     def executors(self) -> tuple[Any, ...]:
         return self._executors
+
+    @executors.setter
+    def executors(self, executors: Iterable[Any] | None) -> None:
+        self._executors = _as_tuple(executors) or (ThreadPoolExecutor(),)
 
     def as_plait(self) -> plait.config.Config:
         """The same for plait's kernel.

@@ -34,6 +34,14 @@ def test_no_executors_mean_the_default():
     assert [e.label for e in Config(executors=[]).executors] == ["threads"]
 
 
+def test_executors_may_be_assigned():
+    config = Config()
+    config.executors = [ThreadPoolExecutor(label="other")]
+    assert [e.label for e in config.executors] == ["other"]
+    with pytest.raises(ConfigurationError, match="executors=3"):
+        config.executors = 3
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -42,11 +42,17 @@ class ParslPoolExecutor(Executor):
         return len(self._apps)
 
     def get_app(self, fn: Callable[..., Any]) -> PythonApp:
-        """The app of a function; the same one each time."""
-        app = self._apps.get(fn)
+        """The app of a function; the same one each time, except for methods of objects that have no hash."""
+        try:
+            app = self._apps.get(fn)
+        except TypeError:
+            return self._new_app(fn)
         if app is None:
-            app = self._apps[fn] = PythonApp(fn, data_flow_kernel=self._running(), executors=self._executors)
+            app = self._apps[fn] = self._new_app(fn)
         return app
+
+    def _new_app(self, fn: Callable[..., Any]) -> PythonApp:
+        return PythonApp(fn, data_flow_kernel=self._running(), executors=self._executors)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Submits a call. Futures among the arguments, of apps as well, are waited for."""

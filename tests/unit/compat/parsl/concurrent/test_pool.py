@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import threading
 
 import pytest
@@ -34,6 +35,19 @@ def test_submit_and_map_as_the_standard_executors_do():
         assert list(pool.map(pow, [2, 3], [3, 2])) == [8, 9]
         assert pool.app_count == 2
         assert pool.get_app(square) is pool.get_app(square)
+
+
+def test_methods_of_objects_without_a_hash():
+    @dataclasses.dataclass
+    class Model:
+        factor: int
+
+        def predict(self, x):
+            return self.factor * x
+
+    with ParslPoolExecutor(config()) as pool:
+        assert pool.submit(Model(3).predict, 2).result() == 6
+        assert list(pool.map(Model(3).predict, range(3))) == [0, 3, 6]
 
 
 def test_futures_chain():
