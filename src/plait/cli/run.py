@@ -94,6 +94,8 @@ def _load(script: str) -> tuple[str, types.CodeType]:
     path = os.path.abspath(script)
     if os.path.isdir(path):
         path = os.path.join(path, "__main__.py")
+        if not os.path.exists(path):
+            raise ConfigurationError(f"run {script}: this folder has no __main__.py; give the path of a Python program")
     try:
         with io.open_code(path) as file:
             source = file.read()

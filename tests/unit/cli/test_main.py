@@ -68,6 +68,7 @@ def test_each_command_has_help(monkeypatch, capsys, command):
         ["explain", "--run", "7"],
         ["report", "--run-dir", "nowhere"],
         ["run", "nowhere.py"],
+        ["run", "."],
         ["bench", "--resources", "__import__('os')"],
         ["bench", "--time", "-1"],
         ["init", "--site", "nowhere", "--print"],

@@ -46,8 +46,6 @@ GRACE_S: Final = 1.0
 STOP_S: Final = 1.6
 #: Seconds after which nobody will listen any more where nobody does: the driver is gone. An interchange that died comes back sooner.
 REFUSED_S: Final = 3.0
-#: Bytes of a worker's log that are told when no worker can be started.
-LAST_WORDS_BYTES: Final = 2000
 
 
 def read(source: str) -> bytes:
@@ -178,22 +176,10 @@ def run(data: bytes, env: dict[str, str], egg: Egg) -> int:
     if uplink.exit_code:
         print(f"manager {uplink.name}: {uplink.reason}", file=sys.stderr, flush=True)  # noqa: T201 - for the block's log
         if pool.broken is not None:
+            from plait.executors.pool.words import last_words
+
             print(last_words(folder), end="", file=sys.stderr, flush=True)  # noqa: T201 - likewise
     return uplink.exit_code
-
-
-def last_words(folder: str) -> str:
-    """The end of what was last written to the log of a worker; empty when there is none."""
-    import glob
-
-    try:
-        path = max(glob.glob(os.path.join(glob.escape(folder), "worker_*.log")), key=os.path.getmtime)
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_WORDS_BYTES))
-            said = file.read().decode("utf-8", "replace").strip()
-    except (OSError, ValueError):
-        return ""
-    return f"the end of {path}:\n{said}\n" if said else ""
 
 
 def serve(settings: ManagerSettings, uplink: Uplink, pool: PoolLink, log: Log) -> None:

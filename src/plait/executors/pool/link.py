@@ -31,6 +31,7 @@ from plait.executors.pool.core import GONE, READY, PoolCore, Runnable, Sent, is_
 from plait.executors.pool.nursery import Nursery
 from plait.executors.pool.page import REVOKED_FROM, REVOKED_TO, STARTED
 from plait.executors.pool.peer import Peer
+from plait.executors.pool.words import last_line
 from plait.executors.turn import HandedOver, Turn
 from plait.limits import BIG_BYTES, GATHER_S, GRACE_S, LONGEST_WAIT_S, MAX_FAILED_STARTS, RETRACT_S, SHUTDOWN_S
 from plait.model.events import ATTEMPT_STARTED, ATTEMPTS_STARTED, NOTE, WORKER_ENDED, WORKER_STARTED
@@ -700,7 +701,9 @@ class PoolLink:
         self._failed_starts += 1
         if self._failed_starts < MAX_FAILED_STARTS:
             return False
-        self._break(f"{self._failed_starts} workers in a row could not start; the last one: {how}")
+        said, path = last_line(self._config["output"])
+        wrote = f"; it wrote: {said} ({path})" if said and said not in how else ""
+        self._break(f"{self._failed_starts} workers in a row could not start; the last one: {how}{wrote}")
         self._refuse_all(outcomes)
         return True
 

@@ -13,7 +13,7 @@ import pytest
 
 from plait._util import procs
 from plait.executors.htex import messages as m
-from plait.executors.htex.manager import last_words, main
+from plait.executors.htex.manager import main
 from plait.serialize import FunctionBlob, dumps
 from plait.testing import tasks
 from tests.fault.lab import all_gone, below, numbers
@@ -110,12 +110,6 @@ def test_the_last_words_of_a_worker_that_cannot_start_are_told(interchange):
         assert ended(interchange, manager) == 1
         assert manager.text().rstrip().endswith("ZeroDivisionError: division by zero")
         assert f"the end of {folder}" in manager.text()
-
-
-def test_of_workers_that_said_nothing_there_are_no_last_words(tmp_path):
-    assert last_words(str(tmp_path)) == ""
-    (tmp_path / "worker_0.log").touch()
-    assert last_words(str(tmp_path)) == ""
 
 
 def test_the_task_that_waited_for_workers_that_cannot_start_is_refused(interchange):

@@ -12,7 +12,7 @@ import pytest
 
 from plait._util import procs
 from plait.executors.pool import hygiene as module
-from plait.executors.pool.hygiene import Hygiene
+from plait.executors.pool.hygiene import Hygiene, _open_children
 from tests.support import require_linux, wait_until
 
 
@@ -31,6 +31,16 @@ def hygiene():
 
 def environment():
     return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+def test_few_files_are_enough(monkeypatch):
+    def refuse(*_):
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr("plait.executors.pool.hygiene.fcntl.fcntl", refuse)
+    fd = _open_children()
+    if fd >= 0:
+        os.close(fd)
 
 
 def test_nothing_changed(hygiene):
