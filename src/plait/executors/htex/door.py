@@ -180,11 +180,16 @@ class Door:
         guest = self._by_conn.get(conn)
         return guest.bytes if guest is not None else 0
 
+    def lock(self) -> None:
+        """Removes the socket: nobody comes in any more."""
+        if self._listener.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+            self._listener.close()
+
     def close(self) -> None:
         """Ends all connections, and removes the socket."""
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)
-        self._listener.close()
+        self.lock()
         for guest in list(self._guests.values()):
             self._end(guest)
 
@@ -365,6 +370,10 @@ class Links:
         if conn is None:
             return self._door.backlog_bytes(None) + self._router.backlog_bytes()
         return self._door.backlog_bytes(conn) if len(conn) > 5 else self._router.backlog_bytes(conn)
+
+    def lock(self) -> None:
+        """See `Router`."""
+        self._door.lock()
 
     def close(self, linger_s: float = LINGER_S) -> None:
         """See `Router`."""

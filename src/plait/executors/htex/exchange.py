@@ -318,6 +318,7 @@ class Exchange:
         self.log.info("ends: %s", self.end)
         deadline_s = self.clock() + GOODBYE_S
         router = self.router
+        router.lock()  # before managers are told: whoever kills this process from now on finds nothing of it left
         for conn in self._names:
             router.send(conn, m.Stop(self.end))
         while self._names and router.connections and self.clock() < deadline_s:

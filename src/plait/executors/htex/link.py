@@ -459,6 +459,9 @@ class Router(_End):
             if not peer.bytes:
                 self._waiting.pop(conn, None)
 
+    def lock(self) -> None:
+        """Before managers are told to end: what a killed process would leave in the file system is removed. Here it is nothing."""
+
     def backlog_bytes(self, conn: Conn | None = None) -> int:
         """Bytes that wait for room on a connection, or on all."""
         if conn is None:

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from plait.executors.htex import messages as m
+from plait.executors.htex.near import door_in
 from plait.serialize import dumps
 from tests.unit.executors.htex.interchange_lab import Lab
 
@@ -33,6 +34,17 @@ def test_it_ends_when_the_driver_is_gone_and_tells_the_managers(lab):
     lab.stream.close()
     assert manager.wait(m.Stop).reason == "the driver is gone"
     assert lab.process.wait(5) == 0
+
+
+def test_when_managers_are_told_nothing_is_left_that_a_kill_would_leave(labs, tmp_path):
+    path, secret = door_in(str(tmp_path))
+    lab = labs(near=path, near_secret=secret)
+    manager = lab.manager("m0").registered()
+    assert os.path.exists(path)
+    lab.stream.close()
+    manager.wait(m.Stop)
+    assert not os.path.exists(path)  # it waits for the manager to hang up
+    lab.process.kill()
 
 
 def test_it_ends_when_the_driver_says_so(lab):

@@ -100,6 +100,17 @@ def test_of_an_interchange_that_was_killed_the_last_manager_removes_the_socket(l
     assert os.path.exists(lab.path) is not killed
 
 
+def test_an_interchange_that_tells_managers_to_end_has_no_socket_left_to_leave(lab):
+    dealer = lab.dealer()
+    conn = lab.greet(dealer, 1.0)
+    lab.links.lock()
+    assert not os.path.exists(lab.path)
+    with pytest.raises(OSError, match="No such file"):
+        NearDealer(lab.path, "b0", b"")
+    lab.links.send(conn, m.Stop("over"), b"")
+    assert [message for message, _ in take(dealer, 1, lab.pump)] == [m.Stop("over")]
+
+
 def test_an_interchange_that_does_not_answer_is_dialled_again(lab, monkeypatch):
     dealer = lab.dealer()
     lab.links.close(0)
