@@ -46,12 +46,12 @@ def test_a_key_that_was_taken_away(lab):
 
 def test_our_own_key_and_the_wrong_server(lab):
     with pytest.raises(ConnectionError, match="not this run's interchange"):
-        lab.dealer(server=new_keys()[0], timeout_s=0.5)
+        lab.dealer(server=new_keys()[0], timeout_s=1.0)
 
 
 def test_a_strangers_key_and_the_right_server(lab):
     with pytest.raises(ConnectionError, match="does not know our key"):
-        lab.dealer(keys=new_keys(), timeout_s=0.5)
+        lab.dealer(keys=new_keys(), timeout_s=1.0)
 
 
 def test_a_server_without_keys_hears_nothing_of_a_manager_with_keys():

@@ -703,7 +703,7 @@ class _Line:
                 self._tries = 0
                 self._ended_s = None
             elif event == zmq.EVENT_CONNECTED:
-                self._why = "something took the connection and did not answer"
+                self._why = self._why or "something took the connection and did not answer"
                 self._ended_s = None
             elif event in {zmq.EVENT_CONNECT_DELAYED, zmq.EVENT_CONNECT_RETRIED}:
                 self._ended_s = None

@@ -5,6 +5,7 @@ import socket
 import threading
 
 import pytest
+import zmq
 
 from plait.errors import BadMessage, ConfigurationError, ExecutorError
 from plait.executors.htex import link as link_module
@@ -211,6 +212,22 @@ def test_each_failure_is_told():
     assert "127.0.0.1: something took the connection and did not answer" in text
     assert "127.0.0.9: connection refused" in text
     assert "no.such.host.invalid: " in text
+
+
+def test_another_connection_that_is_not_answered_yet_does_not_hide_why_the_first_was_refused(monkeypatch):
+    """Many more are tried within the time; it may be over just after one was made."""
+    events = iter([zmq.EVENT_CONNECTED, zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_CONNECTED])
+
+    def told(_):
+        try:
+            return next(events), 400, b""
+        except StopIteration:
+            raise zmq.Again from None
+
+    monkeypatch.setattr(link_module, "_next_event", told)
+    keys = (new_keys()[0], *new_keys())
+    with pytest.raises(ConnectionError, match=r"127.0.0.1: the interchange does not know our key \(400\)"):
+        Dealer([HOST], 1, *keys, 0.01)
 
 
 def test_no_address_at_all():
