@@ -67,7 +67,6 @@ class LostJob:
             jobs = JobsFile(folder, {})
             state = self.status.state if self.status.terminal else JobState.CANCELLED
             jobs.ended(self.record.block, self.record.job, state, "found by `plait doctor` or `plait blocks`")
-            jobs.close()
 
 
 def is_dead(line: RunLine) -> bool:

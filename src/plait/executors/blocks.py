@@ -126,6 +126,7 @@ class BlockKeeper:
         self._news = False  # something happened that the thread has not seen
         self._stopping = False
         self._ended = False  # nothing is cancelled any more
+        self._alone = False  # the shutdown did not wait for the thread
         self._deadline_s = float("inf")  # of the shutdown
         self._cancels: deque[tuple[str, ...]] = deque()  # blocks that are to be cancelled with one call
         self._given: dict[str, Any] = {}  # ids of jobs that are no text
@@ -168,16 +169,22 @@ class BlockKeeper:
             thread = self._thread
         if thread is None:
             return
-        if not self._thread_ended.wait(timeout_s):
+        self._thread_ended.wait(timeout_s)
+        with self._lock:
+            self._alone = not self._thread_ended.is_set()
+        if self._alone:
             self._say_what_is_left("the provider has not answered")
             return
         thread.join(1.0)
         self._thread = None
         if self._submitter is not None and not self._submitter.under_way:
             self._submitter.join(timeout_s)
-            if self._jobs is not None:
-                self._jobs.close()
-        self.provider.script_dir = self._had_script_dir  # a configuration may serve another run
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Leaves no file, and the provider as it was: a configuration may serve another run."""
+        if self.provider.script_dir == self._script_dir:
+            self.provider.script_dir = self._had_script_dir
         if self._temporary is not None:
             remove_busy_dir(self._temporary)
             self._temporary = self._script_dir = None
@@ -300,7 +307,11 @@ class BlockKeeper:
             self.set_bad_state_and_fail_all(error)
             self._stop()
         finally:
-            self._thread_ended.set()
+            with self._lock:
+                self._thread_ended.set()
+                alone = self._alone
+            if alone:
+                self._tidy()
 
     def _turn(self) -> None:
         load = self._load()

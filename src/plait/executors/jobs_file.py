@@ -26,7 +26,7 @@ REQUESTED, SUBMITTED, ENDED = "requested", "submitted", "ended"
 
 
 class JobsFile:
-    """Writes it.
+    """Writes it. The file is open only while a line is written: whoever writes the last one, however late, leaves nothing open.
 
     Args:
         folder: the executor's.
@@ -36,12 +36,8 @@ class JobsFile:
     def __init__(self, folder: str, head: Mapping[str, Any]) -> None:
         self.path = os.path.join(folder, NAME)
         self._head = dict(head)
-        self._fd = -1
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-            self._fd = os.open(self.path, flags, 0o600)
-        except OSError as error:
-            self._give_up(error)
+        self._can_write = True
+        self._append(b"")
 
     def requested(self, block: str, name: str, ticket: Mapping[str, str] | None) -> None:
         """The job of a block is about to be submitted."""
@@ -55,28 +51,25 @@ class JobsFile:
         """It is over, or there never was one."""
         self._write(ENDED, block, job=job, state=state.name, message=message)
 
-    def close(self) -> None:
-        """Nothing more is written."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
     def _write(self, what: str, block: str, **more: Any) -> None:
-        if self._fd < 0:
-            return
         line = json.dumps({"what": what, "at": round(time.time(), 3), "block": block, **more}, ensure_ascii=False)
-        try:
-            os.write(
-                self._fd, f"{line}\n".encode("utf-8", "backslashreplace")
-            )  # one call: lines are whole, or the last is torn
-        except OSError as error:
-            self._give_up(error)
+        self._append(f"{line}\n".encode("utf-8", "backslashreplace"))
 
-    def _give_up(self, error: OSError) -> None:
-        _logger.warning(
-            "%s cannot be written (%s): if this process is killed, its jobs must be found by hand", self.path, error
-        )
-        self.close()
+    def _append(self, data: bytes) -> None:
+        if not self._can_write:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        try:
+            fd = os.open(self.path, flags, 0o600)
+            try:
+                os.write(fd, data)  # one call: lines are whole, or the last is torn
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self._can_write = False
+            _logger.warning(
+                "%s cannot be written (%s): if this process is killed, its jobs must be found by hand", self.path, error
+            )
 
 
 @dataclass

@@ -62,7 +62,6 @@ def leave(folder, provider, count=1, label="x", *, submitted=True):
         job = provider.submit("sleep", 1, name)
         if submitted:
             jobs.submitted(str(number), name, job, provider.ticket(job, name))
-    jobs.close()
     return folder
 
 

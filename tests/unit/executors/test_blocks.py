@@ -532,6 +532,19 @@ def test_a_provider_that_hangs_does_not_hang_the_end(owner, caplog):
         assert "because the provider has not answered: 1000 (block 0)" in caplog.text
 
 
+def test_a_provider_that_answers_too_late_leaves_nothing_either(owner, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    it = owner()
+    it.running("0")
+    it.provider.stall("cancel")
+    it.keeper.shutdown(0.1)
+    assert len(os.listdir(tmp_path)) == 1
+    it.provider.go_on()
+    wait_until(lambda: os.listdir(tmp_path) == [])
+    assert it.provider.script_dir is None
+    assert it.provider.unfinished() == []
+
+
 def test_a_shutdown_that_a_signal_interrupts_goes_on_when_it_is_called_again(owner, caplog):
     """Interrupted, Thread.join takes a thread that runs for one that has ended: the jobs would be left."""
     it = owner()

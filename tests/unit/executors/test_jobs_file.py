@@ -15,7 +15,6 @@ def test_what_is_written_is_read(tmp_path):
     jobs.requested("1", "plait.r.x.block-1", None)
     jobs.submitted("0", "plait.r.x.block-0", "4711", {"system": "fake", "job": "4711"})
     jobs.ended("1", "", JobState.FAILED, "no such queue: „gpu“")
-    jobs.close()
     first, second = read_jobs(jobs.path)
     assert (first.block, first.name, first.job, first.label, first.provider, first.run_id) == (
         "0",
@@ -40,7 +39,6 @@ def test_what_is_written_is_read(tmp_path):
 def test_a_torn_line_and_what_is_no_record_are_passed_over(tmp_path):
     jobs = JobsFile(str(tmp_path), HEAD)
     jobs.requested("0", "n", None)
-    jobs.close()
     with open(jobs.path, "ab") as file:
         file.write(b'[1]\n{"block": 3}\n\xff\xfe\n{"what": "submitted", "block": "0", "job": "47')
     (record,) = read_jobs(jobs.path)
@@ -52,7 +50,6 @@ def test_only_its_owner_may_read_it_and_lines_are_added(tmp_path):
     for block in "01":
         jobs = JobsFile(str(tmp_path), HEAD)
         jobs.requested(block, "n", None)
-        jobs.close()
     assert stat.S_IMODE(os.stat(jobs.path).st_mode) == 0o600
     assert [record.block for record in read_jobs(jobs.path)] == ["0", "1"]
 
@@ -60,7 +57,6 @@ def test_only_its_owner_may_read_it_and_lines_are_added(tmp_path):
 def test_a_place_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path, caplog):
     jobs = JobsFile(str(tmp_path / "not" / "there"), HEAD)
     jobs.requested("0", "n", None)
-    jobs.close()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "its jobs must be found by hand" in caplog.text
 
@@ -83,7 +79,6 @@ def test_those_of_all_executors_of_a_run(tmp_path):
         folder.mkdir()
         jobs = JobsFile(str(folder), {**HEAD, "label": label})
         jobs.requested("0", "n", None)
-        jobs.close()
     (tmp_path / "c").mkdir()
     assert [record.label for record in run_jobs(str(tmp_path))] == ["a", "b"]
     assert run_jobs(str(tmp_path / "nowhere")) == []

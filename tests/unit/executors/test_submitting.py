@@ -127,7 +127,6 @@ def test_it_is_written_down_before_and_after(tmp_path):
     submit = provider.submit
     provider.submit = lambda *what: (seen.append(read_jobs(jobs.path)[0]), submit(*what))[1]
     Lab(provider, jobs=jobs).request(1).turn()
-    jobs.close()
     assert (seen[0].job, seen[0].ticket) == ("", {"system": "fake", "job": "", "name": "plait.run.x.block-0"})
     (record,) = read_jobs(jobs.path)
     assert (record.job, record.ticket["job"]) == ("1000", "1000")
@@ -146,7 +145,6 @@ def test_a_command_or_a_ticket_that_cannot_be_made_stops_no_other(tmp_path, capl
     lab.request(2)
     while lab.submitter.turn():
         pass
-    jobs.close()
     assert [(block, job) for block, job, _, _ in lab.begun] == [("0", ""), ("1", "1000")]
     assert lab.begun[0][3] == "could not be begun: OSError: disk full"
     assert "makes no ticket" in caplog.text
