@@ -170,8 +170,9 @@ def test_other_groups_of_the_session_end():
 
 
 def test_a_stopped_process_can_still_end_in_order():
-    with python(
-        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print(0, flush=True); signal.pause()"
+    with python(  # `signal.pause` sleeps on where the signal comes just before it
+        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print(0, flush=True)\n"
+        "while True: signal.sigtimedwait([], 0.05)"
     ) as process:
         read_pids(process, 1)
         os.kill(process.pid, signal.SIGSTOP)
@@ -252,8 +253,8 @@ def test_several_trees_end_at_once():
         processes = [stack.enter_context(python(code)) for _ in range(3)]
         pids = [read_pids(process, 1)[0] for process in processes]
         begin = time.monotonic()
-        assert procs.end_trees(pids, 0.3, reap=True) == []
-        assert 0.3 <= time.monotonic() - begin < 0.9
+        assert procs.end_trees(pids, 1.0, reap=True) == []
+        assert 1.0 <= time.monotonic() - begin < 2.9
         assert not [pid for pid in pids if procs.is_alive(pid)]
     assert procs.end_trees([]) == []
 
@@ -292,8 +293,8 @@ def test_a_sigterm_that_got_lost_is_sent_again(monkeypatch):
     with python(f"import os; print(os.getpid(), flush=True); {PAUSE}") as process:
         (pid,) = read_pids(process, 1)
         begin = time.monotonic()
-        assert procs.end_tree(pid, 5.0, reap=True) == []
-        assert time.monotonic() - begin < 1.0
+        assert procs.end_tree(pid, 10.0, reap=True) == []
+        assert time.monotonic() - begin < 5.0
 
 
 def test_a_process_can_die_with_its_parent():

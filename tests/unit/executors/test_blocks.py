@@ -46,7 +46,7 @@ def test_the_first_blocks_are_requested_at_once(owner):
     begin = time.monotonic()
     it = owner(FakeProvider(init_blocks=2, max_blocks=2), period_s=1000.0)
     wait_until(lambda: len(it.provider.jobs) == 2)
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 10.0
     assert it.launched == ["0", "1"]
     assert [job.name for job in it.provider.jobs.values()] == ["plait.x.block-0", "plait.x.block-1"]
     assert [job.command for job in it.provider.jobs.values()] == [f"echo manager of {n}; sleep 600" for n in (0, 1)]
@@ -457,8 +457,8 @@ def test_the_end_cancels_everything_and_does_not_wait_for_managers(owner):
     it.running("0")
     wait_until(lambda: len(it.provider.jobs) == 3)
     begin = time.monotonic()
-    it.keeper.shutdown(5.0)
-    assert time.monotonic() - begin < 1.0
+    it.keeper.shutdown(10.0)
+    assert time.monotonic() - begin < 5.0
     assert it.provider.unfinished() == []
     assert it.provider.called("cancel") == [["1000", "1001", "1002"]]
     assert set(it.states().values()) == {JobState.SCALED_IN}
@@ -576,30 +576,30 @@ def local(tmp_path):
     return provider
 
 
-def test_a_local_block_comes_and_goes_within_a_second(owner, local, tmp_path):
+def test_a_local_block_comes_and_goes_at_once(owner, local, tmp_path):
     begin = time.monotonic()
-    it = owner(local, launch=lambda block: f"touch {tmp_path}/up; sleep 600", period_s=5.0)
+    it = owner(local, launch=lambda block: f"touch {tmp_path}/up; sleep 600", period_s=1000.0)
     wait_until((tmp_path / "up").exists)
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 10.0
     it.keeper.manager_up("0", 2, "m0")
     wait_until(lambda: it.of(BLOCK_UP))
     begin = time.monotonic()
-    it.keeper.shutdown(5.0)
-    assert time.monotonic() - begin < 1.0
+    it.keeper.shutdown(10.0)
+    assert time.monotonic() - begin < 5.0
 
 
-def test_a_local_block_that_ends_is_noticed_within_a_second(owner, local, tmp_path):
+def test_a_local_block_that_ends_is_noticed_at_once(owner, local, tmp_path):
     it = owner(
         local,
         launch=lambda block: f"while ! test -e {tmp_path}/go; do read -t 0.01 <> <(:); done; exit 0",
-        period_s=5.0,
+        period_s=1000.0,
     )
     wait_until(lambda: it.states().get("0") == JobState.RUNNING)
     it.keeper.manager_up("0", 2, "m0")
     (tmp_path / "go").touch()
     begin = time.monotonic()
     wait_until(lambda: it.states()["0"] == JobState.COMPLETED)
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 10.0
 
 
 def test_a_local_block_that_cannot_start_says_why(owner, local):

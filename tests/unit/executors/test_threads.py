@@ -186,7 +186,7 @@ def test_shutdown_waits_for_what_runs_and_no_longer(tmp_path):
         wait_until(lambda: tasks.notes(str(tmp_path / "n")))
         begin_s = time.monotonic()
         kernel.cleanup(0.3)
-        assert 0.2 < time.monotonic() - begin_s < 2.0
+        assert 0.2 < time.monotonic() - begin_s < 10.0
         (tmp_path / "go").touch()
 
 

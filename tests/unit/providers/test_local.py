@@ -188,7 +188,7 @@ def test_times_to_leave_run_at_once(provider, tmp_path, monkeypatch):
     """Four jobs that ignore SIGTERM take one grace period to end, not four."""
     import time
 
-    monkeypatch.setattr("plait.providers.local.GRACE_S", 0.5)
+    monkeypatch.setattr("plait.providers.local.GRACE_S", 1.0)
     pids = tmp_path / "pids"
     jobs = [
         provider.submit(f"trap '' TERM; echo $$ >>{pids}; while :; do read -t 600 <> <(:); done", 1) for _ in range(4)
@@ -196,7 +196,7 @@ def test_times_to_leave_run_at_once(provider, tmp_path, monkeypatch):
     started = numbers_in(pids, 4)
     begin = time.monotonic()
     assert provider.cancel(jobs) == [True] * 4
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 3.5
     assert not [pid for pid in started if procs.is_alive(pid)]
 
 
