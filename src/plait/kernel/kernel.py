@@ -38,6 +38,7 @@ from plait.errors import (
     NoDataFlowKernelError,
 )
 from plait.executors.base import LOST, OK, Outcome
+from plait.executors.pool.core import resources_of
 from plait.futures import AppFuture
 from plait.kernel.arguments import RESERVED, choose_stream_names, read_reserved, refuse_remote_files
 from plait.kernel.endings import Endings
@@ -189,12 +190,9 @@ class DataFlowKernel(Lifecycle):
             if futures:
                 task.depends = tuple(futures)
         if self._emit is not None:
+            asks = "" if (resources := resources_of(task)).is_default else str(resources)
             depends = sorted({parent.id for parent in parents})
-            self._emit(
-                (TASK_SUBMITTED, task.submit_s, task.id, spec.name, depends)
-                if depends
-                else (TASK_SUBMITTED, task.submit_s, task.id, spec.name)
-            )
+            self._emit((TASK_SUBMITTED, task.submit_s, task.id, spec.name, depends, asks))
         details = task.details
         if refusal is not None:
             with self._lock:

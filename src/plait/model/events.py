@@ -61,12 +61,17 @@ class RunStarted(Event, tag=RUN_STARTED, frozen=True):
 
 
 class TaskSubmitted(Event, tag=TASK_SUBMITTED, frozen=True):
-    """An app was called."""
+    """An app was called.
+
+    Attributes:
+        asks: resources that the call asks for, in words; empty for a worker's share of its node.
+    """
 
     t_s: float
     task: int
     app: str
     depends: list[int] = []
+    asks: str = ""
 
 
 class AttemptStarted(Event, tag=ATTEMPT_STARTED, frozen=True):

@@ -121,6 +121,7 @@ class TaskHistory:
         id: its number.
         app: name of its app.
         depends: tasks that it needs.
+        asks: resources that it asks for, in words; empty for a worker's share of its node.
         joins: tasks that it waits for since its body returned; -1 stands for a future that is no task.
         submit_s: when it was submitted. All times are seconds of the run's own clock.
         state: number of its `TaskState`.
@@ -140,7 +141,7 @@ class TaskHistory:
     """
 
     __slots__ = (
-        "app", "attempt", "cores", "depends", "end_s", "error", "executor", "failed_attempts", "id", "joins", "manager", "sent_s", "start_s", "state", "stop_s",
+        "app", "asks", "attempt", "cores", "depends", "end_s", "error", "executor", "failed_attempts", "id", "joins", "manager", "sent_s", "start_s", "state", "stop_s",
         "submit_s", "traceback", "why", "worker",
     )  # fmt: skip
 
@@ -148,6 +149,7 @@ class TaskHistory:
         self.id = number
         self.app = app
         self.depends = depends or []
+        self.asks = ""
         self.joins: list[int] = []
         self.submit_s = submit_s
         self.state = PENDING
@@ -276,7 +278,7 @@ class Run:
 
     def _task_submitted(self, event: TaskSubmitted) -> None:
         task = self.task(event.task)
-        task.app, task.submit_s, task.depends = event.app, event.t_s, event.depends
+        task.app, task.submit_s, task.depends, task.asks = event.app, event.t_s, event.depends, event.asks
 
     def _attempt_started(self, event: AttemptStarted) -> None:
         task = self.task(event.task)

@@ -62,7 +62,8 @@ def _waiting(run: Run, task: TaskHistory) -> str:
     retry_s = _retry_s(run, task)
     if retry_s > 0:
         return f"{task} waits {format_duration(retry_s)} before attempt {task.failed_attempts[-1].attempt + 1}"
-    return f"{task} waits for a free worker, or for something that is no task of this run"
+    asks = f" and the {task.asks} that it asks for" if task.asks else ""
+    return f"{task} waits for a free worker{asks}, or for something that is no task of this run"
 
 
 def _launched(run: Run, task: TaskHistory) -> str:

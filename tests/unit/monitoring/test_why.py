@@ -120,7 +120,9 @@ def test_waits_before_the_next_attempt():
 
 
 def test_waits_for_a_worker():
-    assert "waits for a free worker" in said(run_of(ev.TaskSubmitted(1.0, 0, "f")), 0)
+    assert "waits for a free worker, or" in said(run_of(ev.TaskSubmitted(1.0, 0, "f")), 0)
+    asking = ev.TaskSubmitted(1.0, 0, "f", [], "2 cores, 1 GPU")
+    assert "waits for a free worker and the 2 cores, 1 GPU that it asks for, or" in said(run_of(asking), 0)
 
 
 @pytest.mark.parametrize(
