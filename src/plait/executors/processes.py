@@ -12,10 +12,11 @@ from plait._util.paths import search_path
 from plait.errors import ConfigurationError, ExecutorError
 from plait.executors.base import Executor, ExecutorContext, ExecutorStatus
 from plait.executors.capacity import Capacity
-from plait.executors.pool.core import PoolCore
+from plait.executors.pool.core import PoolCore, resources_of
 from plait.executors.pool.initializer import as_told, checked
 from plait.executors.pool.prepare import prepare
 from plait.limits import BIG_BYTES
+from plait.model.resources import count_of
 from plait.model.units import format_duration, parse_bytes
 from plait.serialize import FunctionBlob, dump_plain
 
@@ -179,10 +180,9 @@ class ProcessPoolExecutor(Executor):
         place = self._link.running_since(task)
         if place is None:
             status = self.status()
-            return (
-                f"waits in executor {self.label!r} for a free worker: {status.running} tasks are with its {status.workers} workers "
-                f"and {status.queued} wait"
-            )
+            asks = "" if (resources := resources_of(task)).is_default else f" and {resources}"
+            with_workers = f"{count_of(status.running, 'task')} {'is' if status.running == 1 else 'are'} with its {count_of(status.workers, 'worker')}"
+            return f"waits in executor {self.label!r} for a free worker{asks}: {with_workers} and {status.queued} wait"
         worker, pid, started = place
         if started:
             since = f" for {format_duration(_since(task))}" if task.launch_s is not None else ""

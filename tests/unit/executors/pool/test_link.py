@@ -170,7 +170,12 @@ def test_explanations(tmp_path):
         wait_until(lambda: tasks.notes(str(tmp_path / "notes")))
         assert "runs on worker 0" in long.explain()
         assert "behind a running task" in behind[0].explain()
-        assert "waits in executor 'processes' for a free worker" in behind[4].explain()
+        assert (
+            "waits in executor 'processes' for a free worker: 2 tasks are with its 1 worker and 4 wait"
+            in behind[4].explain()
+        )
+        asking = plait.python_app(tasks.echo, memory="1GB")(1)
+        assert "waits in executor 'processes' for a free worker and 1 core, 1.0 GB: " in asking.explain()
         (tmp_path / "go").touch()
 
 
