@@ -1,12 +1,13 @@
 """Byte code as bytes that say what it does, whatever the layout of its source was.
 
 Comments, empty lines and line breaks leave traces in byte code: line tables, instructions that do nothing, jumps that the compiler would
-have shortened had both been of one line. All that is taken out; constants are written by value, jumps by the step that they lead to.
+have shortened, or turned round, had both been of one line, pairs of instructions that it put together because both were. All that is taken out; constants are written by value, jumps by the step that they lead to.
 """
 
 from __future__ import annotations
 
 import dis
+import re
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,13 @@ _JUMPS: Final = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 _CONSTANTS: Final = frozenset(dis.hasconst)
 _NOTHING: Final = frozenset({"NOP", "EXTENDED_ARG", "CACHE"})
 _ASSIGN: Final = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF"})
+_OPPOSITES: Final = {"TRUE": "FALSE", "FALSE": "TRUE", "NONE": "NOT_NONE", "NOT_NONE": "NONE"}
+#: Two accesses to local variables in one: (first, second). The halves of the argument say which variables.
+_PAIRS: Final = {
+    name: (both[1], both[2])
+    for name in dis.opmap
+    if (both := re.fullmatch(r"((?:LOAD|STORE)_FAST(?:_BORROW)?)_((?:LOAD|STORE)_FAST(?:_BORROW)?)", name))
+}
 #: Notes about the source that newer compilers store in class bodies.
 SOURCE_NOTES: Final = frozenset({"__firstlineno__", "__static_attributes__"})
 
@@ -44,16 +52,58 @@ def _steps(code: CodeType) -> tuple[list[tuple[str, bytes]], dict[int, int]]:
             place[step.offset] = len(kept)
             continue
         place[step.offset] = len(kept)
-        if step.opname not in _NOTHING:
+        if step.opname in _PAIRS and step.arg is not None:
+            first, second = _PAIRS[step.opname]
+            kept += [_as(step, first, step.arg >> 4), _as(step, second, step.arg & 15)]
+        elif step.opname not in _NOTHING:
             kept.append(step)
+    number = _numbers(kept, place)
     steps = []
-    for step in kept:
-        if step.opcode in _JUMPS:
-            name, to = _thread(step, kept, place)
-            steps.append((name, part(to)))
-        else:
+    for at, step in enumerate(kept):
+        if number[at] == number[at + 1]:  # left out
+            continue
+        if step.opcode not in _JUMPS:
             steps.append((step.opname, _argument(step, code.co_consts)))
-    return steps, place
+        elif number[at + 1] == number[at + 2]:
+            steps.append((_opposite(_kind(step)), part(number[_thread(kept[at + 1], kept, place)[1]])))
+        else:
+            name, to = _thread(step, kept, place)
+            steps.append((name, part(number[to])))
+    return steps, {offset: number[at] for offset, at in place.items()}
+
+
+def _numbers(kept: list[dis.Instruction], place: dict[int, int]) -> list[int]:
+    """Numbers of the steps once jumps over a jump are turned round: in place of the two, one that jumps in the other case. The second has its follower's.
+
+    Compilers from 3.12 on write both, depending on lines. Whoever jumps to the second is led further (`_thread`).
+    """
+    numbers: list[int] = []
+    count = 0
+    left_out = -1
+    for at, step in enumerate(kept):
+        numbers.append(count)
+        if (
+            at != left_out
+            and at + 2 < len(kept)
+            and step.opcode in _JUMPS
+            and _opposite(_kind(step))
+            and place[step.argval] == at + 2
+            and _kind(kept[at + 1]) == "JUMP"
+        ):
+            left_out = at + 1
+        count += at != left_out
+    return [*numbers, count, count + 1]
+
+
+def _opposite(name: str) -> str:
+    """The kind of a jump that is made in the other case; empty where there is none."""
+    head, _, case = name.partition("POP_JUMP_IF_")
+    return "" if head or case not in _OPPOSITES else f"POP_JUMP_IF_{_OPPOSITES[case]}"
+
+
+def _as(step: dis.Instruction, name: str, argument: int) -> dis.Instruction:
+    """The same with something else to do."""
+    return step._replace(opname=name, opcode=dis.opmap[name], arg=argument)
 
 
 def _thread(step: dis.Instruction, kept: list[dis.Instruction], place: dict[int, int]) -> tuple[str, int]:
@@ -102,8 +152,15 @@ def _handlers(code: CodeType, place: dict[int, int]) -> list[tuple[Any, ...]]:
     if parse is None or not getattr(code, "co_exceptiontable", b""):
         return []
     end = max(place.values()) + 1
-    found = [(place[e.start], place.get(e.end, end), place[e.target], e.depth, e.lasti) for e in parse(code)]
-    return [handler for handler in found if handler[0] < handler[1]]
+    found: list[tuple[Any, ...]] = []
+    for entry in parse(code):
+        start, stop = place[entry.start], place.get(entry.end, end)
+        how = (place[entry.target], entry.depth, entry.lasti)
+        if found and found[-1][1:] == (start, *how):  # what was between them is left out
+            start = found.pop()[0]
+        if start < stop:
+            found.append((start, stop, *how))
+    return found
 
 
 def globals_of(code: CodeType) -> set[tuple[str, ...]]:
