@@ -216,6 +216,22 @@ def test_a_line_that_the_system_does_not_know_is_refused_by_it(site):
     assert site.fake.jobs() == []
 
 
+def test_a_name_among_the_users_directives_does_not_hide_the_job(site):
+    """Jobs are known by their names, so plait's counts."""
+    site.provider.scheduler_options = {
+        "pbspro": "#PBS -N mine",
+        "torque": "#PBS -N mine",
+        "lsf": "#BSUB -J mine",
+        "condor": "batch_name = mine",
+        "flux": "#flux: --job-name=mine",
+    }[site.fake.system]
+    job = site.submit()
+    site.until(job, JobState.RUNNING)
+    assert site.provider.cancel([job]) == [True]
+    site.until(job, JobState.CANCELLED)
+    assert site.fake.running() == []
+
+
 def test_a_job_of_which_it_is_not_known_whether_it_was_taken_is_found_later(site):
     site.fake.rule("submit", "accept and fail", err="time out\n")
     site.fake.rule("find", "fail", err="time out\n")

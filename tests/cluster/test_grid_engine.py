@@ -77,6 +77,14 @@ def test_a_hold_is_released(sge, provider):
     until(provider, job, JobState.COMPLETED)
 
 
+def test_a_name_among_the_users_directives_does_not_hide_how_a_job_ended(sge, provider):
+    """Its record is taken for its own when the name is, too."""
+    provider.scheduler_options = "#$ -N mine"
+    provider.walltime_s = 2
+    job = provider.submit("sleep 600", 1, "named")
+    assert "walltime" in until(provider, job, JobState.TIMEOUT).message
+
+
 def test_what_never_fits_waits_and_is_cancelled_in_the_queue(sge, provider):
     provider.scheduler_options = "#$ -pe smp 100"
     job = provider.submit("true", 1, "big")

@@ -175,6 +175,37 @@ def test_what_is_asked_for_is_what_slurm_gives(slurm, make, tmp_path):
     assert oct(os.stat(f"{provider.resources[job].path}.sh").st_mode & 0o777) == "0o700"
 
 
+@pytest.mark.parametrize("line", ["--job-name=mine", "-J mine", "--comment=mine"])
+def test_names_and_comments_of_the_user_do_not_hide_jobs(slurm, make, line):
+    """Jobs are known by their names, those of an array by its comment."""
+    provider = make(scheduler_options=f"#SBATCH {line}")
+    ids = provider.submit_many([(SLEEP, 1, f"plait.0123abcd.cpu.block-{n}") for n in range(2)])
+    for job in ids:
+        wait_for(provider, job, JobState.RUNNING)
+    assert provider.cancel(ids) == [True, True]
+    for job in ids:
+        wait_for(provider, job, JobState.CANCELLED)
+    wait_until(lambda: slurm.queue() == {}, 20, slurm.queue)
+
+
+def test_variables_of_the_user_for_slurms_commands_do_not_hide_jobs(slurm, make, monkeypatch):
+    """They would have squeue and scancel look into another partition, and give the job another name."""
+    for name, value in (
+        ("SQUEUE_PARTITION", "short"),
+        ("SCANCEL_PARTITION", "short"),
+        ("SBATCH_JOB_NAME", "mine"),
+        ("SBATCH_COMMENT", "mine"),
+    ):
+        monkeypatch.setenv(name, value)
+    provider = make(partition="debug")
+    ids = provider.submit_many([(SLEEP, 1, f"plait.0123abcd.cpu.block-{n}") for n in range(2)])
+    for job in ids:
+        wait_for(provider, job, JobState.RUNNING)
+    assert provider.cancel(ids) == [True, True]
+    for job in ids:
+        wait_for(provider, job, JobState.CANCELLED)
+
+
 def test_a_job_that_slurm_refuses_says_why(slurm, make):
     """Slurm has a failed job afterwards all the same, which is nobody's block."""
     for provider in (make(partition="nowhere"), make(mem_per_node=99999)):

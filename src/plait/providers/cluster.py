@@ -87,7 +87,7 @@ class ClusterProvider(ExecutionProvider):
         walltime: how long a block may run: ``"hours:minutes:seconds"``, ``"90m"``, or seconds.
         launcher: how the command is started on the nodes of a block; None for the system's default.
         worker_init: lines of bash that come before the command, such as ``module load python``.
-        scheduler_options: lines of directives that come behind plait's, as they are.
+        scheduler_options: lines of directives that come behind plait's, as they are; the name of a job stays plait's.
         cmd_timeout: seconds that a command of the system may take.
         shell: where the commands are run; None for this machine.
 
@@ -175,6 +175,17 @@ class ClusterProvider(ExecutionProvider):
     @abstractmethod
     def _submit_argv(self, job: Job) -> list[str]:
         """The command that submits the script ``job.path`` + ``.sh``."""
+
+    def _named(self, option: str, *words: str) -> list[str]:
+        """The job's name on the command line, where the user's directives have another: jobs are known by their names.
+
+        What is said there counts more than directives in all systems.
+
+        Args:
+            option: what such directives begin with.
+            words: the name, as the submitting command takes it.
+        """
+        return list(words) if any(word.startswith(option) for word in self.scheduler_options.split()) else []
 
     @abstractmethod
     def _parse_id(self, out: str) -> str:

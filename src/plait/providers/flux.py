@@ -137,7 +137,9 @@ class FluxProvider(ClusterProvider):
             script.option("--bank", self.bank)
 
     def _submit_argv(self, job: Job) -> list[str]:
-        return ["flux", "batch", *shlex.split(self.flux_options), f"{job.path}.sh"]
+        given, name = shlex.split(self.flux_options), f"--job-name={job.name}"
+        named = [name] if any(word.startswith("--job") for word in given) else self._named("--job", name)
+        return ["flux", "batch", *given, *named, f"{job.path}.sh"]
 
     def _parse_id(self, out: str) -> str:
         found = _ID.findall(out)

@@ -126,7 +126,7 @@ class GridEngineProvider(ClusterProvider):
             script.option("-pe", f"{self.parallel_environment} {slots}")
 
     def _submit_argv(self, job: Job) -> list[str]:
-        return ["qsub", "-terse", f"{job.path}.sh"]
+        return ["qsub", "-terse", *self._named("-N", "-N", job.name), f"{job.path}.sh"]
 
     def _parse_id(self, out: str) -> str:
         return parse_id(out)

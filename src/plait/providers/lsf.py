@@ -156,13 +156,14 @@ class LSFProvider(ClusterProvider):
         return self._parse_id(self._run(*self._submit_argv(job), stdin=stdin).check())
 
     def _submit_argv(self, job: Job) -> list[str]:
+        name = self._named("-J", "-J", job.name)
         if self.bsub_redirection:
-            return ["bsub"]
+            return ["bsub", *name]
         words = [word for option in self._asked(job) for word in option]
         for line in self.scheduler_options.splitlines():
             if line.startswith(f"{self.PREFIX} "):
                 words += shlex.split(line[len(self.PREFIX) :], comments=True)
-        return ["bsub", *words, f"{job.path}.sh"]
+        return ["bsub", *words, *name, f"{job.path}.sh"]
 
     def _parse_id(self, out: str) -> str:
         found = _ID.findall(out)

@@ -76,7 +76,7 @@ class PBS(ClusterProvider):
             script.option("-q", self.queue)
 
     def _submit_argv(self, job: Job) -> list[str]:
-        return ["qsub", f"{job.path}.sh"]
+        return ["qsub", *self._named("-N", "-N", job.name), f"{job.path}.sh"]
 
     def _parse_id(self, out: str) -> str:
         found = _ID.findall(out)

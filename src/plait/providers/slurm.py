@@ -47,6 +47,8 @@ _MOST_IN_ARRAY: Final = 100
 _MOST_COMMENT: Final = 1000
 _SQUEUE: Final = ("squeue", "--array", "--states=all", f"--format={QUEUE_FORMAT}")
 _SACCT: Final = ("sacct", "--allocations", "--noheader", "--parsable2", f"--format={ACCOUNTING_FORMAT}")
+#: Variables by which users make commands of Slurm look at, or cancel, a part of their jobs only, or give jobs other names.
+_OF_THE_USER: Final = re.compile(r"(SQUEUE|SCANCEL)_.*|SBATCH_(JOB_NAME|ARRAY_INX)")
 #: Variables of the job in which this program runs itself: its blocks would take them for their own.
 _OF_A_JOB: Final = re.compile(r"SLURM_(?!CONF$|CLUSTERS$|TIME_FORMAT$|MPI_TYPE$|EXIT_).*|SLURMD_.*|PMI_.*|PMIX_.*")
 
@@ -170,13 +172,20 @@ class SlurmProvider(ClusterProvider):
 
     def _submit_argv(self, job: Job) -> list[str]:
         parsable = ["--parsable"] if self.regex_job_id == SUBMITTED else []
-        return [*self._without_own_job(), "sbatch", *parsable, f"{job.path}.sh"]
+        name = f"--job-name={job.name}"
+        named = self._named("-J", name) or self._named("--job", name)
+        inside = (
+            "SLURM_JOB_ID" in os.environ
+        )  # jobs inherit all variables of the job that they are submitted from, and `srun` believes them
+        unset = self._without(_OF_THE_USER, _OF_A_JOB) if inside else self._without(_OF_THE_USER)
+        return [*unset, "sbatch", *parsable, *named, f"{job.path}.sh"]
 
-    def _without_own_job(self) -> list[str]:
-        """Inside a job of Slurm: what takes its variables away. Jobs inherit all that are there, and `srun` believes them."""
-        if "SLURM_JOB_ID" not in os.environ or not isinstance(self._shell, LocalShell):
+    def _without(self, *patterns: re.Pattern[str]) -> list[str]:
+        """What takes variables away, where there are such, that a command would listen to."""
+        if not isinstance(self._shell, LocalShell):
             return []
-        return ["env", *(f"--unset={name}" for name in sorted(os.environ) if _OF_A_JOB.fullmatch(name))]
+        names = sorted(name for name in os.environ if any(pattern.fullmatch(name) for pattern in patterns))
+        return ["env", *(f"--unset={name}" for name in names)] if names else []
 
     def _parse_id(self, out: str) -> str:
         return parse_submitted(out, self.regex_job_id)
@@ -187,9 +196,13 @@ class SlurmProvider(ClusterProvider):
         for first in range(0, len(requests), _MOST_IN_ARRAY):
             chunk = requests[first : first + _MOST_IN_ARRAY]
             one_shape = len({tasks_per_node for _, tasks_per_node, _ in chunk}) == 1
-            done = self._submit_array(chunk) if len(chunk) > 1 and one_shape else None
+            done = self._submit_array(chunk) if len(chunk) > 1 and one_shape and not self._has_comment() else None
             answers += super().submit_many(chunk) if done is None else done
         return answers
+
+    def _has_comment(self) -> bool:
+        """Whether the user has a comment for jobs: that of an array has the names of its blocks."""
+        return "--comment" in self.scheduler_options or "SBATCH_COMMENT" in os.environ
 
     def _submit_array(self, requests: Sequence[tuple[str, int, str]]) -> list[str | Exception] | None:
         """One job array for all; None when Slurm takes no array like it, so that nothing was submitted."""
@@ -281,7 +294,7 @@ class SlurmProvider(ClusterProvider):
     def _squeue(self, *words: str) -> Finished:
         """Asks about jobs of this user, which costs the controller less than asking about jobs; before 20.02 it could not be asked so."""
         mine = ["--me"] if self._knows_me else []
-        finished: Finished = self._run(*_SQUEUE, *mine, *words)
+        finished: Finished = self._run(*self._without(_OF_THE_USER), *_SQUEUE, *mine, *words)
         if finished.code and mine and "unrecognized option '--me'" in finished.err:
             self._knows_me = False
             return self._squeue(*words)
@@ -292,7 +305,8 @@ class SlurmProvider(ClusterProvider):
         for job in jobs:
             by_cluster.setdefault(job.id.partition(";")[2], []).append(job)
         for those in by_cluster.values():
-            finished = self._run("scancel", *self._on_clusters(those), *(_number(job) for job in those))
+            words = [*self._on_clusters(those), *(_number(job) for job in those)]
+            finished = self._run(*self._without(_OF_THE_USER), "scancel", *words)
             if finished.code and not none_is_there(finished.err):
                 finished.check()
 

@@ -241,6 +241,35 @@ def test_inside_a_job_its_variables_are_taken_away(make, slurm, monkeypatch):
     assert not unset & {"SLURM_CONF", "SBATCH_ACCOUNT"}
 
 
+def test_variables_that_would_hide_jobs_are_taken_away(make, slurm, monkeypatch):
+    """On another host, behind a shell of its own, nobody knows which there are."""
+    for name in ("SQUEUE_PARTITION", "SCANCEL_STATE", "SBATCH_JOB_NAME", "SBATCH_ACCOUNT"):
+        monkeypatch.setenv(name, "x")
+    provider = make()
+    id_ = provider.submit("x", 1)
+    slurm.squeue = HEAD + line(provider, id_, "RUNNING")
+    assert state(provider, id_) == JobState.RUNNING
+    provider.cancel([id_])
+    unset = ["env", "--unset=SBATCH_JOB_NAME", "--unset=SCANCEL_STATE", "--unset=SQUEUE_PARTITION"]
+    assert [argv[:4] for argv in slurm.ran] == [unset] * 3
+    assert [argv[4] for argv in slurm.ran] == ["sbatch", "squeue", "scancel"]
+
+
+@pytest.mark.parametrize("options", ["#SBATCH -J mine", "#SBATCH --job-name=mine"])
+def test_a_name_among_the_users_directives_does_not_count(make, slurm, options):
+    provider = make(scheduler_options=options)
+    id_ = provider.submit("x", 1)
+    assert slurm.ran[0][2] == f"--job-name={provider.resources[id_].name}"
+
+
+def test_no_array_where_jobs_have_a_comment_of_the_user(make, slurm, monkeypatch):
+    requests = [("x", 1, f"plait.block-{number}") for number in range(2)]
+    make(scheduler_options="#SBATCH --comment=mine").submit_many(requests)
+    monkeypatch.setenv("SBATCH_COMMENT", "mine")
+    make().submit_many(requests)
+    assert len(slurm.of("sbatch")) == 4
+
+
 def test_a_job_that_was_accepted_although_sbatch_failed_is_adopted(make, slurm):
     provider = make()
 
