@@ -42,6 +42,11 @@ _AS_WANTED: Final = ("Client.InstanceInitiatedShutdown", "Client.UserInitiatedSh
 _SPOT_TAKEN: Final = ("Server.SpotInstanceTermination", "Server.SpotInstanceShutdown")
 #: Values that one filter may have.
 _CHUNK: Final = 200
+#: Errors of the library before anything was sent: nobody answered, or there are no credentials, or they are too old.
+_UNSENT: Final = frozenset(
+    {"EndpointConnectionError", "ConnectTimeoutError", "PartialCredentialsError", "CredentialRetrievalError"}
+    | {"TokenRetrievalError", "NoAuthTokenError", "MetadataRetrievalError", "SSOError", "LoginError"}
+)
 #: Another zone may have what this one has not.
 _NO_ROOM: Final = frozenset({"InsufficientInstanceCapacity", "Unsupported", "InsufficientFreeAddressesInSubnet"})
 
@@ -259,7 +264,7 @@ class AWSProvider(MachineProvider):
         )
 
     def _unsent(self, error: Exception) -> bool:
-        return type(error).__name__ in {"EndpointConnectionError", "ConnectTimeoutError"}
+        return any(kind.__name__ in _UNSENT for kind in type(error).__mro__)
 
     # ------------------------------------------------------------------ the end
     def close(self) -> None:

@@ -232,7 +232,7 @@ class RemoteProvider(ExecutionProvider):
             try:
                 self._end([job])  # half of it may be there
             except Exception:  # noqa: BLE001 - likewise
-                gone = not job.made
+                gone = not job.made and not job.doubt
             else:
                 gone = True
             if gone:

@@ -14,7 +14,7 @@ import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING, Any, Final
 
-from plait.errors import ConfigurationError, ExecutionProviderException
+from plait.errors import ConfigurationError, ExecutionProviderException, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -85,7 +85,11 @@ class Rest:
             RequestFailed: it was refused, or there is no answer.
         """
         url = f"{self._base}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
-        headers = {"Authorization": f"Bearer {self._token()}", "Accept": "application/json"}
+        try:
+            token = self._token()
+        except Exception as error:  # libraries of others raise what they like
+            raise RequestFailed(f"{method} {path}", 0, "", f"no credentials: {text_of(error)}", sent=False) from error
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         if body is not None or method in {"POST", "PUT"}:
             headers["Content-Type"] = "application/json"
         data = json.dumps(body or {}).encode() if "Content-Type" in headers else None

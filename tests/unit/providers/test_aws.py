@@ -389,6 +389,32 @@ def test_a_service_that_is_not_there_is_an_error_at_once(monkeypatch, tmp_path):
     provider.ec2.close()
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            "sso_start_url = https://lab.example/start\nsso_region = us-east-1\nsso_account_id = 1\nsso_role_name = r",
+            "SSO",
+        ),
+        ("credential_process = /bin/false", "retrieving credentials"),
+    ],
+)
+def test_credentials_that_are_no_more_are_an_error_at_once(monkeypatch, tmp_path, settings, said):
+    """They fail before anything is sent."""
+    (tmp_path / "config").write_text(f"[profile lab]\n{settings}\n")
+    for name in moto.KEYS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    provider = AWSProvider(IMAGE, None, profile="lab", endpoint_url="http://127.0.0.1:1")
+    provider.script_dir = str(tmp_path)
+    with pytest.raises(SubmitException, match=said):
+        provider.submit("x", 1, BLOCK)
+    assert provider.resources == {}
+    if provider._ec2 is not None:
+        provider._ec2.close()
+
+
 # ------------------------------------------------------------------ the end
 def test_the_end_leaves_nothing(make):
     provider = make(region="us-west-1")

@@ -217,6 +217,18 @@ def test_a_wrong_token_is_said_at_once(provider, engine):
         provider.submit("x", 1, BLOCK)
 
 
+def test_credentials_that_are_no_more_are_an_error_at_once(provider, engine):
+    """They fail before anything is sent."""
+
+    def token():
+        raise RuntimeError("invalid_grant: Token has been expired or revoked")
+
+    provider._rest = Rest(engine.url, token, 5.0)
+    with pytest.raises(SubmitException, match="no credentials: invalid_grant"):
+        provider.submit("x", 1, BLOCK)
+    assert provider.resources == {}
+
+
 # ------------------------------------------------------------------ the end
 def test_cancel_deletes_everything(make, engine):
     provider = make(nodes_per_block=2)

@@ -132,6 +132,19 @@ def test_a_refusal_after_a_lost_answer_ends_what_may_be_there(shop):
     assert shop.there == {}
 
 
+def test_a_refusal_after_a_lost_answer_does_not_forget_what_may_be_there(shop):
+    """As when credentials expire in between: the first request may have begun it, and nobody could end it."""
+    shop.wrong("begin", TimeoutError("slow"), carried_out=True)
+    shop.wrong("begin", Refused("your credentials have expired"))
+    shop.wrong("end", Refused("your credentials have expired"))
+    job = shop.submit("x", 1)
+    assert shop.resources[job].case.status.state == JobState.UNKNOWN
+    assert "expired" in shop.resources[job].case.status.message
+    assert state(shop, job) == JobState.RUNNING
+    assert shop.cancel([job]) == [True]
+    assert shop.there == {}
+
+
 def test_what_is_half_there_and_cannot_be_ended_is_kept(shop):
     def half(job, command):
         job.made = True
