@@ -28,6 +28,7 @@ class FakeCluster(Service):
     complaints: dict = field(default_factory=dict)  # warnings by the name of the thing
     quota: int = 1000  # pods that there may be
     forbidden: set = field(default_factory=set)
+    conflicts: dict = field(default_factory=dict)  # so often others change the quota while a thing of this kind is made
     starts: bool = True  # pods run as soon as somebody looks
 
     def refusal(self, error):
@@ -77,6 +78,10 @@ class FakeCluster(Service):
                 if not VALUE.fullmatch(value):
                     raise Refusal(422, "Invalid", f"metadata.labels: Invalid value: {value!r}")
         things = getattr(self, kind)
+        if self.conflicts.get(kind, 0):  # https://github.com/kubernetes/kubernetes/issues/67761
+            self.conflicts[kind] -= 1
+            said = 'Operation cannot be fulfilled on resourcequotas "lab": the object has been modified; please apply your changes to the latest version and try again'
+            raise Refusal(409, "Conflict", said)
         if meta["name"] in things:
             raise Refusal(409, "AlreadyExists", f'{kind} "{meta["name"]}" already exists')
         made = {**body, "metadata": {**meta, "uid": str(uuid.uuid4()), "creationTimestamp": "2026-11-01T10:00:00Z"}}

@@ -9,6 +9,7 @@ Job plait-…-block-3        labels: run, executor, block       backoffLimit 0: 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -328,22 +329,29 @@ class Cluster:
 
     def create_job(self, name: str, body: Mapping[str, Any]) -> str:
         """Makes a Job; its number. One of this name that is there already is that very Job, because names are made for one block each."""
-        try:
-            made = self._batch.create_namespaced_job(self._namespace, body, _request_timeout=self._timeout_s)
-        except self._failed as error:
-            if error.status != _EXISTS:
-                raise
+        made = self._make(self._batch.create_namespaced_job, body)
+        if made is None:
             made = self._batch.read_namespaced_job(name, self._namespace, _request_timeout=self._timeout_s)
         return str(made.metadata.uid)
 
     def create_secret(self, name: str, body: Mapping[str, Any]) -> None:
         """Makes a Secret, unless it is there."""
         del name
-        try:
-            self._core.create_namespaced_secret(self._namespace, body, _request_timeout=self._timeout_s)
-        except self._failed as error:
-            if error.status != _EXISTS:
-                raise
+        self._make(self._core.create_namespaced_secret, body)
+
+    def _make(self, create: Any, body: Mapping[str, Any]) -> Any:
+        """Makes a thing; None when it is there. Where two count for one quota at once, one is refused with the same status, and may ask again."""
+        for left in reversed(range(_TRIES)):
+            try:
+                return create(self._namespace, body, _request_timeout=self._timeout_s)
+            except self._failed as error:
+                if error.status != _EXISTS:
+                    raise
+                if _reason(error) != "Conflict":
+                    return None
+                if not left:
+                    raise
+        return None
 
     def jobs(self, selector: str) -> dict[str, Any]:
         """Jobs with these labels, by name, as the API has them."""
@@ -408,6 +416,14 @@ def _configure(configuration: Any) -> None:
             raise ConfigurationError(
                 f"KubernetesProvider: there is no cluster to talk to: {first}; {second}; set KUBECONFIG, or log in as for kubectl"
             ) from None
+
+
+def _reason(error: Any) -> str:
+    """Kubernetes' own name of an error."""
+    try:
+        return str(json.loads(error.body)["reason"])
+    except (TypeError, ValueError, KeyError):
+        return ""
 
 
 # ------------------------------------------------------------------ parameters

@@ -342,6 +342,23 @@ def test_a_refusal_says_why_and_leaves_nothing(provider, api):
     assert provider.resources == {}
 
 
+@pytest.mark.parametrize("kind", ["jobs", "secrets"])
+def test_a_quota_that_others_change_meanwhile_is_asked_again(provider, api, kind):
+    """It has the status of a thing that is there already: the pods waited for a Secret that nobody had made."""
+    api.conflicts[kind] = 2
+    job = provider.submit("x", 1, BLOCK)
+    assert list(api.jobs) == list(api.secrets) == [job]
+    assert state(provider, job).state == JobState.RUNNING
+
+
+@pytest.mark.parametrize("kind", ["jobs", "secrets"])
+def test_a_quota_that_others_change_all_the_time_says_so(provider, api, kind):
+    api.conflicts[kind] = 1000
+    with pytest.raises(SubmitException, match="cannot be fulfilled on resourcequotas"):
+        provider.submit("x", 1, BLOCK)
+    assert (api.jobs, api.pods, api.secrets) == ({}, {}, {})
+
+
 def test_a_server_that_is_not_there_is_an_error_at_once(make):
     provider = make()
     provider.cluster.close()
