@@ -8,7 +8,7 @@ import sys
 
 from tests.leaks import descendants
 from tests.support import ROOT, wait_until
-from tests.testbed.common import Bed
+from tests.testbed.common import Bed, BedError
 from tests.testbed.mpi import BY_SRUN
 
 
@@ -25,7 +25,15 @@ def test_mpi_programs_span_nodes(slurm, mpi_program, monkeypatch):
     """A real one, started by Slurm: its copies hear of each other."""
     for name, value in BY_SRUN.items():
         monkeypatch.setitem(slurm.env, name, value)
-    lines = slurm.run(["srun", "-N2", "-n4", "--ntasks-per-node=2", str(mpi_program)]).splitlines()
+    argv = ["srun", "-N2", "-n4", "--ntasks-per-node=2", str(mpi_program)]
+    try:
+        lines = slurm.run(argv).splitlines()
+    except (
+        BedError
+    ) as error:  # once in hundreds of times Open MPI takes a connection that is still being made for one that failed
+        if "Open MPI failed to TCP connect" not in str(error):
+            raise
+        lines = slurm.run(argv).splitlines()
     assert sorted(lines) == [f"{rank} of 4 on node{1 + rank // 2} sum 6" for rank in range(4)]
 
 

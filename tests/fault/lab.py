@@ -149,7 +149,7 @@ class Terminal:
         script.write_text(PREAMBLE + textwrap.dedent(body))
         self.process = subprocess.Popen(
             [sys.executable, "-c", _TAKE_TERMINAL, str(script), *arguments],
-            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            env={**os.environ, "PYTHON_COLORS": "0"}, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
         )  # fmt: skip
         self._name = os.ttyname(slave)
         os.close(slave)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.fault.lab import all_gone, run
@@ -109,7 +111,7 @@ def test_a_child_is_ended_by_sigterm_as_without_a_run():
         os.kill(pid, signal.SIGTERM)
         print(os.waitpid(pid, 0)[1] == signal.SIGTERM, signal.getsignal(signal.SIGTERM) != signal.SIG_DFL)
     """
-    code, text = run(body)
+    code, text = run(body, env={**os.environ, "PYTHONWARNINGS": "ignore:This process:DeprecationWarning"})
     assert (code, text.strip()) == (0, "True True")
 
 

@@ -41,17 +41,22 @@ _INIT_BLOCKS: Final = 4
 #: Seconds in which a Job has its pods.
 _PODS_S: Final = 10.0
 _EXISTS: Final = 409
+#: Requests for one thing while others change the quota that it counts for.
+_TRIES: Final = 5
 _ABSENT: Final = 404
 
 #: Deleting a pod sends SIGTERM to its first process only, and bash as the first process does not pass it on by itself.
 _GROUP: Final = """\
+plait_job= plait_again=
+trap 'plait_again=yes; [ -z "$plait_job" ] || kill -TERM -- "-$plait_job"' TERM
 set -m
 {{
 {command}
 }} &
 set +m
-plait_job=$! plait_again=yes
-trap 'plait_again=yes; kill -TERM -- "-$plait_job"' TERM
+plait_job=$!
+[ -z "$plait_again" ] || kill -TERM -- "-$plait_job"
+plait_again=yes
 while [ "$plait_again" ]; do plait_again=; wait "$plait_job"; plait_status=$?; done
 exit $plait_status"""
 
