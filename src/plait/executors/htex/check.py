@@ -90,8 +90,9 @@ def check_gangs(state: State) -> None:
     """Whether tasks over several nodes have them for themselves, all of one block, and nobody is kept for a task that is not there."""
     gangs = {}
     for manager in state.managers.values():
+        over = {manager.granted.get(task) for task, _ in manager.owes}  # which have ended, and will be said to
         for each in (*manager.granted.values(), *manager.ghosts.values()):
-            has = each.gang is not None or len(each.hosts) == each.ask.nodes
+            has = each.gang is not None or len(each.hosts) == each.ask.nodes or each in over
             _expect(has, f"a task over {each.ask.nodes} nodes that {manager.name} runs has no nodes")
             if each.gang is not None:
                 gangs[id(each.gang)] = each.gang

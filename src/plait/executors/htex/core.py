@@ -126,6 +126,8 @@ class InterchangeCore(State):
             manager = self.placed.get(attempt[0])
             if manager is not None and manager.held[attempt[0]][1] == attempt[1]:
                 self.release(manager, attempt[0], ghost=True)
+                manager.owes.discard(attempt)
+                self._members.limbo.unwanted(attempt)
                 if attempt in manager.ghosts:
                     self._members.ghosts.add(manager, attempt, now_s)
                 told.setdefault(manager, []).append(attempt)
@@ -183,7 +185,7 @@ class InterchangeCore(State):
         items = message.items
         if manager.owes:
             manager.owes.difference_update((item[0], item[1]) for item in items)
-        if not self._is_new(manager, message.seq, now_s):
+        if not self._is_new(manager, message.seq, items, now_s):
             return
         held, placed = manager.held, self.placed
         others: list[OutcomeItem] = []
@@ -213,7 +215,7 @@ class InterchangeCore(State):
     def _big_outcome(self, manager: ManagerState, message: m.BigOutcome, payload: bytes, now_s: float) -> None:
         item = message.item
         manager.owes.discard((item[0], item[1]))
-        if not self._is_new(manager, message.seq, now_s):
+        if not self._is_new(manager, message.seq, [item], now_s):
             return
         wanted = self._end_other(manager, item, now_s)
         if wanted:
@@ -222,10 +224,14 @@ class InterchangeCore(State):
             self.out.append((None, m.BigDelivered(seq, manager.name, item, message.sizes), payload))
         self._delivered(manager, 0 if wanted else message.seq, now_s)
 
-    def _is_new(self, manager: ManagerState, seq: int, now_s: float) -> bool:
+    def _is_new(self, manager: ManagerState, seq: int, items: list[OutcomeItem], now_s: float) -> bool:
         """Whether it has not come before; if it has and the driver has it, the manager is told once more."""
         if self.accounts.is_new(manager, seq):
             return True
+        if manager.unclaimed:  # it named them as it came back, and they are over
+            for item in items:
+                self._members.limbo.given_back(manager, (item[0], item[1]))
+            self._members.changed(manager, now_s)
         if seq <= manager.taken_seq:
             self.out.append((manager.conn, m.Taken(manager.taken_seq), b""))
         self._members.drained(manager, now_s)

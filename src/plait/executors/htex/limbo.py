@@ -80,9 +80,9 @@ class Limbo:
         manager.unclaimed.clear()
         if offered is None and now_s >= self.until_s:
             return False
-        unwanted = [attempt for attempt in unknown.items() if attempt in self._unwanted]
-        self._ghosts.cancel_unknown(manager, unwanted, now_s)
-        manager.unclaimed.update(attempt for attempt in unknown.items() if attempt not in self._unwanted)
+        unwanted = {each for each in unknown.items() if each in self._unwanted or each in manager.ghosts}
+        self._ghosts.cancel_unknown(manager, sorted(unwanted), now_s)
+        manager.unclaimed.update(attempt for attempt in unknown.items() if attempt not in unwanted)
         manager.unclaimed.update(
             attempt for attempt in r.finished if attempt[0] not in manager.held and attempt not in self._early
         )
@@ -158,6 +158,11 @@ class Limbo:
             del manager.unclaimed[attempt[0]]
             manager.recount()
 
+    def unwanted(self, attempt: AttemptId) -> None:
+        """A manager is told to end it: one that comes back with it has not heard that."""
+        if self.is_open:
+            self._unwanted.add(attempt)
+
     def cancel(self, attempt: AttemptId, now_s: float) -> None:
         """A cancelled attempt is with no manager that we know of, and in no queue."""
         if not self.is_open:
@@ -170,6 +175,7 @@ class Limbo:
         for manager in self._claiming.values():
             if manager.unclaimed.get(task) == number and not manager.gone:
                 self.given_back(manager, attempt)
+                manager.owes.discard(attempt)
                 self._ghosts.cancel_unknown(manager, [attempt], now_s)
                 self._changed(manager, now_s)
 
@@ -197,7 +203,7 @@ class Limbo:
             self._changed(manager, now_s)
         return gone
 
-    def report_lost(self, name: str, attempts: list[AttemptId], reason: str) -> None:
+    def report_lost(self, name: str, attempts: list[AttemptId], reason: str, *, announced: bool = False) -> None:
         """These are lost with a manager of which we know nothing but the name."""
         if attempts:
-            self._state.out.append((None, Lost(name, "", "", reason, False, attempts), b""))
+            self._state.out.append((None, Lost(name, "", "", reason, announced, attempts), b""))

@@ -260,8 +260,10 @@ class Members:
 
     def offer_again(self, name: str, items: list[OfferedTask], now_s: float) -> None:
         """An earlier life of the interchange had placed these on that manager."""
-        if name in self._lost:
-            self.limbo.report_lost(name, [(item[0], item[1]) for item in items], self._lost[name])
+        reason = self._lost.get(name) or self._ended.get(name)
+        if reason is not None:  # it was quicker than the driver
+            attempts = [(item[0], item[1]) for item in items]
+            self.limbo.report_lost(name, attempts, reason, announced=name in self._ended)
         else:
             self.limbo.offer_again(name, items, now_s)
 

@@ -248,6 +248,10 @@ class ManagerState:
         self.heard_s = self.moved_s = now_s
         if len(self.free_gpus) != len(self.gpus):
             self.free_gpus = [1.0] * len(self.gpus)
+            for granted in (*self.granted.values(), *self.ghosts.values()):
+                granted.gpus = tuple((index, share) for index, share in granted.gpus if index < len(self.gpus))
+                for index, share in granted.gpus:
+                    self.free_gpus[index] = max(0.0, self.free_gpus[index] - share)
         self._count()
 
     # ------------------------------------------------------------------ how busy it is

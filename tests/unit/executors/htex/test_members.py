@@ -4,7 +4,7 @@ import pytest
 
 from plait.executors.htex import messages as m
 from plait.executors.htex.ghosts import KILL_S
-from tests.unit.executors.htex.core_lab import PLAIN, Lab, item
+from tests.unit.executors.htex.core_lab import PLAIN, Lab, done, item
 
 THRESHOLD_S = 8.0
 
@@ -387,6 +387,41 @@ def test_a_task_that_was_cancelled_meanwhile_does_not_run_on():
     assert lab.only(m.Cancel, "b") == m.Cancel([(3, 1)])
 
 
+@pytest.mark.parametrize("ask", [None, m.Ask(gpus=1)])
+def test_a_cancellation_that_a_connection_took_with_it_is_said_again(ask):
+    lab = restarted("b")
+    lab.comes("a", gpus=["x"])
+    lab.offer(ask)
+    lab.place()
+    lab.driver(m.Cancel([(1, 1)]))
+    lab.take()
+    manager = lab.comes("a", conn="a2", nth=2, gpus=["x"], holds=[(1, 1)])
+    assert lab.only(m.Cancel, "a2") == m.Cancel([(1, 1)])
+    lab.says("a2", m.Returned([(1, 1)] if ask else []))
+    assert manager.load == 0
+
+
+def test_an_outcome_that_comes_again_after_a_new_connection_is_not_waited_for():
+    lab = restarted("a")
+    lab.again("a", item(1))
+    lab.comes("a", holds=[(1, 1)], nth=2)
+    lab.ends("a", 1)
+    manager = lab.comes("a", conn="a2", finished=[(1, 1)], nth=3)
+    lab.says("a2", m.Outcomes(1, [done(1)]))
+    assert manager.load == 0
+
+
+@pytest.mark.parametrize("how", [m.Draining, m.Leaving])
+def test_what_is_offered_again_on_one_that_has_ended_is_lost_at_once(how):
+    lab = restarted("a")
+    lab.comes("a", nth=2)
+    lab.says("a", how("its time is over"))
+    lab.take()
+    lab.again("a", item(1))
+    lost = lab.only(m.Lost)
+    assert (lost.items, lost.reason, lost.announced) == ([(1, 1)], "its time is over", True)
+
+
 def test_what_tasks_have_is_counted_although_nobody_knows_which_gpus():
     lab = restarted("a")
     lab.again("a", item(1, m.Ask(cores=2, gpus=1)))
@@ -465,6 +500,21 @@ def test_one_that_still_owes_outcomes_is_not_stopped():
     assert lab.take(m.Stop) == []
     lab.ends("a", 1)
     lab.driver(m.Taken(1))
+    assert len(lab.take(m.Stop)) == 1
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_outcome_that_is_cancelled_is_not_owed(is_known):
+    lab = restarted("a") if not is_known else Lab()
+    lab.comes("a")
+    if is_known:
+        lab.offer(None)
+        lab.place()
+    lab.comes("a", conn="a2", nth=2, finished=[(1, 1)])
+    lab.says("a2", m.Outcomes(1, []))  # it was a big one, that has not come
+    lab.driver(m.Cancel([(1, 1)]))
+    lab.take()
+    lab.driver(m.DrainBlock("0", "it is idle"))
     assert len(lab.take(m.Stop)) == 1
 
 

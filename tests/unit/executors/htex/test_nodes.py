@@ -280,6 +280,19 @@ def test_whatever_comes_and_goes_everything_is_there_in_the_end(steps, cores_per
     assert manager.used_cores == pytest.approx(0)
 
 
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]])
+def test_one_that_comes_back_with_other_gpus_goes_on_with_these(names):
+    manager = node(workers=4, gpus=["a", "b"])
+    give(manager, 1, m.Ask(gpus=1))
+    give(manager, 2, m.Ask(gpus=1))
+    manager.describe(register("a", workers=4, gpus=names), "again", 0.0)
+    assert manager.free_gpus == [0.0, 0.0, 1.0][: len(names)]
+    check_manager(manager)
+    end(manager, 2)
+    end(manager, 1)
+    assert manager.free_gpus == [1.0] * len(names)
+
+
 def test_users_see_what_upstream_shows():
     manager = node(workers=4, gpus=["a"], walltime_left_s=60.0)
     give(manager, 1, m.Ask(gpus=0.5, cores=2))
