@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from plait.executors.htex.stream import Frame
 
 _logger = logging.getLogger("plait")
+_Loss = TypeVar("_Loss", m.Lost, m.ManagerGone)
 
 
 class Hooks:
@@ -228,6 +229,7 @@ class Hearing:
 
     def _lost(self, message: m.Lost, _: bytes, fds: list[int], outcomes: list[Outcome]) -> None:
         del fds
+        message = self._with_place(message)
         for number, attempt in message.items:
             task = self._offers.take(number, attempt)
             if task is not None:
@@ -250,6 +252,7 @@ class Hearing:
     def _manager_gone(self, message: m.ManagerGone, _: bytes, fds: list[int], outcomes: list[Outcome]) -> None:
         del fds, outcomes
         now_s = time.monotonic()
+        message = self._with_place(message)
         self.managers.pop(message.manager, None)
         self.busy_s.pop(message.manager, None)
         self._offers.forget(message.manager)
@@ -264,6 +267,13 @@ class Hearing:
             _logger.warning("executor %r: manager %s on %s (block %s) was lost: %s", self._label, message.manager, message.hostname,
                             message.block, message.reason)  # fmt: skip
         self._hooks.manager_gone(message)
+
+    def _with_place(self, message: _Loss) -> _Loss:
+        """A life of the interchange that a manager never came to knows nothing but its name; we know where it was."""
+        up = self.managers.get(message.manager)
+        if up is None or message.block:
+            return message
+        return msgspec.structs.replace(message, block=up.block, hostname=up.hostname)
 
     def _count(self) -> None:
         self.slots = sum(manager.workers for manager in self.managers.values())

@@ -47,6 +47,21 @@ def test_losses_name_the_manager():
         assert "m1 on host fakehost: silent for 3 s" in str(error)
 
 
+def test_of_one_that_did_not_come_back_the_interchange_knows_but_the_name(monkeypatch):
+    gone = []
+    monkeypatch.setattr(Hooks, "manager_gone", lambda _, message: gone.append(message))
+    task = make_task(1)
+    reason = "it did not come back"
+    _, _, (outcome,) = hear(
+        UP,
+        m.Lost("m1", "", "", reason, False, [(task.id, 1)]),
+        m.ManagerGone("m1", "", "", "lost", reason),
+        tasks=[task],
+    )
+    assert str(outcome[3]).endswith("m1 on host node1: it did not come back")
+    assert [(message.block, message.hostname) for message in gone] == [("0", "node1")]
+
+
 def test_events_tell_where_attempts_went():
     with link() as (made, recorder, _):
         submit(made, 2)
