@@ -2,7 +2,7 @@
 
 ```
 submit       sbatch --parsable            several at once: one job array
-status       squeue --me --states=all     one command; Slurm remembers ended jobs for some minutes (MinJobAge)
+status       squeue --me --all            one command; Slurm remembers ended jobs for some minutes (MinJobAge)
              sacct                        what squeue has forgotten, where there is accounting
 cancel       scancel
 ```
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 #: Jobs of one array. The names of all must fit into its comment.
 _MOST_IN_ARRAY: Final = 100
 _MOST_COMMENT: Final = 1000
-_SQUEUE: Final = ("squeue", "--array", "--states=all", f"--format={QUEUE_FORMAT}")
+#: ``--all``: jobs in hidden partitions too, which are not listed otherwise, whosever they are.
+_SQUEUE: Final = ("squeue", "--all", "--array", "--states=all", f"--format={QUEUE_FORMAT}")
 _SACCT: Final = ("sacct", "--allocations", "--noheader", "--parsable2", f"--format={ACCOUNTING_FORMAT}")
 #: Variables by which users make commands of Slurm look at, or cancel, a part of their jobs only, or give jobs other names.
 _OF_THE_USER: Final = re.compile(r"(SQUEUE|SCANCEL)_.*|SBATCH_(JOB_NAME|ARRAY_INX)")

@@ -387,6 +387,24 @@ def test_one_command_asks_for_all(make, slurm):
     assert {"--me", "--states=all", "--array"} <= set(few) & set(many)
 
 
+def test_jobs_in_hidden_partitions_are_looked_at(make):
+    """Slurm lists them for those who ask for all only, whosever they are: a job whose answer is lost would be submitted twice."""
+
+    class Hidden(FakeSlurm):
+        def run(self, argv, **others):
+            answer = super().run(argv, **others)
+            if "sbatch" in argv:
+                name = next(text for text in text_of(argv[-1]).split() if text.startswith("--job-name="))
+                self.squeue = f"{HEAD}99|RUNNING|None|{name.partition('=')[2]}|(null)\n"
+                return Finished(tuple(argv), 1, "", "slurm_receive_msg: Socket timed out\n")
+            listed = "--all" in argv or any(word.startswith("--jobs=") for word in argv)
+            return answer if listed else Finished(tuple(argv), 0, HEAD, "")
+
+    provider = make(shell=Hidden(), status_batch_size=1)
+    assert provider.submit("x", 1) == "99"
+    assert state(provider, "99") == JobState.RUNNING
+
+
 def test_an_old_squeue_is_asked_for_everybodys_jobs(make, slurm):
     provider = make()
     id_ = provider.submit("x", 1)
