@@ -45,6 +45,10 @@ _making = threading.Lock()
 _EAGER = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
+class EndedBySignal(SystemExit):
+    """A signal told the program to end. Unlike a `sys.exit()` in a callback, it is not for the callback alone."""
+
+
 class _Blocking(threading.local):
     """A thread of an executor leaves here what to call before and after it blocks, so that others can run meanwhile. Pairs may nest."""
 
@@ -251,12 +255,21 @@ class PlaitFuture(Future[R]):
                 fn = callbacks.pop(0)  # atomic: each is called once, whoever gets it
             except IndexError:
                 return
-            self._call(fn)
+            try:
+                self._call(fn)
+            except BaseException:  # a signal: it is for the program, but the others have a right to know
+                self._run_callbacks()
+                raise
 
     def _call(self, fn: Callable[[Any], object]) -> None:
         try:
             fn(self)
-        except BaseException:  # noqa: BLE001 - boundary: a callback must not end the thread that delivers outcomes
+        except BaseException as error:
+            if (
+                isinstance(error, (KeyboardInterrupt, EndedBySignal))
+                and threading.current_thread() is threading.main_thread()
+            ):
+                raise  # a Ctrl-C or SIGTERM that came meanwhile, which nobody else would get
             _cf.LOGGER.exception("a callback of %r raised; the other callbacks and tasks go on", self)
 
     def _invoke_callbacks(self) -> None:

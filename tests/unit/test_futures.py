@@ -19,7 +19,17 @@ import pytest
 
 from plait import futures
 from plait.errors import TaskCancelled
-from plait.futures import CANCELLED, PENDING, AppFuture, DataFuture, LiftedFuture, PlaitFuture, blocking, is_final
+from plait.futures import (
+    CANCELLED,
+    PENDING,
+    AppFuture,
+    DataFuture,
+    EndedBySignal,
+    LiftedFuture,
+    PlaitFuture,
+    blocking,
+    is_final,
+)
 from plait.model.files import File
 from plait.model.task import EXEC_DONE, LAUNCHED, AppSpec, Task
 from tests.support import held_by_another_thread, in_forked_child, wait_until
@@ -244,13 +254,32 @@ def test_a_callback_that_raises_stops_nobody(future, caplog, kind):
     def bad(f):
         raise kind("in a callback")
 
+    def deliver():
+        future.set_result(1)
+        future.add_done_callback(bad)
+
     future.add_done_callback(bad)
     future.add_done_callback(called.append)
     with caplog.at_level(logging.ERROR, "concurrent.futures"):
-        future.set_result(1)
-        future.add_done_callback(bad)
+        run_together(deliver)
     assert called == [future]
     assert [record.exc_info[0] for record in caplog.records] == [kind, kind]
+
+
+@pytest.mark.parametrize("kind", [EndedBySignal, KeyboardInterrupt])
+def test_a_signal_that_meets_a_callback_in_the_main_thread_is_not_lost_and_the_others_are_called(future, kind):
+    called = []
+
+    def interrupted(f):
+        raise kind("as the handler of a signal does")
+
+    for callback in (interrupted, called.append, interrupted, called.append):
+        future.add_done_callback(callback)
+    with pytest.raises(kind):
+        future.set_result(1)
+    assert called == [future, future]
+    with pytest.raises(kind):
+        future.add_done_callback(interrupted)
 
 
 def test_callbacks_may_add_callbacks():

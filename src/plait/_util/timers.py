@@ -6,7 +6,7 @@ import heapq
 import itertools
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plait.limits import LONGEST_WAIT_S
 
@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 
 class Timers:
-    """Calls functions at given times of the monotonic clock."""
+    """Calls functions at given times of the monotonic clock.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: of the thread.
+        blocking: where a thread leaves what to call before and after it waits (`plait.futures.blocking`). With it, what is due may call users'
+            functions: while one of them waits, which may be for something that is due later, another thread goes on.
+    """
+
+    def __init__(self, name: str, blocking: Any = None) -> None:
         self._name = name
+        self._blocking = blocking
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._ties = itertools.count()
         self._changed = threading.Condition()
@@ -32,8 +39,7 @@ class Timers:
                 return
             heapq.heappush(self._heap, (when_s, next(self._ties), do))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                self._start()
             elif self._heap[0][0] == when_s:
                 self._changed.notify()
 
@@ -51,8 +57,25 @@ class Timers:
         if thread is not None and thread is not threading.current_thread():
             thread.join(1.0)
 
+    def _start(self) -> None:
+        before = self._thread
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            self._thread.start()
+        except BaseException:
+            self._thread = before
+            raise
+
+    def _hand_over(self) -> None:
+        """What is being called is about to wait."""
+        with self._changed:
+            if self._thread is threading.current_thread() and not self._stopped:
+                self._start()
+
     def _run(self) -> None:
-        while True:
+        if self._blocking is not None:
+            self._blocking.before, self._blocking.after = self._hand_over, _nothing
+        while self._thread is threading.current_thread():
             with self._changed:
                 while not self._stopped and (not self._heap or self._heap[0][0] > time.monotonic()):
                     left_s = self._heap[0][0] - time.monotonic() if self._heap else LONGEST_WAIT_S
@@ -66,3 +89,7 @@ class Timers:
                 import logging
 
                 logging.getLogger("plait").exception("something that was due raised")
+
+
+def _nothing() -> None:
+    """Nothing to do."""

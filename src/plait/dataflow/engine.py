@@ -42,9 +42,10 @@ class Effects:
         later: (task, seconds) of tasks to launch after some time.
         stop: tasks whose running attempt is to be ended.
         joined: join tasks whose inner futures have all ended.
+        dropped: what ended tasks had, to be let go without the kernel's lock: a finalizer of the user's may call apps.
     """
 
-    __slots__ = ("joined", "later", "ready", "settled", "stop")
+    __slots__ = ("dropped", "joined", "later", "ready", "settled", "stop")
 
     def __init__(self) -> None:
         self.settled: list[tuple[Task, Any, BaseException | None]] = []
@@ -52,6 +53,7 @@ class Effects:
         self.later: list[tuple[Task, float]] = []
         self.stop: list[Task] = []
         self.joined: list[Task] = []
+        self.dropped: list[Any] = []
 
 
 class Engine:
@@ -88,11 +90,12 @@ class Engine:
     # ------------------------------------------------------------------ submission
     def add(self, task: Task) -> None:
         """A task was submitted; it waits for nothing unless `wait_for` says so."""
+        counts = self.app_counts(task.app.name)  # no call after this one: a signal comes before it or after all of it
         task.id = self.submitted
         self.submitted += 1
         self.tasks[task.id] = task
         self.counts[PENDING] += 1
-        self.app_counts(task.app.name)[PENDING] += 1
+        counts[PENDING] += 1
 
     def app_counts(self, name: str) -> dict[int, int]:
         """The counts of an app; made when it is the app's first task."""
@@ -158,6 +161,7 @@ class Engine:
         counts[LAUNCHED] -= 1
         counts[EXEC_DONE] += 1
         task.state = EXEC_DONE
+        effects.dropped.append((task.args, task.kwargs, task.depends))
         task.args = task.kwargs = task.payload = task.depends = None
         if not self.keep:
             del self.tasks[task.id]
@@ -177,7 +181,7 @@ class Engine:
             The outcomes that are no plain success: failures, bodies of join apps, stale ones.
         """
         rest: list[Any] = []
-        tasks, keep, settled = self.tasks, self.keep, effects.settled
+        tasks, keep, settled, dropped = self.tasks, self.keep, effects.settled, effects.dropped
         done: dict[str, int] = {}
         for outcome in outcomes:
             task, attempt, kind, result = outcome[:4]
@@ -187,6 +191,7 @@ class Engine:
             name = task.app.name
             done[name] = done.get(name, 0) + 1
             task.state = EXEC_DONE
+            dropped.append((task.args, task.kwargs, task.depends))
             task.args = task.kwargs = task.payload = task.depends = None
             if not keep:
                 del tasks[task.id]
@@ -366,6 +371,7 @@ class Engine:
         self, task: Task, state: int, result: Any, error: BaseException | None, effects: Effects, *, spread: bool = True
     ) -> None:
         self._move(task, state)
+        effects.dropped.append((task.args, task.kwargs, task.depends))
         task.args = task.kwargs = task.payload = task.depends = None
         if error is not None:
             task.more().error = error

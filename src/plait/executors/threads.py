@@ -99,7 +99,7 @@ class ThreadPoolExecutor(Executor):
         self._lent = 0  # threads that wait for other tasks, or go on after a walltime
         self._context: ExecutorContext | None = None
         self._warden: Warden | None = None
-        self._timers = Timers(f"plait-timers-{self.label}")
+        self._timers = Timers(f"plait-timers-{self.label}", blocking)
         self._stopped = False
 
     def start(self, context: ExecutorContext) -> None:
@@ -153,6 +153,8 @@ class ThreadPoolExecutor(Executor):
                 return False
             if task.state == LAUNCHED:  # not cancelled yet, so it could begin after all; later its state says enough
                 self._dropped.add((task, attempt))
+            elif not self._stopped:  # what waited behind it may fit
+                self._admit()
             return True
 
     def status(self) -> ExecutorStatus:
@@ -239,8 +241,8 @@ class ThreadPoolExecutor(Executor):
         thread = threading.Thread(
             target=self._work, args=(task, call), name=f"{self.thread_name_prefix}_{len(self._threads)}", daemon=True
         )
-        self._threads.add(thread)
-        thread.start()
+        thread.start()  # which may fail
+        self._threads.add(thread)  # before it takes itself away: the lock is held
 
     # ------------------------------------------------------------------ the threads
     def _work(self, task: Task | None, call: tuple[Any, Any] | None) -> None:
@@ -261,6 +263,7 @@ class ThreadPoolExecutor(Executor):
                         call = self._begin(task, slot)
                 attempt = task.attempt
                 outcome = None if call is None else self._run(task, attempt, slot, *call)
+                had = call, outcome  # let go without the lock: a finalizer of the user's may call apps
                 with self._lock:  # the end of one task and the beginning of the next
                     self._running.discard((task, attempt))
                     if (task, attempt) in self._cancelled:  # it ended because of that, maybe before the engine knows
@@ -274,6 +277,9 @@ class ThreadPoolExecutor(Executor):
                             self._spare += 1
                         else:
                             call = self._begin(task, slot)
+                        if self._queue or self._special:  # it may have had room for several
+                            self._admit()
+                del had
                 if outcome is not None:
                     slot.next = None if surplus else (task, call)
                     context.deliver([outcome])

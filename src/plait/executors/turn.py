@@ -41,8 +41,13 @@ class Turn:
 
     def start(self) -> None:
         """Has a thread call `serve`, which takes the lock first."""
+        before = self.thread
         self.thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except BaseException:  # the system has no more threads to give
+            self.thread = before
+            raise
 
     def call(self, function: Callable[..., None], *args: Any) -> None:
         """Calls what may call users' functions.
@@ -69,9 +74,9 @@ class Turn:
     def _hand_over(self) -> None:
         """A callback is about to wait."""
         if self._calls and self.is_mine:
+            self.start()  # it waits for the lock
             self._calls = False
             self.lock.release()
-            self.start()
 
 
 def _nothing() -> None:

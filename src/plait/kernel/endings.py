@@ -14,7 +14,7 @@ from plait.dataflow.explain import failure_sentence
 from plait.errors import MissingOutputs, PropagatedException, text_of
 from plait.executors.base import OK, Outcome
 from plait.futures import CANCELLED as FUTURE_CANCELLED
-from plait.futures import FINISHED, AppFuture, finish_all
+from plait.futures import FINISHED, PENDING, AppFuture, finish_all
 from plait.model.events import ATTEMPT_FAILED, TASK_ENDED, TASKS_DONE
 from plait.model.task import CANCELLED, EXEC_DONE, MEMO_DONE, Task
 
@@ -122,17 +122,21 @@ class Endings:
                 task.end_s = now_s
                 future._result = result  # noqa: SLF001 - our own class
                 plain.append(future)
-                if not keep:
-                    task.future = None  # future -> task stays; the circle would keep both until the collector comes
             if future is not None:
                 ended.append(future)
         finish_all(plain)
+        if not keep:
+            for future in plain:
+                future._task.future = None  # noqa: SLF001 - future -> task stays; the circle would keep both until the collector comes
         return [future for future in ended if future._cbs is not None]  # noqa: SLF001
 
     def _publish(
         self, task: Task, result: Any, error: BaseException | None, now_s: float, traces: dict[int, str]
     ) -> None:
         """Sets the future of a task that ended, and what hangs on it."""
+        future = task.future
+        if future is None or future._state != PENDING:  # noqa: SLF001 - our own class; a signal came in the middle, and this is the second time
+            return
         task.end_s = now_s
         state = task.state
         if (task.app.cache or self._memo_all) and state not in (MEMO_DONE, CANCELLED):
@@ -141,9 +145,6 @@ class Endings:
             self._note_end(task, error, now_s, traces)
         if error is not None:
             self._count_failure(task, error)
-        future = task.future
-        if future is None:
-            return
         details = task.details
         ending = FUTURE_CANCELLED if state == CANCELLED else FINISHED
         if details is not None and (details.outputs or details.outputs_hidden):
@@ -185,7 +186,12 @@ def _trace_of(error: BaseException, traces: dict[int, str]) -> str:
 
     cause = error.__cause__
     if not isinstance(error, PropagatedException) or cause is None or error.__traceback__ is not None:
-        return "".join(traceback.format_exception(type(error), error, error.__traceback__))[-_TRACE_CHARS:]
+        try:
+            return "".join(traceback.format_exception(type(error), error, error.__traceback__))[-_TRACE_CHARS:]
+        except BaseException as raised:  # noqa: BLE001 - its class is the user's, and may do anything when it is asked for notes, say
+            return f"{type(error).__name__}: {text_of(error)} (its traceback cannot be had: {type(raised).__name__})"[
+                -_TRACE_CHARS:
+            ]
     known = traces.get(id(cause))
     if known is None:
         known = traces[id(cause)] = _trace_of(cause, traces)

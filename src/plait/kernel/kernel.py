@@ -36,6 +36,7 @@ from plait.errors import (
     InvalidResourceSpecification,
     JoinError,
     NoDataFlowKernelError,
+    text_of,
 )
 from plait.executors.base import LOST, OK, Outcome
 from plait.executors.pool.core import resources_of
@@ -50,7 +51,7 @@ from plait.model.resources import DEFAULT, parse_resources
 from plait.model.task import CANCELLED, FINAL_STATES, JOINING, LAUNCHED, PENDING, AppSpec, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from plait.config import Config
     from plait.executors.base import Executor
@@ -118,7 +119,11 @@ class DataFlowKernel(Lifecycle):
         task = Task(spec, args, kwargs, self, _monotonic())
         future: AppFuture[Any] = AppFuture(task)
         task.future = future
-        self._call(task, args, kwargs)
+        try:
+            self._call(task, args, kwargs)
+        except BaseException:
+            self._abandon([task])
+            raise
         return future
 
     def _call_simple(
@@ -130,21 +135,26 @@ class DataFlowKernel(Lifecycle):
         future: AppFuture[Any] = AppFuture(task)
         task.future = future
         engine = self._engine
-        with self._lock:
-            if self._closing:
-                self._refuse_call()
-            # `Engine.add` and `Engine.launch` in one
-            task.id = number = engine.submitted
-            engine.submitted = number + 1
-            engine.tasks[number] = task
-            engine.counts[LAUNCHED] += 1
-            engine.app_counts(spec.name)[LAUNCHED] += 1
-        if self._emit is not None:
-            self._emit(task)
         try:
-            executor.submit_simple(task)
-        except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
-            self._failed_to_launch(task, error)
+            with self._lock:
+                if self._closing:
+                    self._refuse_call()
+                # `Engine.add` and `Engine.launch` in one
+                counts = engine.app_counts(spec.name)
+                task.id = number = engine.submitted
+                engine.submitted = number + 1
+                engine.tasks[number] = task
+                engine.counts[LAUNCHED] += 1
+                counts[LAUNCHED] += 1
+            if self._emit is not None:
+                self._emit(task)
+            try:
+                executor.submit_simple(task)
+            except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
+                self._failed_to_launch(task, error)
+        except BaseException:
+            self._abandon([task])
+            raise
         return future
 
     def _call_after(self, spec: AppSpec, args: tuple[Any, ...], parents: list[Task]) -> AppFuture[Any]:
@@ -154,20 +164,33 @@ class DataFlowKernel(Lifecycle):
         task.future = future
         task.depends = tuple([value for value in args if type(value) is AppFuture])
         engine = self._engine
-        with self._lock:
-            if self._closing:
-                self._refuse_call()
-            engine.add(task)
-            engine.wait_for(task, parents)
-            waits = task.waiting > 0
-        if self._emit is not None:
-            self._emit((TASK_SUBMITTED, task.submit_s, task.id, spec.name, [parent.id for parent in parents]))
-        if not waits:
-            effects = Effects()
+        try:
             with self._lock:
-                engine.settle_waiting(task, effects)
-            self._apply(effects)
+                if self._closing:
+                    self._refuse_call()
+                engine.add(task)
+                engine.wait_for(task, parents)
+                waits = task.waiting > 0
+            if self._emit is not None:
+                self._emit((TASK_SUBMITTED, task.submit_s, task.id, spec.name, [parent.id for parent in parents]))
+            if not waits:
+                effects = Effects()
+                with self._lock:
+                    engine.settle_waiting(task, effects)
+                self._apply(effects)
+        except BaseException:
+            self._abandon([task])
+            raise
         return future
+
+    def _abandon(self, tasks: list[Task]) -> None:
+        """A call was interrupted, by a Ctrl-C, say: nobody has the futures of these, and not all of them may have got to where they end."""
+        effects = Effects()
+        with self._lock:
+            for task in tasks:
+                if self._engine.tasks.get(task.id) is task:  # else it was not submitted yet, or has ended
+                    self._engine.cancel(task, f"{task} was cancelled because its call was interrupted", effects)
+        self._apply(effects)
 
     def _call(self, task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         spec = task.app
@@ -247,23 +270,32 @@ class DataFlowKernel(Lifecycle):
         ]
         futures: list[AppFuture[Any]] = [AppFuture(task) for task in tasks]
         engine = self._engine
-        with self._lock:
-            if self._closing:
-                self._refuse_call()
-            number = engine.submitted
-            for task, future in zip(tasks, futures, strict=True):
-                task.future = future
-                task.id = number
-                engine.tasks[number] = task
-                number += 1
-            engine.submitted = number
-            engine.counts[LAUNCHED] += len(tasks)
-            engine.app_counts(spec.name)[LAUNCHED] += len(tasks)
-        if self._emit is not None:
-            for task in tasks:
-                self._emit(task)
-        for task, error in executor.submit_many(tasks):
-            self._failed_to_launch(task, error)
+        many = len(tasks)
+        try:
+            with self._lock:
+                if self._closing:
+                    self._refuse_call()
+                counts = engine.app_counts(spec.name)
+                number = engine.submitted
+                for task, future in zip(tasks, futures, strict=True):
+                    task.future = future
+                    task.id = number
+                    number += 1
+                entries = [(task.id, task) for task in tasks]
+                engine.submitted = number
+                engine.counts[LAUNCHED] += many
+                counts[LAUNCHED] += many
+                engine.tasks.update(
+                    entries
+                )  # the only call from the line above `submitted` on: a signal comes after it
+            if self._emit is not None:
+                for task in tasks:
+                    self._emit(task)
+            for task, error in executor.submit_many(tasks):
+                self._failed_to_launch(task, error)
+        except BaseException:
+            self._abandon(tasks)
+            raise
         return futures
 
     def submit(
@@ -337,8 +369,8 @@ class DataFlowKernel(Lifecycle):
             if not self._engine.launch(task):
                 return
         task.launch_s = _monotonic()
-        executor = task.executor = candidates[0] if len(candidates) == 1 else min(candidates, key=_load)
         try:
+            executor = task.executor = candidates[0] if len(candidates) == 1 else min(candidates, key=_load)
             executor.submit(task)
         except Exception as error:  # noqa: BLE001 - whatever stops a task is its outcome
             with self._lock:
@@ -408,10 +440,23 @@ class DataFlowKernel(Lifecycle):
     def _deliver(self, outcomes: list[Outcome]) -> None:
         effects = Effects()
         with self._lock:
+            self._ending.add(effects)
             rest = self._engine.succeed_many(outcomes, effects)
             if _VALIDATE:
                 check(self._engine)
-        self._endings.note_successes(outcomes)
+        try:
+            self._endings.note_successes(outcomes)
+            called: list[AppFuture[Any]] = []
+            if rest and effects.settled:  # plug-ins that are asked about the rest may wait for what has ended
+                called = self._endings.publish_all(effects.settled)
+                effects.settled = []
+            self._take_rest(rest, effects)
+            self._apply(effects, called)
+        finally:
+            self._ending.discard(effects)
+
+    def _take_rest(self, rest: list[Outcome], effects: Effects) -> None:
+        """Outcomes that are no plain success."""
         for outcome in rest:
             try:
                 if outcome[0].app.kind != "join" and outcome[2] == OK:
@@ -426,7 +471,6 @@ class DataFlowKernel(Lifecycle):
                 self._logger.exception("the outcome of %s could not be taken; the task fails with that", outcome[0])
                 with self._lock:
                     self._engine.fail(outcome[0], outcome[1], error, effects, final=True)
-        self._apply(effects)
 
     def _take_failure(self, outcome: Outcome, effects: Effects) -> None:
         task, attempt, kind, error, start_s, stop_s, worker = outcome
@@ -448,6 +492,13 @@ class DataFlowKernel(Lifecycle):
             except Exception as raised:  # noqa: BLE001 - the user's handler: its error becomes the task's
                 raised.__context__ = error
                 error, final = raised, True
+            except BaseException as raised:  # noqa: BLE001 - sys.exit(), which would end this thread, and with it all that it brings
+                said = f"{type(raised).__name__}: {text_of(raised)}"
+                left = DataFlowException(
+                    f"retry_handler raised {said} for {task}; to end the program, do so in its main thread"
+                )
+                left.__context__ = error
+                error, final = left, True
             finally:
                 details.error = None
         final = final or not self._can_escalate(task)
@@ -542,17 +593,35 @@ class DataFlowKernel(Lifecycle):
         if self._gate is not None:
             self._gate.open()
 
-    def _apply(self, effects: Effects) -> None:
-        """Does what follows from a decision, and from what that causes, until nothing is left; then calls back, which may take its time."""
-        called: list[AppFuture[Any]] = []
-        while True:
+    def _apply(self, effects: Effects, called: Sequence[AppFuture[Any]] = ()) -> None:
+        """Does what follows from a decision, and from what that causes, until nothing is left; then calls back, which may take its time.
+
+        Args:
+            effects: what the decision entails.
+            called: futures that were set before, and are called back with the others.
+        """
+        todo, ended = [effects], [*called]
+        try:
+            self._work_off(todo, ended)
+        except (
+            KeyboardInterrupt,
+            SystemExit,
+        ):  # a signal: others wait for the rest, and what is done twice does no harm
+            self._work_off(todo, ended)
+            raise
+
+    def _work_off(self, todo: list[Effects], called: list[AppFuture[Any]]) -> None:
+        while todo:
+            effects = todo[0]
             for task in effects.stop:
                 executor = task.executor
                 if executor is not None:
                     executor.cancel(task, task.attempt)
             if effects.settled:
                 called += self._endings.publish_all(effects.settled)
+            effects.dropped.clear()
             following = Effects()
+            todo.append(following)
             for task in effects.joined:
                 self._end_join(task, following)
             for task, delay_s in effects.later:
@@ -560,12 +629,11 @@ class DataFlowKernel(Lifecycle):
             for task in effects.ready:
                 self._launch(task, following)
             if not (following.settled or following.ready or following.joined or following.later or following.stop):
-                break
-            effects = following
+                todo.pop()
+            todo.pop(0)
         if self._gate is not None:
             self._gate.look()
-        for future in called:
-            future._run_callbacks()  # noqa: SLF001 - our own class
+        _call_back(iter(called))
 
     def _launch_later(self, task: Task, delay_s: float) -> None:
         task.more().not_before = _monotonic() + delay_s
@@ -627,6 +695,16 @@ class DataFlowKernel(Lifecycle):
     def task_record(self, task: Task) -> TaskRecord:
         """The task as a mapping."""
         return TaskRecord(task)
+
+
+def _call_back(futures: Iterator[AppFuture[Any]]) -> None:
+    """Runs the callbacks of each; a signal that one of them meets is raised after the others."""
+    try:
+        for future in futures:
+            future._run_callbacks()  # noqa: SLF001 - our own class
+    except BaseException:
+        _call_back(futures)
+        raise
 
 
 def _load(executor: Executor) -> float:

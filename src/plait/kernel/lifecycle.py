@@ -28,6 +28,7 @@ from plait.dataflow.engine import Effects
 from plait.errors import ConfigurationError, InvalidResourceSpecification, NoDataFlowKernelError, UnknownExecutor
 from plait.executors.base import ExecutorContext
 from plait.executors.threads import ThreadPoolExecutor
+from plait.futures import blocking
 from plait.ids import new_run_id
 from plait.kernel.signals import leave_on_signals
 from plait.limits import GRACE_S, INTERRUPT_EXIT_S, SHUTDOWN_S
@@ -83,6 +84,7 @@ class Lifecycle:
         self._logger = logging.getLogger("plait")
         self._pid = os.getpid()
         self._closing = False
+        self._ending: set[Effects] = set()  # of outcomes that the engine has taken, while their futures are being set
         self._leaving = False  # by the end of its block or of the program, which do not wait for tasks
         self._closed = threading.Event()
         self._cleanup_lock = threading.Lock()
@@ -95,7 +97,7 @@ class Lifecycle:
         self._meter: Any = None  # of what blocks cost
         self._progress: Any = None
         self._only: Executor | None = None
-        self._timers = Timers("plait-timers")
+        self._timers = Timers("plait-timers", blocking)
         self._lift_item = AppSpec(_getitem, "item", "lift", executors=(INTERNAL,))
         self._lift_attr = AppSpec(getattr, "attribute", "lift", executors=(INTERNAL,))
         self._restore_signals: Callable[[], None] = lambda: None
@@ -312,6 +314,7 @@ class Lifecycle:
             )
         with self._lock:
             futures = [task.future for task in self._engine.tasks.values()]
+            futures += [ended[0].future for effects in list(self._ending) for ended in effects.settled]
         for future in futures:
             if future is not None and not future.done():
                 try:

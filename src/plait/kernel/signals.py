@@ -11,6 +11,8 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from plait.futures import EndedBySignal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -45,7 +47,7 @@ def _leave(number: int, frame: Any) -> None:
     if not _users:  # what was ended by another thread
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
-    raise SystemExit(128 + number)
+    raise EndedBySignal(128 + number)
 
 
 #: What the forking threads did not want to hear before, by thread: a signal between a fork and the end of the hooks in the child would be lost.

@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from plait._util.timers import Timers
+from plait.futures import PlaitFuture, blocking
+from tests.support import wait_until
 
 
 def test_order_of_time():
@@ -48,6 +52,28 @@ def test_what_raises_does_not_stop_the_others(caplog):
     assert end.wait(5)
     timers.stop()
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_another_thread_goes_on_while_a_call_waits():
+    timers, future, seen, end = Timers("t", blocking), PlaitFuture(), [], threading.Event()
+    timers.after(0.0, lambda: seen.append((future.result(10), threading.current_thread())))
+    timers.after(0.01, lambda: (seen.append(threading.current_thread()), future.set_result(5)))
+    assert wait_until(lambda: len(seen) == 2 and seen)[1][0] == 5
+    assert seen[0] is not seen[1][1]
+    timers.after(0.0, end.set)
+    assert end.wait(5)
+    timers.stop()
+    seen[1][1].join(10)
+
+
+def test_a_thread_that_the_system_does_not_give_is_asked_for_again(monkeypatch):
+    timers, end = Timers("t"), threading.Event()
+    with monkeypatch.context() as refused, pytest.raises(RuntimeError):
+        refused.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError("no more")))
+        timers.after(0.0, end.set)
+    timers.after(10.0, end.set)
+    assert end.wait(5)
+    timers.stop()
 
 
 def test_stop_forgets_the_rest():

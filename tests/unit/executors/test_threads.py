@@ -117,6 +117,76 @@ def test_a_task_does_not_wait_for_itself():
         plait.wait_for_current_tasks()
 
 
+def test_the_place_of_a_big_task_is_enough_for_several():
+    with load(3):
+        go, meeting = threading.Event(), threading.Barrier(3)
+        big = plait.python_app(lambda parsl_resource_specification=None: go.wait(WAIT_S))
+        first = big(parsl_resource_specification={"cores": 3})
+        futures = [plait.python_app(meeting.wait)(WAIT_S) for _ in range(3)]
+        go.set()
+        assert first.result(WAIT_S)
+        assert sorted(future.result(WAIT_S) for future in futures) == [0, 1, 2]
+
+
+def test_what_waits_behind_a_task_that_is_cancelled_begins():
+    with load(2):
+        go = threading.Event()
+        holds = plait.python_app(go.wait)(WAIT_S)
+        big = plait.python_app(lambda parsl_resource_specification=None: 1)
+        in_the_way = big(parsl_resource_specification={"cores": 2})
+        behind = plait.python_app(tasks.echo)(5)
+        assert not behind.done()
+        assert in_the_way.cancel()
+        assert behind.result(WAIT_S) == 5
+        go.set()
+        assert holds.result(WAIT_S)
+
+
+def test_a_callback_may_wait_for_what_a_walltime_ends():
+    with load(2):
+        go, seen = threading.Event(), []
+        slow = lambda: go.wait(WAIT_S)
+        first, second = plait.python_app(slow, walltime=0.05)(), plait.python_app(slow, walltime=0.2)()
+        first.add_done_callback(lambda _: seen.append(second.exception(WAIT_S)))
+        assert isinstance(second.exception(WAIT_S), AppTimeout)
+        assert wait_until(lambda: seen) == [second.exception()]
+        go.set()
+
+
+class Handle:
+    """An argument that uses an app when it is no longer needed."""
+
+    def __init__(self, ended):
+        self.ended = ended
+
+    def __del__(self):
+        self.ended.append(plait.python_app(tasks.echo)(5))
+
+
+def test_arguments_of_a_task_that_is_late_may_call_apps_in_their_finalizers():
+    with load(2):
+        go, ended = threading.Event(), []
+        late = plait.python_app(lambda handle, go: go.wait(WAIT_S), walltime=0.05)(Handle(ended), go)
+        assert isinstance(late.exception(WAIT_S), AppTimeout)
+        go.set()
+        assert wait_until(lambda: ended)[0].result(WAIT_S) == 5
+
+
+def test_a_thread_that_the_system_does_not_give_costs_one_task(monkeypatch, caplog):
+    with load(2):
+        start = threading.Thread.start
+
+        def refuse(self):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        refused = plait.python_app(tasks.echo)(1)
+        assert "can't start new thread" in str(refused.exception(WAIT_S))
+        monkeypatch.setattr(threading.Thread, "start", start)
+        assert plait.python_app(tasks.echo)(2).result(WAIT_S) == 2
+    assert "a step of the cleanup failed" not in caplog.text
+
+
 def test_a_walltime_gives_the_place_to_others(tmp_path):
     go = tmp_path / "go"
     with load(1) as kernel:

@@ -100,3 +100,22 @@ def test_what_a_call_raises_is_no_news_to_who_does_not_serve_any_more(server):
     first, _ = wait_until(lambda: len(server.served_by) == 2 and server.served_by)
     first.join(10)
     assert not first.is_alive()
+
+
+def test_without_another_thread_the_one_that_serves_goes_on(server, monkeypatch):
+    future, done = PlaitFuture(), SimpleQueue()
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    def wait():
+        with monkeypatch.context() as none, pytest.raises(RuntimeError, match="can't start new thread"):
+            none.setattr(threading.Thread, "start", refuse)
+            future.result(10)
+        done.put(server.turn.is_mine)
+
+    server.work.put(wait)
+    assert done.get(timeout=10)
+    server.work.put(lambda: done.put("served"))
+    assert done.get(timeout=10) == "served"
+    assert len(server.served_by) == 1

@@ -4,6 +4,8 @@ import concurrent.futures
 import logging
 import traceback
 
+import pytest
+
 from plait.dataflow.memo import BasicMemoizer
 from plait.dataflow.record import TaskRecord
 from plait.errors import DependencyError, MissingOutputs
@@ -70,6 +72,24 @@ def test_futures_are_set_and_those_with_callbacks_are_given_back():
     assert plain.future is None
     assert failed.end_s is not None
     assert what.failures == {("ValueError", "abs"): [1, 3]}
+
+
+class AnswersAnything(Exception):
+    def __getattr__(self, name):
+        return {}[name]
+
+
+@pytest.mark.parametrize(
+    "error", [AnswersAnything("odd"), SyntaxError("odd", ("file", 1, 2, 345))], ids=["notes", "line"]
+)
+def test_an_error_whose_traceback_cannot_be_had_ends_its_task_all_the_same(error):
+    what, events = endings()
+    failed, other = ended(1, FAILED), ended(2)
+    futures = [failed.future, other.future]
+    what.publish_all([(failed, None, error), (other, 5, None)])
+    assert futures[0].exception() is error
+    assert futures[1].result() == 5
+    assert "odd" in events[0][-1]
 
 
 def test_whoever_waits_for_a_task_or_for_its_file_finds_the_other_ended_too(monkeypatch, tmp_path):

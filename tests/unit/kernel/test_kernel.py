@@ -8,6 +8,7 @@ from concurrent.futures import Future
 import pytest
 
 import plait
+from plait.dataflow.memo import BasicMemoizer
 from plait.errors import (
     DataFlowException,
     DependencyError,
@@ -67,6 +68,12 @@ def run_with(*executors, **config):
 @pytest.fixture
 def hand():
     return ByHand()
+
+
+def deliver(hand, *outcomes):
+    """Has several end in one message: (which, how, result or error) of each."""
+    ended = [(*hand.taken[which], kind, value, 0.0, 0.0, 0) for which, kind, value in outcomes]
+    hand.context.deliver(ended)
 
 
 app = plait.python_app(lambda *args: args)
@@ -199,6 +206,147 @@ def test_many_threads_may_submit():
         assert sorted(f.tid for f in futures) == list(range(400))
 
 
+class Handle:
+    """An argument that uses an app when it is no longer needed."""
+
+    def __init__(self, ended):
+        self.ended = ended
+
+    def __del__(self):
+        self.ended.append(app("from a finalizer"))
+
+
+@pytest.mark.parametrize("kind", [OK, ERROR, "cancel"])
+def test_arguments_whose_finalizers_call_apps_do_not_meet_the_lock(hand, kind):
+    ended = []
+    with run_with(hand) as kernel:
+        future = app(Handle(ended))
+
+        def end():
+            if kind == "cancel":
+                future.cancel()
+            else:
+                hand.end(kind, ValueError())
+
+        thread = threading.Thread(target=end, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert future.done()
+        assert [later.tid for later in ended] == [1]
+        assert kernel.task_count == 2
+
+
+class Interrupted(ByHand):
+    """A Ctrl-C comes while it does the first of something."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.at = at
+
+    def submit(self, task):
+        super().submit(task)
+        self.interrupt("submit")
+
+    def cancel(self, task, attempt):
+        self.interrupt("cancel")
+        return super().cancel(task, attempt)
+
+    def interrupt(self, where):
+        if self.at == where:
+            self.at = ""
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: app(1),
+        lambda: app([1]),
+        lambda: plait.map(app, [1, 2, 3]),
+        lambda: plait.python_app(lambda x: x, walltime=5)(1),
+    ],
+    ids=["simple", "other", "many", "special"],
+)
+def test_the_task_of_a_call_that_is_interrupted_is_not_waited_for(call):
+    hand = Interrupted("submit")
+    with run_with(hand, max_pending=3) as kernel:
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        assert hand.taken
+        kernel.wait_for_current_tasks()
+        assert kernel.task_state_counts[TaskState.cancelled] == kernel.task_count
+        futures = [app(n) for n in range(3)]  # there is room for as many as before
+        for number, future in enumerate(futures):
+            hand.end(OK, number, number - 3)
+            assert future.result(1) == number
+
+
+def test_a_call_that_is_interrupted_after_what_it_needs_ended_leaves_nothing():
+    hand = Interrupted("")
+    with run_with(hand) as kernel:
+        first = app()
+        hand.end(OK, 1)
+        assert first.result(1) == 1
+        hand.at = "submit"
+        with pytest.raises(KeyboardInterrupt):
+            app(first)
+        kernel.wait_for_current_tasks()
+        assert kernel.tasks == {}
+
+
+def test_cancelling_that_is_interrupted_ends_all_of_it():
+    hand = Interrupted("cancel")
+    with run_with(hand):
+        first = app()
+        second = app(first)
+        called = []
+        second.add_done_callback(called.append)
+        with pytest.raises(KeyboardInterrupt):
+            first.cancel()
+        assert first.cancelled()
+        assert second.cancelled()
+        assert called == [second]
+
+
+class Remembers(BasicMemoizer):
+    """Takes its time over results."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked, self.go = threading.Event(), threading.Event()
+
+    def update_memo_result(self, task, r):
+        self.asked.set()
+        self.go.wait(10)
+
+
+def test_waiting_for_all_waits_for_futures_that_are_just_being_set(hand):
+    memoizer = Remembers()
+    with run_with(hand, memoizer=memoizer) as kernel:
+        futures = [plait.python_app(lambda x: x, cache=True)(1), app(1)]
+        delivering = threading.Thread(target=deliver, args=(hand, (0, OK, 1), (1, OK, 2)))
+        delivering.start()
+        assert memoizer.asked.wait(10)
+        waiting = threading.Thread(target=kernel.wait_for_current_tasks)
+        waiting.start()
+        wait_until(lambda: futures[0]._cond is not None or not waiting.is_alive())
+        assert waiting.is_alive()
+        memoizer.go.set()
+        waiting.join(10)
+        assert all(future.done() for future in futures)
+        delivering.join(10)
+
+
+def test_an_executor_that_cannot_say_how_much_it_has_to_do_fails_the_task():
+    class Mute(ByHand):
+        def status(self):
+            raise RuntimeError("mute")
+
+    with run_with(Mute("a"), Mute("b")):
+        assert isinstance(app(1).exception(1), RuntimeError)
+
+
 def test_submit_takes_functions_that_are_no_apps():
     with run_with(plait.ThreadPoolExecutor("t")) as kernel:
         assert kernel.submit(max, [3, 5]).result() == 5
@@ -327,6 +475,30 @@ def test_a_task_that_cannot_run_is_not_tried_again(hand):
             hand.end(ERROR, ValueError())
         assert isinstance(after.exception(1), DependencyError)
         assert len(hand.taken) == 6
+
+
+def test_a_retry_handler_that_leaves_ends_the_task_and_nothing_else(hand):
+    def leave(error, record):
+        raise SystemExit(3)
+
+    with run_with(hand, retries=5, retry_handler=leave):
+        bad, good = app(), app()
+        deliver(hand, (0, ERROR, ValueError("of the task")), (1, OK, 5))
+        assert good.result(1) == 5
+        error = bad.exception(1)
+        assert isinstance(error, DataFlowException)
+        assert "retry_handler raised SystemExit: 3 for task 0" in str(error)
+        assert isinstance(error.__context__, ValueError)
+
+
+def test_a_retry_handler_may_wait_for_what_ended_with_the_task_that_it_is_asked_about(hand):
+    with run_with(hand, retries=1, retry_handler=lambda error, record: good.result(1)):
+        good, bad = app(), app()
+        called = []
+        good.add_done_callback(lambda _: called.append(bad.exception(0)))
+        deliver(hand, (0, OK, 5), (1, ERROR, ValueError()))
+        assert isinstance(bad.exception(1), ValueError)
+        assert called == [bad.exception()], "callbacks come when all of it is set"
 
 
 # ------------------------------------------------------------------ losses

@@ -184,7 +184,7 @@ class PoolCore:
     @property
     def running(self) -> int:
         """Attempts that workers hold."""
-        return sum(len(worker.held) for worker in self.workers.values())
+        return sum([len(worker.held) for worker in list(self.workers.values())])  # asked from any thread
 
     # ------------------------------------------------------------------ tasks out
     def fill(self, now_s: float) -> list[tuple[WorkerState, list[Sent]]]:

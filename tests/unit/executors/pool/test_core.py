@@ -18,6 +18,18 @@ from plait.model.task import CANCELLED, EXEC_DONE, LAUNCHED, AppSpec, Task
 PLAIN = AppSpec(len, "plain")
 
 
+def test_how_much_it_runs_may_be_asked_while_workers_come_and_go():
+    core = PoolCore(Capacity(1))
+
+    class Held(dict):
+        def __len__(self):
+            core.add_worker(len(core.workers))  # as the thread that serves it does meanwhile
+            return 1
+
+    core.add_worker(0).held = Held()
+    assert core.running == 1
+
+
 def make(number: int, resources: Resources | None = None, walltime_s: float | None = None) -> Task:
     app = (
         PLAIN
