@@ -138,6 +138,8 @@ class Members:
             )  # fmt: skip
             state.out.append((None, up, b""))
             self._reconcile(manager, r, now_s)
+        # Of others nobody waits for the outcome: it is here, and that may be on its way to the manager, which then does not send it again.
+        manager.owes = {each for each in manager.owes if manager.expects(*each)}
         self.limbo.is_back(r.manager)
         if r.draining and manager.draining is None:
             manager.draining = "it was draining when it registered"

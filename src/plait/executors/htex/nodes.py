@@ -282,6 +282,11 @@ class ManagerState:
         free = self.slots - self.plain
         return max(0, free)
 
+    def expects(self, task: int, attempt: int) -> bool:
+        """Whether it has this attempt, as far as is known."""
+        mine = self.held.get(task)
+        return (mine is not None and mine[1] == attempt) or self.unclaimed.get(task) == attempt
+
     def credit(self, each: int) -> int:
         """Plain tasks that it may hold, when each worker may have so many behind the one that it runs."""
         if self.aside:

@@ -503,6 +503,18 @@ def test_one_that_still_owes_outcomes_is_not_stopped():
     assert len(lab.take(m.Stop)) == 1
 
 
+def test_an_outcome_that_the_driver_has_is_not_owed():
+    lab = with_tasks(2)
+    lab.ends("a", 1)
+    lab.driver(m.DrainBlock("0", "its job is over", over=True))
+    assert lab.take(m.WhoAreYou)
+    lab.driver(m.Taken(1))  # crosses the answer
+    lab.comes("a", nth=2, finished=[(1, 1)], holds=[(2, 1)])
+    lab.ends("a", 2)
+    lab.driver(m.Taken(2))
+    assert len(lab.take(m.Stop)) == 1
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 def test_an_outcome_that_is_cancelled_is_not_owed(is_known):
     lab = restarted("a") if not is_known else Lab()
