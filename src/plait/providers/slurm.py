@@ -223,7 +223,7 @@ class SlurmProvider(ClusterProvider):
         try:
             first = self._submit(array)
         except (CommandFailed, ValueError) as error:
-            if "array" in str(error) and isinstance(error, CommandFailed) and error.code:
+            if isinstance(error, CommandFailed) and error.code and "array" in error.err.lower():
                 return None
             return [self._array_failed(job, error) for job in jobs]
         array_number, _, cluster = first.partition(";")

@@ -365,6 +365,17 @@ def test_an_array_that_may_have_been_taken_is_found_later(make, slurm):
     assert len(slurm.of("sbatch")) == 1
 
 
+def test_an_array_that_may_have_been_taken_is_no_refusal_of_arrays(make, slurm, tmp_path):
+    """Whatever words are in the path of its script."""
+    provider = make()
+    provider.script_dir = str(tmp_path / "microarray")
+    slurm.sbatch = Finished(("sbatch", f"{provider.script_dir}/x.sh"), 1, "", "Socket timed out on send/recv\n")
+    slurm.squeue = Finished((), 1, "", DOWN)
+    ids = provider.submit_many([("a", 1, "plait.block-1"), ("b", 1, "plait.block-2")])
+    assert [state(provider, id_) for id_ in ids] == [JobState.UNKNOWN] * 2
+    assert len(slurm.of("sbatch")) == 1
+
+
 def test_one_block_is_no_array(make, slurm):
     assert make().submit_many([("a", 1, "a")]) == ["42"]
     assert make().submit_many([("a", 1, "a"), ("b", 2, "b")]) == ["42", "42"]  # nor are blocks of different shapes
