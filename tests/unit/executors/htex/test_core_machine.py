@@ -19,6 +19,8 @@ from plait.executors.htex.placement import FewestFree, NearData, Pack, Random, S
 from plait.limits import GRACE_S
 
 PERIOD_S, THRESHOLD_S = 2.0, 8.0
+#: Of big arguments and results, and the bytes that travel for them.
+SIZES, TOTAL = [3], 64
 
 ASKS = [
     None,
@@ -93,6 +95,8 @@ class Manager:
         self.seq = 0
         self.acknowledged = 0
         self.functions = set()
+        self.dropped = []  # attempts that ask, which were cancelled before they began
+        self.half = set()  # of what is held: tasks whose arguments have not come
         self.welcome = False
         self.nth = 0
 
@@ -108,6 +112,9 @@ class Manager:
     def register(self):
         self.welcome = False
         self.nth += 1
+        for task in self.half:
+            del self.held[task]
+        self.half.clear()
         left_s = None if self.ends_s is None else self.ends_s - self.world.now_s
         self.say(
             m.Register(
@@ -138,7 +145,29 @@ class Manager:
             self.epoch = message.epoch
         self.welcome = True
         for seq, items in self.kept:
+            self.tell(seq, items)
+
+    def tell(self, seq, items):
+        if items[0][0] in self.world.big_results:
+            self.say(m.BigOutcome(seq, items[0], SIZES))
+        else:
             self.say(m.Outcomes(seq, items))
+
+    def on_sayagain(self, message):
+        for seq, items in self.kept if self.welcome else ():
+            if items[0][0] not in self.world.big_results:
+                self.tell(seq, items)
+
+    def on_chunk(self, message):
+        if self.held.get(message.task, (None,))[0] == message.attempt and message.task in self.half:
+            self.half.remove(message.task)
+            self.say(m.ChunkTaken(message.task, message.attempt, message.offset + TOTAL))
+        else:
+            self.say(m.ChunkTaken(message.task, message.attempt, -1))
+
+    def on_chunktaken(self, message):
+        if message.upto == 0 and (message.task, message.attempt) in self.finished():
+            self.say(m.Chunk(message.task, message.attempt, 0))
 
     def on_whoareyou(self, message):
         if self.welcome:
@@ -164,20 +193,29 @@ class Manager:
         if self.draining:
             self.say(m.Returned([(item[0], item[1]) for item in message.items]))
             return
-        for task, attempt, function, _, _, grant in message.items:
+        for task, attempt, function, _, sizes, grant in message.items:
             assert function in self.functions, "a task came before its function"
             assert self.held.get(task, (attempt,))[0] <= attempt
             self.held[task] = (attempt, grant)
+            self.half.discard(task)
+            if sizes:
+                self.half.add(task)
         self.check_room()
 
     def on_cancel(self, message):
         for task, attempt in message.items:
             if self.held.get(task, (None,))[0] == attempt:
                 _, grant = self.held.pop(task)
+                self.half.discard(task)
                 if (task, attempt) in self.begun:
                     self.cancelled[task, attempt] = self.world.now_s
                 elif grant is not None:
-                    self.say(m.Returned([(task, attempt)]))
+                    self.dropped.append((task, attempt))
+
+    def tell_of_dropped(self):
+        dropped, self.dropped = self.dropped, []
+        if dropped and self.alive:
+            self.say(m.Returned(dropped))
 
     def on_sweep(self, message):
         assert not set(message.items) & set(self.begun), "it runs still"
@@ -189,6 +227,7 @@ class Manager:
     def give_back(self, attempts):
         for task, _ in attempts:
             del self.held[task]
+            self.half.discard(task)
         self.say(m.Returned(attempts))
 
     def on_drain(self, message):
@@ -220,7 +259,11 @@ class Manager:
 
     def waiting(self):
         free = self.workers - len(self.begun)
-        mine = [task for task, (attempt, _) in self.held.items() if (task, attempt) not in self.begun]
+        mine = [
+            task
+            for task, (attempt, _) in self.held.items()
+            if (task, attempt) not in self.begun and task not in self.half
+        ]
         return mine if free > 0 else []
 
     def check_room(self):
@@ -255,11 +298,14 @@ class Manager:
                 continue
             del self.held[task]
             items.append((task, attempt, m.DONE, b"", 0.0, 0.01, 0))
-        if items:
-            self.seq += 1
-            self.kept.append((self.seq, items))
-            if self.welcome:
-                self.say(m.Outcomes(self.seq, items))
+        big = [[item] for item in items if item[0] in self.world.big_results]
+        small = [item for item in items if item[0] not in self.world.big_results]
+        for some in (*big, small):
+            if some:
+                self.seq += 1
+                self.kept.append((self.seq, some))
+                if self.welcome:
+                    self.tell(self.seq, some)
 
     def die(self):
         self.alive = False
@@ -278,9 +324,11 @@ class CoreMachine(RuleBasedStateMachine):
             epoch=f"e{next(self.epochs)}", cores_per_worker=cores, memory_per_worker=memory, heartbeat_period_s=PERIOD_S,
             heartbeat_threshold_s=THRESHOLD_S, policy=policy(), now_s=self.now_s, plait="1", python="3.11.1", **more,
         )  # fmt: skip
-        self.core = self.make()
+        self.begin_life_of_interchange()
         self.core.from_driver(m.Function(7), b"code", self.now_s)
         self.managers: list[Manager] = []
+        self.big_arguments: set[int] = set()
+        self.big_results: set[int] = set()
         self.stale: list[
             Wire
         ] = []  # of connections that broke, or whose manager ended; what had arrived may still be read
@@ -298,6 +346,14 @@ class CoreMachine(RuleBasedStateMachine):
         self.draining: set[str] = set()
         for block, hosts in (("block 0", 0), ("block 0", 0), ("block 1", 3)):
             self.managers.append(Manager(self, block, 2, 4, ["gpu0", "gpu1"], 4000, None, hosts))
+
+    def begin_life_of_interchange(self, **more):
+        self.core = self.make(**more)
+        self.cancelled = set()  # in this life of the interchange
+
+    def arrives(self, wire, message):
+        """The interchange reads a message of a manager."""
+        self.core.from_manager(wire.number, message, b"", self.now_s)
 
     # -- the model's memory
     def begins(self, task, attempt):
@@ -327,6 +383,8 @@ class CoreMachine(RuleBasedStateMachine):
         )
 
     def offered(self, task):
+        if task in self.big_arguments:
+            return (task, self.attempt[task], 7, b"", SIZES, self.asks[task])
         return (task, self.attempt[task], 7, b"x" * 10, None, self.asks[task])
 
     # -- the shell: what the core wants sent
@@ -335,16 +393,18 @@ class CoreMachine(RuleBasedStateMachine):
         for conn, message, _ in out:
             if conn is None:
                 self.driver_hears(message)
-                continue
-            wire = self.wire_of[conn]
-            if isinstance(message, m.Tasks):
-                name = next(each.name for each in self.managers if each.wire is wire or wire in self.stale)
-                for item in message.items:
-                    assert self.ended.get(item[0]) is None or self.ended[item[0]] == "cancelled"
-                    assert item[0] in self.place, "it was sent before the driver knew where"
-                assert name
-            if wire not in self.stale:
-                wire.down.append(message)
+            else:
+                self.goes_to_a_manager(self.wire_of[conn], message)
+
+    def goes_to_a_manager(self, wire, message):
+        if isinstance(message, m.Tasks):
+            name = next(each.name for each in self.managers if each.wire is wire or wire in self.stale)
+            for item in message.items:
+                assert self.ended.get(item[0]) is None or self.ended[item[0]] == "cancelled"
+                assert item[0] in self.place, "it was sent before the driver knew where"
+            assert name
+        if wire not in self.stale:
+            wire.down.append(message)
 
     def driver_hears(self, message):
         getattr(self, f"driver_{type(message).__name__.lower()}", lambda _: None)(message)
@@ -367,6 +427,9 @@ class CoreMachine(RuleBasedStateMachine):
             self.delivered.add(key)
             if item[0] not in self.ended and self.attempt[item[0]] == item[1]:
                 self.ended[item[0]] = "done"
+
+    def driver_bigdelivered(self, message):
+        self.driver_delivered(m.Delivered(message.seq, message.manager, [message.item]))
 
     def driver_lost(self, message):
         for task, attempt in message.items:
@@ -413,8 +476,12 @@ class CoreMachine(RuleBasedStateMachine):
         tasks = data.draw(
             st.lists(st.sampled_from(sorted(self.asks.keys() - self.ended.keys())), max_size=3, unique=True)
         )
+        self.cancel_these(tasks)
+
+    def cancel_these(self, tasks):
         for task in tasks:
             self.ended[task] = "cancelled"
+            self.cancelled.add((task, self.attempt[task]))
         self.tell(m.Cancel([(task, self.attempt[task]) for task in tasks]))
 
     @rule(count=st.integers(1, 3))
@@ -434,11 +501,11 @@ class CoreMachine(RuleBasedStateMachine):
     def hold(self, block, on):
         self.tell(m.Hold(block, on))
 
-    @rule()
+    @rule(over=st.booleans())
     @precondition(lambda self: len(self.draining) < 1 and len(self.managers) > 1)
-    def drain(self):
+    def drain(self, over):
         self.draining.add("block 1")
-        self.tell(m.DrainBlock("block 1", "it is idle"))
+        self.tell(m.DrainBlock("block 1", "it is idle", over=over))
 
     @rule(what=st.sampled_from(["managers", "queue"]))
     def ask(self, what):
@@ -485,7 +552,7 @@ class CoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.managers and not self.again and self.placed_now())
     def the_interchange_is_killed(self):
         self.restarts += 1
-        self.core = self.make(expected=sorted(self.up))
+        self.begin_life_of_interchange(expected=sorted(self.up))
         self.delivered = set()
         self.untaken.clear()
         self.stale.clear()
@@ -569,6 +636,63 @@ class CoreMachine(RuleBasedStateMachine):
         for manager in self.living():
             manager.end(list(manager.begun)[skip:])
 
+    @rule()
+    @precondition(lambda self: self.living() and not self.again)
+    def it_is_quiet(self):
+        for _ in range(3):
+            self.all_messages_arrive()
+        for manager in self.living():
+            known = self.core.managers.get(manager.name)
+            if known is None:
+                continue
+            unwanted = [key for key in self.cancelled if manager.held.get(key[0], (None,))[0] == key[1]]
+            assert not unwanted, f"{manager.name} has not heard that {unwanted} are cancelled"
+            claimed = set(known.unclaimed.items())
+            assert claimed <= {(t, a) for t, (a, _) in manager.held.items()}, f"{known.unclaimed} are over"
+
+    @rule(
+        big=st.booleans(),
+        steps=st.lists(st.sampled_from(["end", "cancel", "reconnect", "arrive", "quiet", "drain"]), max_size=8),
+        asks=st.lists(st.sampled_from([None, m.Ask(gpus=1), m.Ask(nodes=2)]), min_size=1, max_size=3),
+        restart=st.booleans(),
+    )
+    @precondition(lambda self: self.living() and not self.again)
+    def something_happens_to_one(self, big, steps, asks, restart):
+        """Much in a row to the manager that has a task, perhaps just after a restart of the interchange."""
+        first = len(self.asks)
+        if big:
+            self.big_results.update(range(first, first + len(asks)))
+        self.offer(asks)
+        self.tasks_are_placed_and_begin()
+        if restart and self.placed_now():
+            self.the_interchange_is_killed()
+            while self.again:
+                self.the_driver_offers_again()
+        mine = [
+            each for each in self.living() if each.begun.keys() & {(task, 1) for task in range(first, len(self.asks))}
+        ]
+        if not mine:
+            return
+        manager = mine[0]
+        for step in steps:
+            if not manager.alive:
+                return
+            if step == "end":
+                manager.end(list(manager.begun)[:1])
+            elif step == "cancel":
+                unended = [task for task in range(first, len(self.asks)) if task not in self.ended]
+                self.cancel_these(unended[:1])
+            elif step == "reconnect":
+                manager.connect()
+            elif step == "arrive":
+                self.up_travels(manager.wire, 1)
+                self.down_travels(manager, 1)
+            elif step == "quiet":
+                self.it_is_quiet()
+            elif not manager.draining and manager.welcome:
+                manager.say(m.Draining("its time is over"))
+                manager.on_drain(None)
+
     @rule(skip=st.integers(0, 2))
     @precondition(lambda self: self.living())
     def life_goes_on(self, skip):
@@ -581,10 +705,11 @@ class CoreMachine(RuleBasedStateMachine):
         while manager.alive and manager.wire.down and count:
             manager.hear(manager.wire.down.popleft())
             count -= 1
+        manager.tell_of_dropped()
 
     def up_travels(self, wire, count):
         for _ in range(min(count, len(wire.up))):
-            self.core.from_manager(wire.number, wire.up.popleft(), b"", self.now_s)
+            self.arrives(wire, wire.up.popleft())
             self.send()
 
     @rule(data=st.data())
@@ -599,7 +724,7 @@ class CoreMachine(RuleBasedStateMachine):
         wire = data.draw(st.sampled_from([manager.wire for manager in self.living() if manager.wire.up]))
         message = wire.up[0]
         self.up_travels(wire, 1)
-        self.core.from_manager(wire.number, message, b"", self.now_s)
+        self.arrives(wire, message)
         self.send()
 
     @rule(data=st.data())
@@ -628,6 +753,11 @@ class CoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.living())
     def a_connection_breaks(self, data):
         self.some(data).connect()
+
+    @rule(data=st.data())
+    @precondition(lambda self: any(not manager.welcome for manager in self.living()))
+    def a_manager_that_was_not_answered_registers_again(self, data):
+        data.draw(st.sampled_from([each for each in self.living() if not each.welcome])).register()
 
     @rule(data=st.data())
     @precondition(lambda self: len(self.living()) > 1)
@@ -740,6 +870,27 @@ class CoreMachine(RuleBasedStateMachine):
         left = sorted(self.asks.keys() - self.ended.keys())
         assert not left, f"tasks {left} never ended"
         assert not any(manager.kept for manager in self.living()), "an outcome was never acknowledged"
+        self.nothing_is_left()
+
+    def nothing_is_left(self):
+        """When nobody waits for anything any more, nothing is counted as given away, and who drains is gone."""
+        self.time_passes(0.5)
+        for _ in range(8):  # as long as somebody may come back, and killing takes
+            self.everybody_beats()
+            self.all_messages_arrive()
+            self.time_passes(1.5)
+            self.core.place(self.now_s)
+            self.send()
+        self.all_messages_arrive()
+        for manager in self.core.managers.values():
+            left = manager.held, manager.ghosts, manager.unclaimed, manager.owes, manager.untaken
+            assert not any(left), f"{manager.name} has {left}"
+            assert manager.gang is None
+            assert not manager.reserved
+            assert abs(manager.used_cores) < 1e-6
+            assert manager.draining is None, f"{manager.name} drains for ever"
+            assert manager.fits(m.Ask(), self.now_s)
+        assert not any(manager.draining or manager.begun for manager in self.living())
 
 
 TestCore = CoreMachine.TestCase
