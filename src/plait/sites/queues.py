@@ -224,7 +224,8 @@ def lsf(out: str) -> list[Queue]:
     found = []
     for part in re.split(r"^QUEUE:\s*", out, flags=re.MULTILINE)[1:]:
         name = part.split(None, 1)[0]
-        limit = re.search(r"^\s*RUNLIMIT\s*\n\s*([\d.]+)\s*min", part, re.MULTILINE)
+        most = part.rpartition("MAXIMUM LIMITS:")[2]  # above it is what jobs get that ask for nothing
+        limit = re.search(r"^\s*RUNLIMIT\s*\n\s*([\d.]+)\s*min", most, re.MULTILINE)
         found.append(
             Queue(
                 name,

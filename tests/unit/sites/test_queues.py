@@ -151,6 +151,12 @@ def test_pbs_as_text_and_as_json():
     assert queues.pbs('{"Queue": ') == []
 
 
+def test_the_limit_of_an_lsf_queue_is_not_its_default():
+    default = "DEFAULT LIMITS:\n RUNLIMIT\n 60.0 min of host1\n\nMAXIMUM LIMITS:"
+    (queue, _) = lsf(BQUEUES.replace("MAXIMUM LIMITS:", default))
+    assert queue.walltime == "24:00:00"
+
+
 def test_lsf():
     normal, night = queues.find_queues("lsf", answers(bqueues=BQUEUES))
     assert normal == Queue("normal", default=True, walltime_s=86400)
