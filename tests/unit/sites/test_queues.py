@@ -153,7 +153,7 @@ def test_pbs_as_text_and_as_json():
 
 def test_the_limit_of_an_lsf_queue_is_not_its_default():
     default = "DEFAULT LIMITS:\n RUNLIMIT\n 60.0 min of host1\n\nMAXIMUM LIMITS:"
-    (queue, _) = lsf(BQUEUES.replace("MAXIMUM LIMITS:", default))
+    (queue, _) = queues.lsf(BQUEUES.replace("MAXIMUM LIMITS:", default))
     assert queue.walltime == "24:00:00"
 
 
