@@ -6,6 +6,7 @@ Pure. The rules:
 * Not knowing is not an end: a command that fails changes nothing, and after `SILENCE_S` the state is UNKNOWN, with the reason.
 * What the scheduler says counts, but for how a job ended: there its script knows the exit status.
 * A job that the scheduler no longer knows has ended if accounting or its script say so, or it was absent twice, and for `ABSENT_S`.
+* What the script of a job wrote that was put back into the queue is of the try before.
 """
 
 from __future__ import annotations
@@ -48,12 +49,13 @@ class Case:
     Attributes:
         status: how it is.
         submitted_s: when it was submitted.
-        began_s: when it was first seen running; None before.
+        began_s: when it was first seen running; None before, and when it waits for another try.
         walltime_s: how long it may run.
         cancelled: whether it was cancelled from here.
         heard_s: when the scheduler last answered.
         absent: answers in a row without it.
         absent_s: time of the first of these.
+        again: whether it waits for another try, as far as that was seen.
     """
 
     status: JobStatus
@@ -64,6 +66,7 @@ class Case:
     heard_s: float = 0.0
     absent: int = 0
     absent_s: float = 0.0
+    again: bool = False
 
 
 def seen(case: Case, report: Report, epilogue: int | None, now_s: float) -> None:
@@ -77,8 +80,12 @@ def seen(case: Case, report: Report, epilogue: int | None, now_s: float) -> None
     """
     case.heard_s = now_s
     case.absent = 0
-    if report.state == JobState.RUNNING and case.began_s is None:
-        case.began_s = now_s
+    if report.state == JobState.RUNNING:
+        case.again = False
+        if case.began_s is None:
+            case.began_s = now_s
+    elif report.state == JobState.PENDING and case.began_s is not None:
+        case.again, case.began_s = True, None
     _set(case, _with_epilogue(case, report, epilogue) if JobStatus(report.state).terminal else report)
 
 
@@ -90,10 +97,12 @@ def absent(case: Case, epilogue: int | None, now_s: float) -> None:
     case.absent += 1
     if case.cancelled:
         _set(case, Report(JobState.CANCELLED, "it was cancelled", epilogue))
-    elif epilogue is not None:
+    elif epilogue is not None and not case.again:
         _set(case, _by_script(epilogue))
     elif case.absent >= 2 and now_s - case.absent_s >= ABSENT_S:
-        if case.began_s is not None and now_s - case.began_s >= case.walltime_s * _NEARLY:
+        if epilogue is not None:
+            _set(case, _by_script(epilogue))
+        elif case.began_s is not None and now_s - case.began_s >= case.walltime_s * _NEARLY:
             _set(case, Report(JobState.TIMEOUT, "it left the queue when its walltime was over"))
         else:
             _set(case, Report(JobState.COMPLETED, "it left the queue, and nothing says how it ended"))

@@ -73,6 +73,34 @@ def test_absent_and_its_script_says_how_it_ended(case, code, expected):
     assert (case.status.state, case.status.exit_code) == (expected, code)
 
 
+def test_absent_while_it_waits_for_another_try(case):
+    """What its script wrote is of the try before: it ended, and was put back into the queue."""
+    judge.seen(case, Report(JobState.RUNNING), None, 0.0)
+    judge.seen(case, Report(JobState.PENDING), None, 10.0)
+    judge.absent(case, 143, 20.0)
+    assert state(case) == (JobState.PENDING, None, None)
+    judge.seen(case, Report(JobState.PENDING), None, 30.0)
+    judge.seen(case, Report(JobState.RUNNING), None, 40.0)
+    judge.absent(case, 3, 50.0)
+    assert state(case) == (JobState.FAILED, "its script ended with exit code 3", 3)
+
+
+def test_absent_since_long_after_another_try_that_was_not_seen(case):
+    judge.seen(case, Report(JobState.RUNNING), None, 0.0)
+    judge.seen(case, Report(JobState.PENDING), None, 10.0)
+    judge.absent(case, 3, 20.0)
+    judge.absent(case, 3, 20.0 + ABSENT_S)
+    assert state(case) == (JobState.FAILED, "its script ended with exit code 3", 3)
+
+
+def test_the_walltime_of_another_try_begins_with_it(case):
+    judge.seen(case, Report(JobState.RUNNING), None, 0.0)
+    judge.seen(case, Report(JobState.PENDING), None, 10.0)
+    judge.absent(case, None, 700.0)
+    judge.absent(case, None, 700.0 + ABSENT_S)
+    assert case.status.state == JobState.COMPLETED
+
+
 def test_absent_after_it_was_cancelled(case):
     case.cancelled = True
     judge.absent(case, 143, 1.0)
