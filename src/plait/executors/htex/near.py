@@ -173,7 +173,7 @@ class NearDealer:
             raise
 
     def fileno(self) -> int:
-        """Becomes readable when something has come, or when there is room for what waits."""
+        """Becomes readable when something has come, when there is room for what waits, or when there is a new connection."""
         return self._epoll.fileno()
 
     @property
@@ -184,6 +184,8 @@ class NearDealer:
     def reconnected(self) -> bool:
         """As `Dealer.reconnected`."""
         was_new, self._is_new = self._is_new, False
+        if was_new:
+            self._epoll.modify(self._sock, select.EPOLLIN)
         return was_new
 
     def has_input(self) -> bool:
@@ -289,6 +291,8 @@ class NearDealer:
         self._is_in = self._was_in = self._is_new = True
         self._tries = 0
         self.due_s = 0.0
+        # Until somebody has asked (`reconnected`) nothing is sent, so nothing comes: what has room gives a sign all the same.
+        self._epoll.modify(self._sock, select.EPOLLIN | select.EPOLLOUT)
 
     def _tend(self) -> None:
         """Dials again when it is time, or gives up an attempt that takes too long."""

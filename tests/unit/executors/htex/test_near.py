@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 
@@ -84,6 +85,21 @@ def test_another_life_of_the_interchange(lab):
     assert dealer.reconnected()
     assert dealer.due_s == 0
     lab.greet(dealer, 3.0)
+
+
+def test_a_new_connection_gives_a_sign_until_it_was_asked_for(lab):
+    """Whoever is busy with something else may take what came without asking: nothing else comes before the manager has registered."""
+    dealer = lab.dealer()
+    dealer.reconnected()
+    lab.links.close(0)
+    wait_until(lambda: not dealer.has_input() and not dealer.is_up)
+    lab.links = lab.open()
+    lab.links.allow("b0", lab.keys["b0"][0])
+    lab.until(lambda: not dealer.has_input() and dealer.is_up)
+    assert select.select([dealer], [], [], 0)[0]
+    assert dealer.reconnected()
+    assert not select.select([dealer], [], [], 0)[0]
+    lab.greet(dealer, 1.0)
 
 
 @pytest.mark.parametrize("killed", [True, False])
