@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 _FEW = 4
 #: Busy workers from which on it pays to wait for several of them.
 _MANY = 8
+#: Seconds between two tries of what the system has no files or memory for: sending, starting a worker; and for which the latter is tried.
+_STALL_S = 0.01
+_SHORT_S = (0.5, 30.0)
 #: Seconds that a store into the shared page certainly needs less than, to be seen by the worker.
 _SETTLE_S = 0.002
 
@@ -136,6 +139,9 @@ class PoolLink:
         os.set_blocking(self._wake_w, False)
         self._poll.register(self._wake_r, select.POLLIN)
         self._unsent = False  # something waits in a peer's `out`
+        self._stalled = False  # for no fault of the peer's
+        self._short_s: float | None = None  # since when workers cannot be started
+        self._untold: list[Any] = []  # outcomes that were taken from workers, while they are gathered and delivered
         self._nursery = Nursery(config, env, egg)
         self._poll.register(self._nursery, select.POLLIN)
         if workers > _FEW:  # then it pays to import before they are forked, once for all
@@ -264,6 +270,7 @@ class PoolLink:
         feed = self._feed
         while not self._closing:
             outcomes: list[Any] = []
+            self._untold = outcomes
             if feed is not None:
                 readable, self._feed_readable = self._feed_readable, False
                 feed.pump(readable)
@@ -279,7 +286,7 @@ class PoolLink:
         core = self.core
         held = [(task, attempt) for worker in list(core.workers.values()) for task, attempt in worker.held.values()]
         assert self.broken is not None  # noqa: S101 - the caller's
-        outcomes: list[Any] = [self._outlet.refused(task, attempt, self.broken) for task, attempt in held]
+        outcomes = [*self._untold, *(self._outlet.refused(task, attempt, self.broken) for task, attempt in held)]
         while not self._closing:
             while self._commands:
                 what, subject, detail = self._commands.popleft()
@@ -323,6 +330,7 @@ class PoolLink:
             self._run_timers()
             return
         outcomes: list[Any] = []
+        self._untold = outcomes
         for fd, events in ready:
             if fd == self._wake_r:
                 try:
@@ -387,6 +395,8 @@ class PoolLink:
     # ------------------------------------------------------------------ sending
     def _fill(self) -> None:
         core = self.core
+        if self._stalled:
+            return
         if not (core.queue or core.special):
             if core.idle:  # a worker became ready or idle while tasks wait behind the long task of another
                 self._watch_stuck()
@@ -456,6 +466,18 @@ class PoolLink:
     def _send(self, peer: Peer, data: bytes, fds: list[int]) -> None:
         peer.send(data, fds)
         self._unsent |= bool(peer.out)
+        if peer.stalled and not self._stalled:
+            self._stalled = True
+            self.at(time.monotonic() + _STALL_S, self._send_stalled)
+
+    def _send_stalled(self) -> None:
+        for peer in self._peers.values():
+            if peer.stalled:
+                peer.flush()
+        self._unsent = any(peer.out for peer in self._peers.values())
+        self._stalled = any(peer.stalled for peer in self._peers.values())
+        if self._stalled:
+            self.at(time.monotonic() + _STALL_S, self._send_stalled)
 
     # ------------------------------------------------------------------ receiving
     def _read(self, peer: Peer, outcomes: list[Any]) -> bool:
@@ -614,9 +636,10 @@ class PoolLink:
 
     # ------------------------------------------------------------------ workers and the zygote
     def _spawn(self) -> None:
-        state = self.core.add_worker(next(self._numbers))
+        number = next(self._numbers)
+        sock, page = self._nursery.spawn(number)
+        state = self.core.add_worker(number)
         rank = heapq.heappop(self._ranks)
-        sock, page = self._nursery.spawn(state.number)
         peer = self._peers[state.number] = Peer(state, sock, page, self._poll, rank)
         self._by_fd[peer.fd] = peer
         if self._held_up:
@@ -629,6 +652,22 @@ class PoolLink:
             "env": self._env_of(rank) if self._env_of is not None else {},
         }
         self._send(peer, wire.frame(wire.INIT, wire.encode(init)), [])
+
+    def _replace(self) -> None:
+        """Starts a worker in the place of one that ended; later, when the system has no files or memory for it now."""
+        if self._closing or self.broken is not None:
+            return
+        try:
+            self._spawn()
+        except OSError as error:
+            now_s = time.monotonic()
+            self._short_s = self._short_s or now_s
+            if not self.core.workers and now_s - self._short_s > _SHORT_S[1]:
+                self._break(f"no worker could be started for {_SHORT_S[1]:g} s: {error}")
+            else:
+                self.at(now_s + _SHORT_S[0], self._replace)
+        else:
+            self._short_s = None
 
     def _reports(self, outcomes: list[Any]) -> None:
         control = self._nursery.fileno()
@@ -682,8 +721,8 @@ class PoolLink:
             self._outlet.emit((WORKER_ENDED, now_s, self._label, worker.number, reason or how))
         if was_starting and replace and counts and self._failed_starts_exceeded(peer.reason or how, outcomes):
             return
-        if replace and not self._closing and self.broken is None:
-            self._spawn()
+        if replace:
+            self._replace()
 
     def _blame(
         self, blamed: tuple[Runnable, int], is_it: bool, reason: str, how: str, number: int, outcomes: list[Any]

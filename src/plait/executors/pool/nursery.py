@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -76,16 +77,26 @@ class Nursery:
         self._ask(["warm"])
 
     def spawn(self, number: int) -> tuple[socket.socket, Page]:
-        """Has it fork a worker; the driver's end of the worker's socket, and the page."""
-        ours, theirs = socket.socketpair()
-        for sock in (ours, theirs):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
-        page_fd = anonymous_file(PAGE_BYTES)
-        page = Page(page_fd)
-        ours.setblocking(False)
-        self._ask(["spawn", number], [theirs.fileno(), page_fd])
-        theirs.close()
-        os.close(page_fd)
+        """Has it fork a worker; the driver's end of the worker's socket, and the page.
+
+        Raises:
+            OSError: this process may not open so many files, or memory is short.
+        """
+        with contextlib.ExitStack() as undo:
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            with theirs:
+                for sock in (ours, theirs):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+                page_fd = anonymous_file(PAGE_BYTES)
+                try:
+                    page = Page(page_fd)
+                    undo.callback(page.close)
+                    ours.setblocking(False)
+                    self._ask(["spawn", number], [theirs.fileno(), page_fd])
+                finally:
+                    os.close(page_fd)
+            undo.pop_all()
         return ours, page
 
     def end(self, number: int, grace_s: float) -> None:
@@ -111,8 +122,10 @@ class Nursery:
                 pass
             finally:
                 self._control.setblocking(False)
-        except OSError:
-            pass  # the zygote is gone: the poll says so
+        except OSError as error:
+            if fds and error.errno in wire.BUSY:
+                raise
+            # else the zygote is gone: the poll says so
 
     # ------------------------------------------------------------------ reports
     def reports(self) -> Iterator[tuple[str, int, Any]]:

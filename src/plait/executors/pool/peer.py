@@ -30,9 +30,10 @@ class Peer:
         reason: what it said before it ended.
         watched: whether the I/O thread still listens to it.
         rank: its place among the workers that there are at one time.
+        stalled: whether the system cannot send now although the socket could take it (`wire.BUSY`): nothing tells when it can, so `flush` has to be tried.
     """
 
-    __slots__ = ("_events", "_poll", "_reader", "_sock", "fd", "out", "page", "rank", "reason", "state", "watched")
+    __slots__ = ("_events", "_poll", "_reader", "_sock", "fd", "out", "page", "rank", "reason", "stalled", "state", "watched")  # fmt: skip
 
     def __init__(self, state: WorkerState, sock: socket.socket, page: Page, poll: select.poll, rank: int = 0) -> None:
         self.state = state
@@ -42,6 +43,7 @@ class Peer:
         self.reason = ""
         self.watched = True
         self.rank = rank
+        self.stalled = False
         self._events = select.POLLIN  # without what waits to be sent
         self._sock = sock
         self._poll = poll
@@ -56,32 +58,41 @@ class Peer:
                 sent = wire.send_files(self._sock, [view], fds) if fds else self._sock.send(view)
             except BlockingIOError:
                 sent = 0
-            except OSError:  # it is gone: its end will be reported
-                _close_all(fds)
-                return
+            except OSError as error:
+                if error.errno not in wire.BUSY:  # it is gone: its end will be reported
+                    _close_all(fds)
+                    return
+                self.stalled = True
+                sent = 0
             if sent:
                 _close_all(fds)
                 fds = []
             view = view[sent:]
             if not view:
                 return
-            self._listen(self._events | select.POLLOUT)
+            if not self.stalled:
+                self._listen(self._events | select.POLLOUT)
         self.out.append((view, fds))
 
     def flush(self) -> None:
         """Sends what was kept, as far as the socket takes it."""
+        self.stalled = False
         while self.out:
             view, fds = self.out[0]
             try:
                 sent = wire.send_files(self._sock, [view], fds)
             except BlockingIOError:
+                self._listen(self._events | select.POLLOUT)
                 return
-            except OSError:
-                self.out.clear()
+            except OSError as error:
+                self.stalled = error.errno in wire.BUSY
+                if not self.stalled:
+                    self._forget_unsent()
                 break
             _close_all(fds)
             if sent < len(view):
                 self.out[0] = (view[sent:], [])
+                self._listen(self._events | select.POLLOUT)
                 return
             self.out.popleft()
         self._listen(self._events)
@@ -109,7 +120,7 @@ class Peer:
     def hold_up(self, *, on: bool) -> None:
         """Has the I/O thread not read what it sends for a while; its end is noticed all the same."""
         self._events = 0 if on else select.POLLIN
-        self._listen(self._events | (select.POLLOUT if self.out else 0))
+        self._listen(self._events | (select.POLLOUT if self.out and not self.stalled else 0))
 
     def unwatch(self) -> None:
         """Has the I/O thread not listen to it any more."""
@@ -122,14 +133,17 @@ class Peer:
         self.unwatch()
         self._sock.close()
         self._reader.close()
-        for _, fds in self.out:
-            _close_all(fds)
-        self.out.clear()
+        self._forget_unsent()
         self.page.close()
 
     def forget(self) -> None:
         """In a forked child of the driver: the socket is the driver's."""
         self._sock.close()
+
+    def _forget_unsent(self) -> None:
+        for _, fds in self.out:
+            _close_all(fds)
+        self.out.clear()
 
     def _listen(self, events: int) -> None:
         if self.watched:

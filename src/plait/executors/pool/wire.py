@@ -9,6 +9,7 @@ Values that are big travel as anonymous files beside the frame (`Segments`): one
 from __future__ import annotations
 
 import array
+import errno
 import mmap
 import os
 import socket
@@ -35,6 +36,9 @@ _SOL_SOCKET: Final = int(socket.SOL_SOCKET)
 _SCM_RIGHTS: Final = int(socket.SCM_RIGHTS)
 _CTRUNC: Final = int(socket.MSG_CTRUNC)
 _CLOEXEC: Final = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+
+#: Errors of sending that pass: too many files are on their way already (a user may have as many as a process may have open), or memory is short.
+BUSY: Final = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
 
 # pool -> worker
 INIT: Final = 1

@@ -19,6 +19,7 @@ from plait.executors.pool.hygiene import Hygiene
 from plait.executors.pool.page import DATA, HELD, REVOKED_FROM, REVOKED_TO, STARTED, Page
 from plait.executors.pool.wire import (
     BIND,
+    BUSY,
     DONE,
     FUNCTION,
     HEADER,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 _ROOM = PAGE_BYTES - DATA
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _READ_BYTES = 1 << 16
+_BUSY_MS = 5
 _clock = time.monotonic
 
 
@@ -233,17 +235,36 @@ class Worker:
     def _send(self, parts: list[Any], kind: int, fds: list[int]) -> None:
         body = b"".join(parts)
         view = memoryview(HEADER.pack(len(body), kind, len(fds), 0) + body)
-        sent = send_files(self.sock, [view], fds)
+        sent = 0
+        while not sent:
+            try:
+                sent = send_files(self.sock, [view], fds)
+            except OSError as error:
+                if error.errno not in BUSY:
+                    raise
+                self._take_in()
         if sent < len(view):
             self.sock.sendall(view[sent:])
 
+    def _take_in(self) -> None:
+        """Files cannot be sent at the moment: those that are on their way to us count, too. Takes what is there, or waits a little."""
+        import select
+
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        if poll.poll(_BUSY_MS):
+            self._receive()
+
     def _read(self) -> tuple[int, bytes, list[int]]:
         while not self.frames:
-            data, fds = receive_files(self.sock, _READ_BYTES)
-            if not data:
-                raise SystemExit(0)
-            self.frames.extend(self.reader.feed(data, fds))
+            self._receive()
         return self.frames.popleft()
+
+    def _receive(self) -> None:
+        data, fds = receive_files(self.sock, _READ_BYTES)
+        if not data:
+            raise SystemExit(0)
+        self.frames.extend(self.reader.feed(data, fds))
 
 
 def _array(count: int) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -53,6 +54,77 @@ def test_a_failure_of_its_thread_ends_all_tasks_with_the_reason(monkeypatch, tmp
     assert {type(error) for error in [*errors, later]} == {plait.errors.ExecutorError}
     assert "ZeroDivisionError" in str(later)
     assert "I/O thread" in caplog.text
+
+
+def test_outcomes_that_were_taken_from_a_worker_are_told_when_the_thread_fails_after_that(monkeypatch, caplog):
+    with in_processes(workers=1) as kernel:
+        link = link_of(kernel)
+        read = link._read
+
+        def fail(peer, outcomes):
+            read(peer, outcomes)
+            if outcomes:
+                raise OSError(24, "Too many open files")
+
+        assert plait.python_app(tasks.echo)(4).result(WAIT_S) == 4
+        monkeypatch.setattr(link, "_read", fail)
+        assert plait.python_app(tasks.echo)(5).result(WAIT_S) == 5
+        later = plait.python_app(tasks.echo)(6).exception(WAIT_S)
+    assert isinstance(later, plait.errors.ExecutorError)
+    assert "Too many open files" in caplog.text
+
+
+def test_a_worker_that_cannot_be_replaced_now_is_replaced_later(monkeypatch):
+    monkeypatch.setattr(link_module, "_SHORT_S", (0.01, 30.0))
+    with in_processes(workers=1, max_losses=1) as kernel:
+        link = link_of(kernel)
+        spawn, asked = link._nursery.spawn, []
+
+        def refuse_twice(number):
+            asked.append(number)
+            if len(asked) < 3:
+                raise OSError(24, "Too many open files")
+            return spawn(number)
+
+        monkeypatch.setattr(link._nursery, "spawn", refuse_twice)
+        crashed = plait.python_app(lambda: os.kill(os.getpid(), signal.SIGKILL))()
+        assert isinstance(crashed.exception(WAIT_S), plait.errors.PoisonTask)
+        assert plait.python_app(tasks.echo)(5).result(WAIT_S) == 5
+        assert len(asked) >= 3
+        assert len(link._ranks) == 0
+
+
+def test_a_pool_for_which_there_are_never_files_again_says_so(monkeypatch):
+    monkeypatch.setattr(link_module, "_SHORT_S", (0.01, 0.05))
+    with in_processes(workers=1, max_losses=1) as kernel:
+        link = link_of(kernel)
+        assert plait.python_app(tasks.echo)(4).result(WAIT_S) == 4
+
+        def refuse(number):
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(link._nursery, "spawn", refuse)
+        crashed = plait.python_app(lambda: os.kill(os.getpid(), signal.SIGKILL))()
+        assert "no worker could be started for 0.05 s" in str(crashed.exception(WAIT_S))
+
+
+def test_files_that_cannot_be_sent_now_are_sent_later(monkeypatch):
+    """As when as many files as a user may have open are on their way already."""
+    with in_processes(workers=1):
+        echo = plait.python_app(tasks.echo)
+        assert echo(0).result(WAIT_S) == 0
+        send, refused = wire.send_files, []
+
+        def busy(sock, buffers, fds):
+            if fds and len(refused) < 3:
+                refused.append(fds)
+                raise OSError(errno.ETOOMANYREFS, "Too many references")
+            return send(sock, buffers, fds)
+
+        monkeypatch.setattr(wire, "send_files", busy)
+        futures = [echo(bytes([number]) * 200_000) for number in range(5)]
+        assert [future.result(WAIT_S)[0] for future in futures] == list(range(5))
+        assert len(refused) == 3
 
 
 def test_cancelled_between_being_chosen_and_being_sent(monkeypatch):

@@ -1,5 +1,6 @@
 """The zygote, seen from the driver: workers come, end and are told of; nothing is left."""
 
+import errno
 import os
 import signal
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from plait._util import procs
+from plait.executors.pool import wire
 from plait.executors.pool.nursery import Nursery
 from tests.support import wait_until
 
@@ -54,6 +56,18 @@ def test_a_worker_is_ended_when_asked(nursery):
     assert not procs.is_alive(pid)
     sock.close()
     page.close()
+
+
+def test_without_files_or_memory_for_a_worker_nothing_is_left_open(nursery, monkeypatch):
+    before = set(os.listdir("/proc/self/fd"))
+
+    def refuse(*_):
+        raise OSError(errno.ETOOMANYREFS, "too many")
+
+    monkeypatch.setattr(wire, "send_files", refuse)
+    with pytest.raises(OSError, match="too many"):
+        nursery.spawn(1)
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 def test_its_own_end_is_told_and_it_can_be_started_again(nursery):

@@ -1,5 +1,6 @@
 """A worker's end in the driver: frames go out whole, whatever the socket takes, and come in as they were sent."""
 
+import errno
 import os
 import select
 import socket
@@ -86,6 +87,45 @@ def test_sending_to_one_that_is_gone_is_no_error(pair):
     for _ in range(3):
         peer.send(wire.frame(wire.TASKS, b"x"), [])
     assert not peer.out
+
+
+def test_files_of_frames_that_waited_for_one_that_is_gone_are_closed(pair):
+    peer, theirs = pair
+    files = [anonymous_file(1) for _ in range(3)]
+    peer.send(wire.frame(wire.TASKS, bytes(3_000_000)), [])
+    for fd in files:
+        peer.send(wire.frame(wire.TASKS, b"x", 1), [fd])
+    assert len(peer.out) == 4
+    theirs.close()
+    peer.flush()
+    assert not peer.out
+    for fd in files:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+
+
+@pytest.mark.parametrize("number", [errno.ETOOMANYREFS, errno.ENOBUFS])
+def test_what_the_system_cannot_send_now_is_sent_later_and_in_order(pair, monkeypatch, number):
+    peer, theirs = pair
+    send = wire.send_files
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(wire, "send_files", refuse)
+    peer.send(wire.frame(wire.TASKS, b"first", 1), [anonymous_file(1)])
+    peer.send(wire.frame(wire.TASKS, b"second"), [])
+    assert peer.stalled
+    assert peer._poll.poll(0) == [], "the socket could take it: waiting for that would not be waiting"
+    peer.flush()
+    assert peer.stalled
+    monkeypatch.setattr(wire, "send_files", send)
+    peer.flush()
+    assert not peer.stalled
+    assert not peer.out
+    (_, first, (fd,)), (_, second, _) = _frames(theirs, 2)
+    os.close(fd)
+    assert (first, second) == (b"first", b"second")
 
 
 def test_one_that_is_held_up_is_not_read_until_it_goes_on():

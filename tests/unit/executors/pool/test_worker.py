@@ -25,16 +25,30 @@ worker_main(socket.socket(fileno=int(sys.argv[1])), Page(int(sys.argv[2])))
 """
 
 
+BUSY_CODE = """
+import errno, sys
+from plait.executors.pool import worker
+send, asked = worker.send_files, []
+def busy(sock, buffers, fds):
+    if fds:
+        asked.append(fds)
+        if len(asked) < 3:
+            raise OSError(errno.ETOOMANYREFS, "too many")
+    return send(sock, buffers, fds)
+worker.send_files = busy
+"""
+
+
 class Pool:
     """The other side of one worker."""
 
-    def __init__(self, **init):
+    def __init__(self, before="", **init):
         self.sock, theirs = socket.socketpair()
         self.sock.settimeout(20)
         fd = anonymous_file(PAGE_BYTES)
         self.page = Page(fd)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CODE, str(theirs.fileno()), str(fd)], pass_fds=[theirs.fileno(), fd]
+            [sys.executable, "-c", before + CODE, str(theirs.fileno()), str(fd)], pass_fds=[theirs.fileno(), fd]
         )
         theirs.close()
         os.close(fd)
@@ -232,3 +246,13 @@ def test_what_is_bound_for_a_task_that_does_not_run_binds_no_other(pool):
     outcomes = worker.outcomes(3)
     assert [status for _, status, *_ in outcomes] == [wire.DONE, wire.SKIPPED, wire.DONE]
     assert loads(outcomes[0][2]) is loads(outcomes[2][2]) is None
+
+
+def test_a_big_result_that_cannot_be_sent_now_is_sent_later(pool):
+    worker = pool(before=BUSY_CODE)
+    worker.run((bytes, 2 * BIG_BYTES), (abs, -3))
+    kind, body, (fd,) = worker.receive()
+    assert kind == wire.OUTCOMES
+    ((_, _, _, sizes, *_),) = wire.decode_outcomes(body)
+    assert wire.load_segments(fd, sizes) == bytes(2 * BIG_BYTES)
+    assert loads(worker.outcomes(1)[0][2]) == 3
