@@ -226,6 +226,7 @@ class Uplink:
             return
         old, self.name = self.name, new_name()
         self._log.warning("given up as %s: %s; it begins again as %s", old, message.reason, self.name)
+        self._intake.clear()
         self.outbox.forget()
         self._ghosts.clear()
         self._pool.abandon("the manager was given up")

@@ -153,6 +153,18 @@ def test_one_that_was_given_up_ends_everything_and_comes_back_as_another(interch
         assert interchange.seqs == [1, 1]
 
 
+def test_one_that_is_given_up_in_the_middle_of_an_argument_comes_back_too(interchange):
+    with serving(interchange):
+        function = interchange.function(tasks.echo)
+        interchange.send(m.Tasks([(1, 1, function, b"", [2 * CHUNK_BYTES], None)]))
+        interchange.send(m.Chunk(1, 1, 0), bytes(CHUNK_BYTES))
+        interchange.send(m.DeclaredLost("it was silent"))
+        again = interchange.registered(2)
+        assert (again.holds, again.finished) == ([], [])
+        interchange.run(tasks.echo, ("after",))
+        interchange.outcomes(1)
+
+
 # ------------------------------------------------------------------ taking tasks back
 def test_recalled_tasks_are_those_that_were_not_begun(interchange):
     with serving(interchange, max_workers=1):
