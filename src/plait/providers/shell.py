@@ -175,7 +175,9 @@ class LocalShell:
         except OSError as error:
             raise CommandFailed(argv, None, "", "", f"it cannot be started: {error.strerror or error}") from None
         with process:
-            out, err, why = _talk(process, stdin.encode(), time.monotonic() + timeout_s, max_bytes)
+            out, err, why = _talk(
+                process, stdin.encode(errors="surrogateescape"), time.monotonic() + timeout_s, max_bytes
+            )
             if not why:
                 return Finished(tuple(argv), process.returncode, out, err)
             why = why.format(timeout_s=timeout_s, max_bytes=max_bytes)
@@ -188,7 +190,7 @@ class LocalShell:
             os.unlink(new)
         mode = 0o700 if executable else 0o600
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
+        with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
             os.fchmod(fd, mode)
             file.write(text)
         os.replace(new, path)

@@ -82,7 +82,7 @@ class SshShell:
         if not self._home:
             self._home = self.script("pwd -P").check().strip()  # where a log-in begins
         base = os.path.join(self._home, os.path.expanduser(self._folder) if self._folder else ".plait/jobs")
-        return os.path.join(base, hashlib.sha256(f"{socket.gethostname()}:{here}".encode()).hexdigest()[:12])
+        return os.path.join(base, hashlib.sha256(os.fsencode(f"{socket.gethostname()}:{here}")).hexdigest()[:12])
 
     def make_folder(self, path: str) -> None:
         """See `Shell.make_folder`."""

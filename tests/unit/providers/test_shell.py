@@ -109,6 +109,15 @@ def test_a_link_that_lies_in_the_way_is_not_followed(tmp_path):
     assert (tmp_path / "precious").read_text() == "kept"
 
 
+def test_bytes_that_are_no_text_stay_what_they_are(tmp_path):
+    """As names of files may have them."""
+    name = os.fsdecode(b"caf\xe9")
+    path = str(tmp_path / "script")
+    LocalShell().write(path, f"cat {name}\n")
+    assert (tmp_path / "script").read_bytes() == b"cat caf\xe9\n"
+    assert LocalShell().run(["wc", "-c"], timeout_s=10, stdin=name).out == "4\n"
+
+
 def test_the_end_of_a_file(tmp_path):
     (tmp_path / "file").write_text("0123456789")
     assert HERE.read(str(tmp_path / "file"), 4) == "6789"
