@@ -8,6 +8,7 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from plait.errors import BadMessage
 from plait.executors.htex.wire import MAX_PAYLOAD_BYTES, StreamReader, encode
 from plait.executors.pool.wire import receive_files, send_files
 
@@ -135,9 +136,17 @@ class Stream:
         """What has arrived; None when there is nothing more and never will be.
 
         Raises:
-            BadMessage: the bytes are not messages that may arrive here.
+            BadMessage: the bytes are not messages that may arrive here, or no more files may be open for those that come along. Nothing of it is left open.
         """
         frames: list[Frame] = []
+        try:
+            return self._receive(frames)
+        except BadMessage:
+            for _, _, fds in frames:
+                _close_all(fds)
+            raise
+
+    def _receive(self, frames: list[Frame]) -> list[Frame] | None:
         files = 0
         for _ in range(_READS):
             try:

@@ -11,6 +11,7 @@ from plait.errors import BadMessage
 from plait.executors.htex import messages as m
 from plait.executors.htex.stream import Stream, socket_pair
 from plait.executors.pool.page import anonymous_file
+from plait.executors.pool.wire import receive_files
 from tests.support import wait_until
 
 
@@ -75,6 +76,26 @@ def test_files_travel_with_their_message(ends):
         assert os.pread(fds[0], 10, 0) == b"%d" % message.task
         os.close(fds[0])
     assert got[20][2] == []
+
+
+def test_files_that_came_before_nonsense_are_closed(ends, monkeypatch):
+    a, b = ends
+    for number in range(2):
+        a.send(m.Data(number, 1), b"", [anonymous_file(1)])
+    got = []
+
+    def as_often_as_there_is_room_for_files(sock, size):
+        if got:
+            raise BadMessage("too many files")
+        data, fds = receive_files(sock, size)
+        got.extend(fds)
+        return data, fds
+
+    monkeypatch.setattr("plait.executors.htex.stream.receive_files", as_often_as_there_is_room_for_files)
+    with pytest.raises(BadMessage, match="too many files"):
+        b.receive()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(got[0])
 
 
 def test_files_that_wait_are_closed_with_the_stream(ends):
