@@ -431,7 +431,11 @@ class LiftedFuture(AppFuture[Any]):
         with self._lift_lock:
             started, self._started = self._started, True
         if not started:
-            self._task.owner.start_lifted(self._task)
+            try:
+                self._task.owner.start_lifted(self._task)
+            except BaseException:  # a signal: whoever asks next submits it, unless it is already
+                self._started = self._task.id >= 0
+                raise
         return self
 
     if not TYPE_CHECKING:

@@ -228,6 +228,10 @@ class DataFlowKernel(Lifecycle):
                     self._engine.fail_launch(task, error, effects)
         with self._lock:
             self._engine.wait_for(task, parents, len(others))
+            if (
+                task.details is not None and task.details.cancel_reason
+            ):  # by another thread, while this one submitted it
+                self._engine.cancel(task, task.details.cancel_reason, effects)
             self._engine.settle_waiting(task, effects)
         for other in others:
             other.add_done_callback(lambda _: self._dependency_done(task))
@@ -660,6 +664,9 @@ class DataFlowKernel(Lifecycle):
             return False
         effects = Effects()
         with self._lock:
+            if task.id < 0:  # a lifted one, which another thread is just submitting
+                task.more().cancel_reason = reason or f"{task.app.name} was cancelled"
+                return True
             if not self._engine.cancel(task, reason or f"{task} was cancelled", effects):
                 return task.state == CANCELLED
         self._apply(effects)
@@ -691,6 +698,9 @@ class DataFlowKernel(Lifecycle):
                 self._engine.add(task)
                 self._engine.fail_launch(task, error, effects)
             self._apply(effects)
+        except BaseException:
+            self._abandon([task])
+            raise
 
     def task_record(self, task: Task) -> TaskRecord:
         """The task as a mapping."""

@@ -216,7 +216,10 @@ class Lifecycle:
         except BaseException:
             executor.run_id = None  # what was wrong may be put right, and the executor used after all
             raise
-        self._executors[executor.label] = executor
+        self._executors = {**self._executors, executor.label: executor}  # a new one: others may be walking the old one
+        if self.cleanup_called:  # meanwhile, by another thread, which may not have seen it
+            self._shut_down(executor, time.monotonic() + SHUTDOWN_S)
+            self._refuse_call()
 
     # ------------------------------------------------------------------ places and times
     @property

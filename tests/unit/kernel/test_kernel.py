@@ -9,6 +9,7 @@ import pytest
 
 import plait
 from plait.dataflow.memo import BasicMemoizer
+from plait.dataflow.resolve import DependencyResolver, find_futures, replace_futures
 from plait.errors import (
     DataFlowException,
     DependencyError,
@@ -307,6 +308,53 @@ def test_cancelling_that_is_interrupted_ends_all_of_it():
         assert first.cancelled()
         assert second.cancelled()
         assert called == [second]
+
+
+class Gathers:
+    """A dependency resolver that does something while a call is submitted."""
+
+    def __init__(self, do):
+        self.resolver = DependencyResolver(self.gather, replace_futures)
+        self.do = do
+
+    def gather(self, value):
+        found = find_futures(value)
+        if found:
+            self.do()
+        return found
+
+
+def test_a_lift_may_be_cancelled_while_another_thread_submits_it(hand):
+    submitting, go = threading.Event(), threading.Event()
+    gathers = Gathers(lambda: (submitting.set(), go.wait(10)))
+    with run_with(hand, dependency_resolver=gathers.resolver) as kernel:
+        part = app({"a": 1})["a"]
+        thread = threading.Thread(target=part.done)
+        thread.start()
+        assert submitting.wait(10)
+        assert part.cancel()
+        go.set()
+        thread.join(10)
+        with pytest.raises(TaskCancelled):
+            part.result(1)
+        assert kernel.task_state_counts[TaskState.cancelled] == 1
+        assert kernel.task_state_counts[TaskState.pending] == 0
+
+
+def test_a_lift_whose_submission_was_interrupted_is_submitted_when_it_is_asked_for_again(hand):
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupt():
+        if interrupts:
+            raise interrupts.pop()
+
+    with run_with(hand, dependency_resolver=Gathers(interrupt).resolver):
+        whole = app()
+        part = whole["a"]
+        with pytest.raises(KeyboardInterrupt):
+            part.done()
+        hand.end(OK, {"a": 5})
+        assert part.result(10) == 5
 
 
 class Remembers(BasicMemoizer):

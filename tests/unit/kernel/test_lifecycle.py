@@ -477,3 +477,22 @@ def test_tasks_that_ask_for_no_nodes_go_where_tasks_have_cores():
         assert names
         assert not [name for name in names if "nodes" in name]
         assert "nodes" in plait.python_app(executors=["nodes"])(where)().result()
+
+
+def test_an_executor_that_is_added_while_another_thread_ends_the_run_is_ended():
+    class Late(plait.ThreadPoolExecutor):
+        def start(self, context):
+            super().start(context)
+            ending = threading.Thread(target=kernel.cleanup)
+            ending.start()
+            ending.join(20)
+
+        def shutdown(self, timeout_s):
+            ended.append(self)
+            super().shutdown(timeout_s)
+
+    ended = []
+    late = Late("late")
+    with plait.load(config()) as kernel, pytest.raises(NoDataFlowKernelError):
+        kernel.add_executors([late])
+    assert ended == [late]

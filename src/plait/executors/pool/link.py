@@ -660,14 +660,15 @@ class PoolLink:
         try:
             self._spawn()
         except OSError as error:
-            now_s = time.monotonic()
-            self._short_s = self._short_s or now_s
-            if not self.core.workers and now_s - self._short_s > _SHORT_S[1]:
-                self._break(f"no worker could be started for {_SHORT_S[1]:g} s: {error}")
-            else:
-                self.at(now_s + _SHORT_S[0], self._replace)
+            self._replace_later(str(error))
+
+    def _replace_later(self, why: str) -> None:
+        now_s = time.monotonic()
+        self._short_s = self._short_s or now_s
+        if not self.core.workers and now_s - self._short_s > _SHORT_S[1]:
+            self._break(f"no worker could be started for {_SHORT_S[1]:g} s: {why}")
         else:
-            self._short_s = None
+            self.at(now_s + _SHORT_S[0], self._replace)
 
     def _reports(self, outcomes: list[Any]) -> None:
         control = self._nursery.fileno()
@@ -681,6 +682,10 @@ class PoolLink:
                 continue
             if what == "started":
                 peer.state.pid = detail
+                self._short_s = None
+            elif what == "refused":
+                self._ended(peer, detail, outcomes, replace=False)
+                self._replace_later(detail)
             elif what == "ended":
                 self._ended(peer, detail, outcomes)
 

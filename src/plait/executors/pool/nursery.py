@@ -129,7 +129,7 @@ class Nursery:
 
     # ------------------------------------------------------------------ reports
     def reports(self) -> Iterator[tuple[str, int, Any]]:
-        """What it told since the last time: ("started", worker, its process), ("ended", worker, how), ("lost", -1, how) for its own end."""
+        """What it told since the last time: ("started", worker, its process), ("refused", worker, why), ("ended", worker, how), ("lost", -1, how) for its own end."""
         while True:
             try:
                 data = self._control.recv(65536)
@@ -141,7 +141,7 @@ class Nursery:
                 yield "lost", -1, self._lost()
                 return
             what, number, *rest = wire.decode_any(data)
-            yield what, number, rest[0] if what == "started" else self._how(*rest)
+            yield what, number, self._how(*rest) if what == "ended" else rest[0]
 
     def _lost(self) -> str:
         self._control.close()

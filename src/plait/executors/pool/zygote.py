@@ -10,7 +10,7 @@ When the driver goes away, in whatever way, the socket says so, and the zygote e
 It leads a session of its own, so a Ctrl-C in the terminal does not reach it.
 
 Requests (msgpack arrays): ``["spawn", worker]`` with the socket and the page of the worker, ``["warm"]``, ``["end", worker, grace_s]``, ``["exit", grace_s]``.
-Reports: ``["started", worker, pid]``, ``["ended", worker, wait status, peak memory in bytes]``.
+Reports: ``["started", worker, pid]``, ``["refused", worker, why]``, ``["ended", worker, wait status, peak memory in bytes]``.
 """
 
 from __future__ import annotations
@@ -152,11 +152,17 @@ class Zygote:
             self.leaving = True
 
     def _spawn(self, number: int, fds: list[int]) -> None:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no more processes, or no memory: not now
+            pid = -1
+            self._report("refused", number, f"no process can be started for it: {error}")
         if pid == 0:
             self._become_worker(number, fds)
         for fd in fds:
             os.close(fd)
+        if pid < 0:
+            return
         try:
             os.setpgid(pid, pid)  # in both processes: whoever comes first
         except OSError:

@@ -108,6 +108,36 @@ def test_a_pool_for_which_there_are_never_files_again_says_so(monkeypatch):
         assert "no worker could be started for 0.05 s" in str(crashed.exception(WAIT_S))
 
 
+def test_a_system_without_processes_to_give_costs_no_other_worker(monkeypatch, tmp_path):
+    full, asked = tmp_path / "full", tmp_path / "asked"
+    (tmp_path / "forks_when_it_can.py").write_text(
+        f"""import os
+def fork(real=os.fork):
+    if os.path.exists({str(full)!r}):
+        open({str(asked)!r}, "w").close()
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return real()
+os.fork = fork
+"""
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(link_module, "_SHORT_S", (0.01, 30.0))
+    executor = plait.ProcessPoolExecutor(max_workers=2, preload=["forks_when_it_can"])
+    path, go = str(tmp_path / "notes"), str(tmp_path / "go")
+    with plait.load(plait.Config([executor], max_losses=1, initialize_logging=False, progress=False)):
+        runs = plait.python_app(tasks.hold)(path, "runs", go)
+        wait_until(lambda: tasks.notes(path))
+        full.write_text("")
+        crashed = plait.python_app(lambda: os.kill(os.getpid(), signal.SIGKILL))()
+        wait_until(asked.exists)
+        full.unlink()
+        assert isinstance(crashed.exception(WAIT_S), plait.errors.PoisonTask)
+        assert plait.python_app(tasks.echo)(5).result(WAIT_S) == 5
+        open(go, "w").close()
+        runs.result(WAIT_S)
+        assert runs.task_record["try_id"] == 0
+
+
 def test_files_that_cannot_be_sent_now_are_sent_later(monkeypatch):
     """As when as many files as a user may have open are on their way already."""
     with in_processes(workers=1):
