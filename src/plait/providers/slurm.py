@@ -19,7 +19,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from plait.errors import ConfigurationError, SubmitException
+from plait.model.jobs import JobState
 from plait.providers.cluster import ClusterProvider, Job
+from plait.providers.judge import Report
 from plait.providers.script import Script, checked_text, checked_whole, checked_word, checked_yes
 from plait.providers.shell import CommandFailed, LocalShell
 from plait.providers.slurm_answers import (
@@ -27,6 +29,7 @@ from plait.providers.slurm_answers import (
     QUEUE_FORMAT,
     SUBMITTED,
     by_number,
+    clusters_in,
     names_together,
     none_is_there,
     parse_accounting,
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plait.launchers.base import Launcher
-    from plait.providers.judge import Report
     from plait.providers.shell import Finished, Shell
 
 #: Jobs of one array. The names of all must fit into its comment.
@@ -262,12 +264,19 @@ class SlurmProvider(ClusterProvider):
         finished = self._squeue(*only, *self._on_clusters(jobs))
         if finished.code and "Invalid job id" in finished.err:
             return {}  # how it says that it knows none of them
-        known = by_number(parse_queue(finished.check()))
-        return {
+        out = finished.check()
+        known = by_number(parse_queue(out))
+        reports = {
             job.id: line.report(cancelled=job.case.cancelled)
             for job in jobs
             if (line := known.get(job.id) or known.get(_number(job))) and _is_named(line.name_of(job.id), job)
         }
+        heard = clusters_in(out)
+        for job in jobs:
+            cluster = job.id.partition(";")[2]
+            if cluster and heard and cluster not in heard:
+                reports[job.id] = Report(JobState.UNKNOWN, f"the cluster {cluster} does not answer")
+        return reports
 
     def _history(self, jobs: Sequence[Job]) -> Mapping[str, Report]:
         if not self._has_accounting:

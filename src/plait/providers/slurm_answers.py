@@ -20,6 +20,7 @@ SUBMITTED: Final = r"Submitted batch job (?P<id>\S*)"
 QUEUE_FORMAT: Final = "%i|%T|%r|%j|%k"
 ACCOUNTING_FORMAT: Final = "jobid,cluster,state,exitcode,jobname"
 _QUEUE_HEAD: Final = "JOBID|STATE|REASON|NAME|COMMENT"
+_OF_CLUSTER: Final = "CLUSTER: "
 _NUMBER: Final = re.compile(r"[0-9]+(_[0-9]+)?")
 _PARSABLE: Final = re.compile(r"(?P<id>[0-9]+)(;(?P<cluster>\S+))?")
 _NAMES: Final = re.compile(r"plait:(?P<before>[\w.-]*)\{(?P<middle>[\w.,-]*)\}(?P<after>[\w.-]*)")
@@ -190,8 +191,8 @@ def parse_queue(out: str) -> dict[str, Line]:
     cluster = ""
     headed = False
     for line in _whole(out, "squeue"):
-        if line.startswith("CLUSTER: "):
-            cluster = line.removeprefix("CLUSTER: ").strip()
+        if line.startswith(_OF_CLUSTER):
+            cluster = line.removeprefix(_OF_CLUSTER).strip()
         elif line == _QUEUE_HEAD:
             headed = True
         else:
@@ -201,6 +202,12 @@ def parse_queue(out: str) -> dict[str, Line]:
     if not headed:
         raise ValueError(f"squeue wrote something else than jobs: {out[:200]!r}")
     return lines
+
+
+def clusters_in(out: str) -> set[str]:
+    """The clusters that answered, where several were, or could have been, asked. `squeue` leaves out those that it cannot reach, and says nothing of it."""
+    lines = out.splitlines()
+    return {line.removeprefix(_OF_CLUSTER).strip() for line in lines if line.startswith(_OF_CLUSTER)}
 
 
 def parse_accounting(out: str) -> dict[str, tuple[Report, str]]:

@@ -398,6 +398,28 @@ def test_one_command_asks_for_all(make, slurm):
     assert {"--me", "--states=all", "--array"} <= set(few) & set(many)
 
 
+def test_a_cluster_that_does_not_answer_is_no_end_of_its_jobs(make, slurm, now):
+    """Asked about several, squeue leaves out those that it cannot reach, and says nothing of it."""
+    provider = make(clusters="big,small")
+    slurm.sbatch = "7;big\n"
+    big = provider.submit("x", 1, "block-1")
+    slurm.sbatch = "7;small\n"
+    small = provider.submit("x", 1, "block-2")
+    answers = [f"CLUSTER: {id_[2:]}\n{HEAD}{line(provider, id_, 'RUNNING', number='7')}" for id_ in (big, small)]
+    slurm.squeue = "\n".join(answers)
+    assert [status.state for status in provider.status([big, small])] == [JobState.RUNNING] * 2
+    slurm.squeue = answers[0]
+    for _ in range(3):
+        now.s += 40
+        there, away = provider.status([big, small])
+        assert there.state == JobState.RUNNING
+        assert (away.state, away.message) == (JobState.UNKNOWN, "the cluster small does not answer")
+    slurm.squeue = "\n".join([answers[0], f"CLUSTER: small\n{HEAD}"])
+    assert provider.status([small])[0].state == JobState.UNKNOWN
+    now.s += judge.ABSENT_S
+    assert provider.status([small])[0].state == JobState.COMPLETED
+
+
 def test_jobs_in_hidden_partitions_are_looked_at(make):
     """Slurm lists them for those who ask for all only, whosever they are: a job whose answer is lost would be submitted twice."""
 
