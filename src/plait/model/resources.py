@@ -12,6 +12,10 @@ from plait.model.units import format_bytes, number_of, parse_bytes, parse_durati
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: Bytes, nodes and ranks that can be said to others: more than any machine has, and what one field of a message holds.
+_MOST_BYTES: Final = 1 << 62
+_MOST: Final = (1 << 31) - 1
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -107,7 +111,7 @@ def parse_resources(spec: Mapping[str, Any], base: Resources = DEFAULT) -> tuple
             continue
         try:
             if key in {"memory", "disk"}:
-                changes[f"{key}_bytes"] = parse_bytes(value, key)
+                changes[f"{key}_bytes"] = _bytes(key, value)
             elif key in {"labels", "near"}:
                 changes[key] = _names(key, value)
             elif key == "walltime":
@@ -177,10 +181,19 @@ def _words(key: str, value: object) -> str:
     return value.strip()
 
 
+def _bytes(key: str, value: Any) -> int:
+    number = parse_bytes(value, key)
+    if number > _MOST_BYTES:
+        raise ValueError(f"{key}={value!r}: expected at most {format_bytes(_MOST_BYTES)}")
+    return number
+
+
 def _whole(key: str, value: object) -> int:
     number = number_of(value)
     if number is None or not number.is_integer() or number < 1:
         raise ValueError(f"{key}={value!r}: expected a whole number from 1")
+    if number > _MOST:
+        raise ValueError(f"{key}={value!r}: expected a whole number from 1 to {_MOST}")
     return int(number)
 
 
