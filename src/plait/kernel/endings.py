@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plait.dataflow.memo import Memoizer
-    from plait.futures import DataFuture
+    from plait.futures import DataFuture, PlaitFuture
     from plait.model.files import File
 
 _logger = logging.getLogger("plait")
@@ -99,9 +99,9 @@ class Endings:
                 )
             )
 
-    def publish_all(self, settled: list[tuple[Task, Any, BaseException | None]]) -> list[AppFuture[Any]]:
-        """Sets the futures of tasks that ended; those that have callbacks to run."""
-        ended: list[AppFuture[Any]] = []
+    def publish_all(self, settled: list[tuple[Task, Any, BaseException | None]]) -> list[PlaitFuture[Any]]:
+        """Sets the futures of tasks that ended, and of their files; those that have callbacks to run, which may wait for any of them."""
+        ended: list[PlaitFuture[Any]] = []
         plain: list[AppFuture[Any]] = []
         now_s = _monotonic()
         keep = self._keep
@@ -118,6 +118,8 @@ class Endings:
                 or future is None
             ):
                 self._publish(task, result, error, now_s, traces)
+                if (details := task.details) is not None:
+                    ended += [*details.outputs, *details.outputs_hidden]
             else:  # `_publish` for what most tasks are, written out
                 task.end_s = now_s
                 future._result = result  # noqa: SLF001 - our own class
@@ -213,8 +215,6 @@ def _publish_with_files(
     future._publish(ending, result, error)  # noqa: SLF001
     for of_file, file, failure in waited_for:
         of_file._publish(ending, file, failure)  # noqa: SLF001
-    for of_file in files:
-        of_file._run_callbacks()  # noqa: SLF001
 
 
 def _outcome_of(

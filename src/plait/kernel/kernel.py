@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from plait.config import Config
     from plait.executors.base import Executor
+    from plait.futures import PlaitFuture
     from plait.model.resources import Resources
 
 _monotonic = time.monotonic
@@ -450,7 +451,7 @@ class DataFlowKernel(Lifecycle):
                 check(self._engine)
         try:
             self._endings.note_successes(outcomes)
-            called: list[AppFuture[Any]] = []
+            called: list[PlaitFuture[Any]] = []
             if rest and effects.settled:  # plug-ins that are asked about the rest may wait for what has ended
                 called = self._endings.publish_all(effects.settled)
                 effects.settled = []
@@ -597,7 +598,7 @@ class DataFlowKernel(Lifecycle):
         if self._gate is not None:
             self._gate.open()
 
-    def _apply(self, effects: Effects, called: Sequence[AppFuture[Any]] = ()) -> None:
+    def _apply(self, effects: Effects, called: Sequence[PlaitFuture[Any]] = ()) -> None:
         """Does what follows from a decision, and from what that causes, until nothing is left; then calls back, which may take its time.
 
         Args:
@@ -614,7 +615,7 @@ class DataFlowKernel(Lifecycle):
             self._work_off(todo, ended)
             raise
 
-    def _work_off(self, todo: list[Effects], called: list[AppFuture[Any]]) -> None:
+    def _work_off(self, todo: list[Effects], called: list[PlaitFuture[Any]]) -> None:
         while todo:
             effects = todo[0]
             for task in effects.stop:
@@ -707,7 +708,7 @@ class DataFlowKernel(Lifecycle):
         return TaskRecord(task)
 
 
-def _call_back(futures: Iterator[AppFuture[Any]]) -> None:
+def _call_back(futures: Iterator[PlaitFuture[Any]]) -> None:
     """Runs the callbacks of each; a signal that one of them meets is raised after the others."""
     try:
         for future in futures:

@@ -549,6 +549,16 @@ def test_a_retry_handler_may_wait_for_what_ended_with_the_task_that_it_is_asked_
         assert called == [bad.exception()], "callbacks come when all of it is set"
 
 
+def test_a_callback_of_a_file_may_wait_for_what_ended_in_the_same_message(hand, tmp_path):
+    (tmp_path / "made").write_text("")
+    with run_with(hand):
+        makes, other = plait.python_app(lambda outputs=(): 1)(outputs=[plait.File(tmp_path / "made")]), app()
+        seen = []
+        makes.outputs[0].add_done_callback(lambda file: seen.append((file.result(0), makes.result(0), other.result(0))))
+        deliver(hand, (0, OK, 1), (1, OK, 2))
+        assert seen == [(makes.outputs[0].file_obj, 1, 2)]
+
+
 # ------------------------------------------------------------------ losses
 def test_losses_have_a_budget_of_their_own_and_end_as_poison(hand):
     with run_with(hand, retries=0):
