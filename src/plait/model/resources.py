@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import InvalidResourceSpecification
-from plait.model.units import format_bytes, number_of, parse_bytes, parse_duration
+from plait.model.units import format_bytes, is_utf8, number_of, parse_bytes, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -172,6 +172,8 @@ def _names(key: str, value: object) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f"{key}={value!r}: expected a name or a list of names")
+    if not all(map(is_utf8, names)):
+        raise ValueError(f"{key}={value!r}: expected names that can be written as UTF-8")
     return tuple(names)
 
 

@@ -15,6 +15,15 @@ _SECONDS: Final = {"": 1.0, "S": 1.0, "MS": 0.001, "M": 60.0, "MIN": 60.0, "H": 
 _PART = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)")
 
 
+def is_utf8(text: str) -> bool:
+    """Whether it can be written down and sent: names of files may hold bytes that are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def number_of(value: Any) -> float | None:
     """The number that it is, those of numpy included; infinite where it is too large for a float. None for what is none: texts, True, NaN."""
     if isinstance(value, bool):

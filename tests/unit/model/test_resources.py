@@ -45,6 +45,7 @@ def test_what_is_not_said_stays():
         ({"disk": "much"}, ["disk"], "disk='much'"),
         ({"labels": 3}, ["labels"], "labels=3: expected a name or a list of names"),
         ({"near": ["a", ""]}, ["near"], "near=['a', '']"),
+        ({"labels": "\udc80"}, ["labels"], "labels='\\udc80': expected names that can be written as UTF-8"),
     ],
 )
 def test_what_cannot_be_is_named(spec, keys, text):

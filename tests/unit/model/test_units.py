@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait.model.units import format_bytes, format_duration, parse_bytes, parse_duration
+from plait.model.units import format_bytes, format_duration, is_utf8, parse_bytes, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -152,3 +152,8 @@ def test_format_duration(seconds, text):
 def test_clocks_are_read_as_they_are_written(seconds):
     text = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
     assert parse_duration(text) == seconds
+
+
+def test_text_that_can_be_sent():
+    assert is_utf8("a ü €")
+    assert not is_utf8("a\udc80")

@@ -20,7 +20,7 @@ from plait.executors.htex.shapes import check_gang
 from plait.executors.htex.where import stays_here
 from plait.executors.pool.core import resources_of
 from plait.limits import GRACE_S
-from plait.model.units import format_duration
+from plait.model.units import format_duration, is_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -191,21 +191,25 @@ class Inspection(Executor):
     # ------------------------------------------------------------------ commands
     def hold_manager(self, manager: str) -> None:
         """Gives a manager no more tasks; what it has goes on."""
-        self._running().command("tell", Hold(manager, on=True))
+        message = Hold(_text("hold_manager", manager), on=True)
+        self._running().command("tell", message)
 
     hold_worker = hold_manager
 
     def hold_block(self, block: str) -> None:
         """Has the managers of a block get no more tasks."""
-        self._running().command("tell", Hold(block, on=True))
+        message = Hold(_text("hold_block", block), on=True)
+        self._running().command("tell", message)
 
     def release(self, name: str) -> None:
         """Takes back a `hold_manager` or a `hold_block`."""
-        self._running().command("tell", Hold(name, on=False))
+        message = Hold(_text("release", name), on=False)
+        self._running().command("tell", message)
 
     def drain(self, block: str, reason: str = "it was told to") -> None:
         """Has the managers of a block do what they run, give back the rest, and end."""
-        self._running().command("tell", DrainBlock(block, reason))
+        message = DrainBlock(_text("drain", block), _text("drain", reason))
+        self._running().command("tell", message)
 
     def scale_out(self, blocks: int = 1) -> list[str]:
         """Requests blocks, as far as the provider's ``max_blocks`` allows; their names."""
@@ -317,6 +321,17 @@ class Inspection(Executor):
         )
         reason = _reason(task, link.ask("queue", _ANSWER_S))
         return "; ".join(part for part in (text, reason, blocks) if part)
+
+
+def _text(method: str, value: object) -> str:
+    """A name or a reason that can be sent.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str) or not is_utf8(value):
+        raise ValueError(f"{method}({value!r}): expected text, as names of managers and blocks are")
+    return value
 
 
 def _reason(task: Task, answer: Any) -> str:

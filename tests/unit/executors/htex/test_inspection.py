@@ -8,6 +8,7 @@ import pytest
 
 import plait
 from plait.errors import InvalidResourceSpecification
+from plait.executors import HighThroughputExecutor
 from plait.executors.htex.inspection import _reason
 from plait.model.resources import Resources
 from plait.providers import LocalProvider
@@ -128,6 +129,13 @@ def test_what_takes_longer_than_a_block_lasts_is_refused_at_the_call():
                 pytest.raises(kind, match="blocks of executor 'htex' end 10m00s") if kind else contextlib.nullcontext()
             ):
                 echo.options(walltime=seconds)(1)
+
+
+@pytest.mark.parametrize("name", [0, None, "\udc80"])
+@pytest.mark.parametrize("method", ["hold_manager", "hold_block", "release", "drain"])
+def test_a_name_that_is_none_is_refused_before_it_is_sent(method, name):
+    with pytest.raises(ValueError, match=f"{method}.*: expected text"):
+        getattr(HighThroughputExecutor("htex"), method)(name)
 
 
 def test_commands():
