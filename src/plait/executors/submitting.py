@@ -202,7 +202,9 @@ class Submitter:
 
     def _ticket(self, job_id: str, name: str) -> dict[str, str] | None:
         try:
-            return self._provider.ticket(job_id, name)
+            ticket = self._provider.ticket(job_id, name)
+            # as readers take it: what is no text could perhaps not be written down, with the job already begun
+            return None if ticket is None else {str(key): str(value) for key, value in ticket.items()}
         except Exception:  # a plug-in's: the job is worth more than its ticket
             _logger.exception("executor %s: the provider %s makes no ticket", self._label, self._provider.label)
             return None

@@ -150,6 +150,21 @@ def test_a_command_or_a_ticket_that_cannot_be_made_stops_no_other(tmp_path, capl
     assert "makes no ticket" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("ticket", "kept"), [({"zone": object, 3: 4}, {"zone": "<class 'object'>", "3": "4"}), ("abc", None), ({("a",): 1}, {"('a',)": "1"})]
+)  # fmt: skip
+def test_a_ticket_that_cannot_be_written_down_as_it_is_loses_no_job(tmp_path, ticket, kept):
+    jobs = JobsFile(str(tmp_path), {})
+    provider = Ticketed()
+    provider.ticket = lambda *_: ticket
+    lab = Lab(provider, jobs=jobs)
+    lab.request(1)
+    assert lab.submitter.turn()
+    assert lab.begun == [("0", "1000", "1000", "")]
+    (record,) = read_jobs(jobs.path)
+    assert (record.job, record.ticket) == ("1000", kept)
+
+
 def test_with_a_thread_of_its_own_nobody_waits():
     provider = FakeProvider()
     provider.concurrent = True

@@ -290,12 +290,18 @@ class HighThroughputExecutor(Inspection):
             link.command("shutdown")  # managers leave by themselves while their jobs are cancelled
         if keeper is not None:
             keeper.shutdown(max(0.05, 0.8 * timeout_s))
-            self.provider.close()
+            self._close_provider()
         if link is not None:
             link.shutdown(max(0.05, deadline_s - time.monotonic()))
         if launch is not None:
             launch.close()
         self._ending = None
+
+    def _close_provider(self) -> None:
+        try:
+            self.provider.close()
+        except Exception:  # a plug-in's: what else is to be ended must not stay because of it
+            _logger.exception("executor %s: the provider %s could not be closed", self.label, self.provider.label)
 
     def _interchange_settings(self) -> InterchangeSettings:
         """Called by the link's thread: loading ZeroMQ for the keys takes a while."""
@@ -334,7 +340,7 @@ class HighThroughputExecutor(Inspection):
             self._blocks_failed(error)
             return
         if not self._begin(addresses, port):
-            self.provider.close()  # the executor was shut down meanwhile
+            self._close_provider()  # the executor was shut down meanwhile
 
     def _begin(self, addresses: list[str], port: int) -> bool:
         """Begins with blocks, which reach the interchange there; False when it was shut down."""

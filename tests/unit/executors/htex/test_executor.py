@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -253,6 +254,22 @@ def test_a_shutdown_does_not_wait_for_a_log_in():
     provider.go_on.set()
     assert provider.closed.wait(20)
     assert provider.commands == []
+
+
+def test_a_provider_that_cannot_be_closed_leaves_nothing_else(caplog):
+    provider = Remote(max_blocks=1)
+    provider.close = lambda: 1 / 0
+    made = executor(provider=provider)
+    with load(made, initialize_logging=True):
+        wait_until(lambda: provider.commands)
+        path = provider.commands[0].split()[-1]
+        folder = made._launch._directory
+        Path(folder, "x.json").touch()
+        child = made._link.lives.child
+    assert not os.path.exists(path)
+    assert os.listdir(folder) == []
+    assert child._process.returncode == 0
+    assert "the provider remote could not be closed" in caplog.text
 
 
 def test_what_others_can_dial_is_encrypted():
