@@ -39,7 +39,12 @@ class Child:
 
     def __init__(self, command: Sequence[str] = ()) -> None:
         ours, theirs = socket_pair()
-        self._errors = anonymous_file(0)
+        try:
+            self._errors = anonymous_file(0)
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         tokens = [*(command or own_command()), str(theirs.fileno())]
         try:
             self._process = subprocess.Popen(

@@ -458,13 +458,19 @@ class DriverLink:
     # ------------------------------------------------------------------ lives of the interchange
     def _start(self) -> None:
         """Starts the interchange; after a death with everything that is unfinished."""
-        hearing = self.hearing
+        hearing, lives = self.hearing, self.lives
         self._sent.clear()
         self._say_by_s = None
         hearing.forget_life()
         try:
-            self.lives.start(hearing.managers)
+            lives.start(hearing.managers)
         except Exception as error:  # noqa: BLE001 - a missing library, no program, no memory: whatever it is, nothing can run
+            if lives.puts_off(error):
+                if lives.put_off == 1:
+                    hearing.note(
+                        f"the interchange cannot be started now, which is tried again for a while: {text_of(error)}"
+                    )
+                return
             outcomes: list[Outcome] = []
             if not isinstance(error, ExecutorError):
                 error = ExecutorError(self._label, f"{type(error).__name__}: {text_of(error)}")
@@ -475,7 +481,7 @@ class DriverLink:
         for manager, items in self.offers.again(set(hearing.managers))[0].items():
             for batch in batches(items):
                 self._send(m.OfferAgain(manager, list(batch)))
-        if not self.lives.deaths:
+        if not lives.deaths:
             self._hooks.starting()
 
     def _new_ring(self) -> Ring | None:

@@ -9,6 +9,7 @@ A life that did something (a manager came, a task was placed, or it just served 
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,10 @@ START_S: Final = 60.0
 SERVED_S: Final = 10.0
 #: Seconds between a death and the next start, times the deaths in a row before it.
 PAUSE_S: Final = 0.2
+#: Starts in a row that are put off because the system has nothing to give at the moment, and seconds between two of them.
+MAX_PUT_OFF: Final = 60
+RETRY_S: Final = 1.0
+_SHORT: Final = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Lives:
@@ -49,6 +54,7 @@ class Lives:
         ever_listened: whether any did.
         deadline_s: when the present one must listen, or when the next is to be started; None for neither.
         cannot: what it said itself about why it cannot work.
+        put_off: starts in a row that were put off.
     """
 
     def __init__(self, settings: Callable[[], InterchangeSettings], command: Sequence[str]) -> None:
@@ -58,6 +64,7 @@ class Lives:
         self.ever_listened = False
         self.deadline_s: float | None = None
         self.cannot = ""
+        self.put_off = 0
         self._make_settings = settings
         self._settings: InterchangeSettings | None = None
         self._command = command
@@ -95,10 +102,24 @@ class Lives:
             raise
         self.listening = False
         self.cannot = ""
+        self.put_off = 0
         self._since_s = time.monotonic()
         self.deadline_s = self._since_s + START_S
         for message in (*self._keys.values(), *self._holds.values(), *self._drains.values()):
             self.child.stream.send(message)
+
+    def puts_off(self, error: BaseException) -> bool:
+        """After a start that failed: whether another is to follow, at `deadline_s`.
+
+        So it is where an earlier life has listened, and the system has no process, file or memory to give at the moment: others may give some back.
+        """
+        cause = error.__cause__ or error
+        is_short = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in _SHORT)
+        if not (is_short and self.ever_listened) or self.put_off >= MAX_PUT_OFF:
+            return False
+        self.put_off += 1
+        self.deadline_s = time.monotonic() + RETRY_S
+        return True
 
     def tell(self, message: m.Allow | m.Hold | m.DrainBlock) -> None:
         """Says something that later lives must know too."""

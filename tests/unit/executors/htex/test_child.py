@@ -86,6 +86,18 @@ def test_a_command_that_cannot_be_started():
         Child(["/not/there"])
 
 
+def test_one_for_which_there_is_no_file_leaves_none_open(monkeypatch):
+    def fails(_):
+        raise OSError(24, "too many files")
+
+    monkeypatch.setattr("plait.executors.htex.child.anonymous_file", fails)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="too many files") as caught:
+        Child(FAKE)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    del caught
+
+
 @pytest.mark.parametrize(
     ("tokens", "text"),
     [(["/not/there"], "no program '/not/there'"), ([], "expected a list of words"), ([3], "expected a list")],

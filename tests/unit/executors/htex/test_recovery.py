@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -134,6 +135,33 @@ def test_one_that_says_why_is_given_up_at_its_first_start_only(made):
     assert made.verdict() == ""
 
 
+@pytest.mark.parametrize(
+    ("error", "listened", "again"),
+    [
+        (OSError(errno.EMFILE, "too many files"), True, True),
+        (MemoryError(), True, True),
+        (OSError(errno.EMFILE, "too many files"), False, False),
+        (OSError(errno.ENOENT, "no such file"), True, False),
+        (ValueError("no"), True, False),
+    ],
+)
+def test_a_start_for_which_the_system_has_nothing_is_put_off_where_one_has_listened(made, error, listened, again):
+    wrapped = ConfigurationError("it cannot be started")
+    wrapped.__cause__ = error
+    for each in (error, wrapped):
+        made.ever_listened, made.deadline_s = listened, None
+        assert made.puts_off(each) is again
+        assert (made.deadline_s is not None) is again
+
+
+def test_it_is_not_put_off_for_ever(made):
+    made.ever_listened = True
+    error = OSError(errno.EAGAIN, "no process")
+    assert [made.puts_off(error) for _ in range(recovery.MAX_PUT_OFF + 1)] == [True] * recovery.MAX_PUT_OFF + [False]
+    made.start([])
+    assert made.puts_off(error)
+
+
 def test_the_end_of_none_is_no_death(made):
     assert made.end("why") == "why"
     assert made.deaths == 0
@@ -165,6 +193,28 @@ def test_one_that_dies_is_started_again_and_offered_the_rest():
     assert len(events(recorder, INTERCHANGE_LOST)) == 2
     assert "SIGKILL" in events(recorder, NOTE)[0][2]
     assert [said[0] for said in told.said].count("listening") == 1
+
+
+def test_one_that_cannot_be_started_again_at_the_moment_is_started_later(monkeypatch):
+    monkeypatch.setattr(recovery, "RETRY_S", 0.0)
+    lives("die", 1)
+    failures = [OSError(errno.EMFILE, "too many files"), OSError(errno.EAGAIN, "no process")]
+    real = recovery.Child
+
+    def start(command):
+        if made.lives.deaths and failures:
+            raise failures.pop()
+        return real(command)
+
+    with link("die:50") as (made, recorder, told):
+        monkeypatch.setattr(recovery, "Child", start)
+        submit(made, 200)
+        recorder.wait(200)
+        assert made.broken is None
+    assert failures == []
+    assert {task.id: value for task, _, _, value, *_ in recorder.outcomes} == {n: n for n in range(200)}
+    assert sum("cannot be started now" in event[2] for event in events(recorder, NOTE)) == 1
+    assert not [said for said in told.said if said[0] == "broken"]
 
 
 def test_what_had_no_place_is_offered_anew():
