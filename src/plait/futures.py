@@ -104,6 +104,8 @@ class PlaitFuture(Future[R]):
 
         @property
         def _waiters(self) -> list[Any]:
+            if self._state not in _ENDED:
+                self._check_waiting()
             if self._waiting is None:
                 self._waiting = _Waiters()
             return self._waiting
@@ -134,6 +136,7 @@ class PlaitFuture(Future[R]):
         Raises:
             TimeoutError: it did not end in time.
             CancelledError: it was cancelled.
+            RuntimeError: this process was forked from the one that submitted the task, and it had not ended then.
             Exception: what the task raised.
         """
         if self._state is not FINISHED:
@@ -172,7 +175,11 @@ class PlaitFuture(Future[R]):
             raise self._cancellation()
         raise TimeoutError
 
+    def _check_waiting(self) -> None:
+        """Raises when the end will not be seen in this process."""
+
     def _block(self, timeout: float | None) -> None:
+        self._check_waiting()
         condition = self._condition
         end_s = float("inf") if timeout is None else time.monotonic() + timeout
         look_s = _LOOK_S if threading.current_thread() is threading.main_thread() else threading.TIMEOUT_MAX
@@ -373,6 +380,9 @@ class AppFuture(PlaitFuture[R], Generic[R]):
         """One sentence: what the task waits for, where it runs, or why it failed."""
         return str(self._task.owner.explain_task(self._task))
 
+    def _check_waiting(self) -> None:
+        self._task.owner.check_waiting(self._task)
+
     def _cancellation(self) -> CancelledError:
         from plait.errors import TaskCancelled
 
@@ -384,6 +394,8 @@ class AppFuture(PlaitFuture[R], Generic[R]):
     def __await__(self) -> Generator[Any, None, R]:
         import asyncio
 
+        if not self.done():
+            self._check_waiting()
         return asyncio.wrap_future(self).__await__()
 
     # -- lifting
@@ -525,6 +537,9 @@ class DataFuture(PlaitFuture["File"]):
     def running(self) -> bool:
         """Whether the task that makes the file runs."""
         return self._parent.running()
+
+    def _check_waiting(self) -> None:
+        self._parent._check_waiting()
 
     def _cancellation(self) -> CancelledError:
         return self._parent._cancellation()

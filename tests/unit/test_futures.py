@@ -41,6 +41,7 @@ class Owner:
     def __init__(self):
         self.cancelled, self.started = [], []
         self.answer = True
+        self.refuses = False
 
     def cancel_task(self, task):
         self.cancelled.append(task)
@@ -48,6 +49,10 @@ class Owner:
 
     def explain_task(self, task):
         return f"{task} waits"
+
+    def check_waiting(self, task):
+        if self.refuses:
+            raise RuntimeError(f"{task} is another's")
 
     def task_record(self, task):
         return {"id": task.id}
@@ -400,6 +405,29 @@ def test_a_signal_whose_wake_up_is_lost_ends_the_waiting_all_the_same(future):
 def test_a_forked_child_does_not_wait_for_a_lock_that_a_thread_of_the_parent_holds(future):
     with held_by_another_thread(futures._making):
         assert in_forked_child(lambda: future.add_done_callback(print)) == 0
+
+
+def test_where_the_end_is_not_heard_of_nobody_waits_for_it():
+    owner = Owner()
+    future = app_future(owner)
+    owner.refuses = True
+    data = DataFuture(future, File("f"))
+    for wait in (
+        future.result,
+        lambda: future.exception(30.0),
+        data.result,
+        lambda: concurrent.futures.wait([future]),
+        lambda: list(concurrent.futures.as_completed([data])),
+        lambda: asyncio.run(asyncio.wait_for(future, None)),
+    ):
+        with pytest.raises(RuntimeError, match="task 7 .* is another's"):
+            wait()
+    with pytest.raises(TimeoutError):
+        future.result(0)
+    future.set_result(1)
+    assert future.result() == 1
+    assert concurrent.futures.wait([future]).done == {future}
+    assert list(concurrent.futures.as_completed([future])) == [future]
 
 
 def test_conditions_are_made_once(fast_switching):

@@ -683,6 +683,14 @@ class DataFlowKernel(Lifecycle):
             lambda t: t.executor.explain(t) if t.executor is not None else "is about to be given to an executor",
         )
 
+    def check_waiting(self, task: Task) -> None:
+        """Refuses to wait for it in a process that was forked from the run's: its end is not heard of there."""
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"{task} had not ended when this process was forked from the one that submitted it, and ends there only: "
+                "wait for it there, or before the fork"
+            )
+
     def new_lifted(self, parent: AppFuture[Any], operation: str, key: Any) -> Task:
         """The task behind ``future.name`` or ``future[key]``, not submitted yet."""
         spec = self._lift_item if operation == "item" else self._lift_attr

@@ -61,6 +61,10 @@ class Owner(Protocol):
         """One sentence: what the task waits for, or why it failed."""
         ...
 
+    def check_waiting(self, task: Task) -> None:
+        """Raises RuntimeError when this process will not hear of the task's end."""
+        ...
+
     def start_lifted(self, task: Task) -> None:
         """Submits the task behind ``future.name`` or ``future[key]``."""
         ...

@@ -431,12 +431,19 @@ def test_signals_end_a_program_in_order(tmp_path, number):
 @pytest.mark.slow
 def test_a_fork_of_the_driver_does_no_harm(tmp_path):
     text = """
+import threading
 with plait.load(plait.Config([plait.ThreadPoolExecutor()], initialize_logging=False)) as kernel:
     app = plait.python_app(lambda x: x + 1)
     assert app(1).result() == 2
+    over = threading.Event()
+    unfinished = plait.python_app(over.wait)()
     pid = os.fork()
     if pid == 0:
         kernel.cleanup()  # not the child's to end
+        try:
+            unfinished.result()
+        except RuntimeError as error:
+            print("no end:", error, flush=True)
         own = plait.python_app(lambda x: x, data_flow_kernel=kernel)
         try:
             own(1)
@@ -446,11 +453,14 @@ with plait.load(plait.Config([plait.ThreadPoolExecutor()], initialize_logging=Fa
             print("child:", app(2).result(), flush=True)
         os._exit(0)
     print("status", os.waitpid(pid, 0)[1], flush=True)
-    print("parent:", app(3).result())
+    over.set()
+    print("parent:", app(3).result(), unfinished.result())
 """
     with program(text, tmp_path) as process:
         out, err = process.communicate(timeout=30)
-    assert out.splitlines() == ["refused: True", "child: 3", "status 0", "parent: 4"], err
+    no_end, *rest = out.splitlines()
+    assert no_end.startswith("no end: task 1 (wait) had not ended when this process was forked"), err
+    assert rest == ["refused: True", "child: 3", "status 0", "parent: 4 True"], err
 
 
 @pytest.mark.parametrize(
