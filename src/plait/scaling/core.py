@@ -11,13 +11,14 @@ told to drain; a job whose managers are all gone takes no tasks even while the q
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.model.events import BLOCK_ENDED, BLOCK_REQUESTED, BLOCK_STATUS, BLOCK_UP, BLOCKS_SCALED
 from plait.model.jobs import FAILED_STATES, NEVER_STARTED, JobState, JobStatus
 from plait.scaling.block import ENDING_S, LINGER_S, Action, Block, Cancel, Drain, Gone, Request
-from plait.scaling.throttle import Throttle
+from plait.scaling.throttle import HOUR_S, Throttle
 from plait.scaling.view import BlockView, Decision, View, blocks_text, workers_wanted
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ RECANCEL_S: Final = (5.0, 60.0)
 JOB_OVER: Final = "the batch system says that its job is over"
 #: Ended blocks that are remembered.
 REMEMBERED: Final = 1000
+#: Blocks that must have come up before it is known how long after their beginning they do, and the last ones that are looked at.
+_FRESH_FEW: Final = 2
+_FRESH_MANY: Final = 16
 
 
 class BlockCore:
@@ -81,7 +85,9 @@ class BlockCore:
         self._decided_s = float("-inf")
         self._no_tasks_since_s: float | None = None
         self._block_workers: int | None = None  # of a block that was up
-        self._fresh_s: float | None = None  # for which the last block that came up was to last from then on
+        self._fresh: deque[tuple[float, float]] = deque(
+            maxlen=_FRESH_MANY
+        )  # blocks that came up: when, and how long each was to last then
         self._memory: tuple[object, dict[str, Any]] = (policy, {})  # of the policy
         self._held_back = ""  # why the last decision was not followed
         self._given_up = ""
@@ -237,7 +243,9 @@ class BlockCore:
         if block.up_s is None:
             block.up_s = now_s
             self.throttle.came_up(now_s)
-            self._fresh_s = self._left_s(block, now_s)
+            left_s = self._left_s(block, now_s)
+            if left_s is not None:
+                self._fresh.append((now_s, left_s))
             self.events.append((BLOCK_UP, now_s, self.label, block.id, now_s - block.requested_s))
         if block.leaving:
             self.out.append(Drain(name, block.leaving))
@@ -337,6 +345,14 @@ class BlockCore:
         begins = [moment_s for moment_s in (block.running_s, block.up_s) if moment_s is not None]
         return max(0.0, self.limits.walltime_s - (now_s - min(begins) if begins else 0.0))
 
+    def _fresh_s(self, now_s: float) -> float | None:
+        """How long a block lasts from its first manager on: as the best of those that came up within the last hour.
+
+        One alone may have been held up, and what was so then is not so for ever: nothing is concluded from that, or tasks would wait that another could run.
+        """
+        lately = [left_s for up_s, left_s in self._fresh if now_s - up_s < HOUR_S]
+        return max(lately) if len(lately) >= _FRESH_FEW else None
+
     def view(self, load: Load, now_s: float) -> View:
         """What the policy sees."""
         nodes = self.limits.nodes_per_block
@@ -362,7 +378,7 @@ class BlockCore:
         wanted = workers_wanted(load.tasks, load.wants, load.node) if load.wanted is None else load.wanted
         return View(
             blocks, load.tasks, wanted, quiet_s, known or None, self.limits, self.max_idletime_s, self._base, now_s, load.waiting, load.wants,
-            load.node, self._fresh_s, self._memory[1],
+            load.node, self._fresh_s(now_s), self._memory[1],
         )  # fmt: skip
 
     # ------------------------------------------------------------------ parts

@@ -169,7 +169,7 @@ class View:
         waiting: of the tasks, those that no node has; None when that is not known.
         wants: those of the tasks that ask for something, by shape.
         node: what a node has; None when not known.
-        fresh_s: how long a block lasts from its first manager on: as the last one that came up; None when not known.
+        fresh_s: how long a block lasts from its first manager on: as the best of the last ones that came up; None when not known.
         memory: what the policy remembers from one decision to the next. It is kept here, so that one policy may serve several executors.
     """
 

@@ -143,6 +143,37 @@ def test_no_block_is_requested_for_what_it_could_not_do_either():
     assert Demand().decide(view([], tasks=4, wants=long, walltime_s=3000.0)).add == 0
 
 
+def late_block(core, name, now):
+    """A block whose first manager comes 250 s after its job began, and whose job ends 350 s later."""
+    core.tick(LONG, now)
+    if name not in core.live:
+        return False
+    assert core.may_submit(name, now)
+    core.submitted(name, f"job{name}", now)
+    core.polled({name: RUNNING}, now)
+    core.manager_up(name, "m", 4, now + 250.0)
+    core.tick(LONG, now + 300.0)
+    core.manager_gone(name, "m", "left", now + 590.0)
+    core.polled({name: JobStatus(JobState.TIMEOUT)}, now + 600.0)
+    return True
+
+
+LONG = Load(4, 4, waiting=4, wants=[Want(Shape(walltime_s=500.0), waiting=4)], node=NODE)
+
+
+def test_blocks_that_came_up_late_do_not_keep_tasks_waiting_for_ever():
+    limits = Limits(init_blocks=1, max_blocks=1, walltime_s=600.0)
+    core = BlockCore("x", limits, Demand(), start_timeout_s=300.0)
+    core.start(0.0)
+    assert late_block(core, "0", 0.0)
+    assert late_block(core, "1", 610.0)  # the first may have been held up
+    assert not late_block(core, "2", 1220.0)
+    assert "no block would help 4 tasks" in core.reason
+    assert not late_block(core, "2", 3800.0)
+    assert late_block(core, "2", 4500.0)  # an hour later it may be otherwise
+    check(core)
+
+
 # ------------------------------------------------------------------ fewer
 def test_fewer_are_wanted_only_when_that_has_been_so_for_a_while():
     policy, memory = Demand(hold_down=60.0), {}
