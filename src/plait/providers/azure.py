@@ -252,7 +252,7 @@ class AzureProvider(MachineProvider):
         )
 
     def _unsent(self, error: Exception) -> bool:
-        return isinstance(error, RequestFailed) and not error.sent
+        return isinstance(error, RequestFailed) and (not error.sent or error.throttled)
 
     def adopt(self, ticket: Mapping[str, str]) -> str:
         """See `ExecutionProvider.ticket`."""

@@ -273,7 +273,7 @@ class GoogleCloudProvider(MachineProvider):
         return isinstance(error, ConfigurationError) or (isinstance(error, RequestFailed) and error.refused)
 
     def _unsent(self, error: Exception) -> bool:
-        return isinstance(error, RequestFailed) and not error.sent
+        return isinstance(error, RequestFailed) and (not error.sent or error.throttled)
 
 
 def _place(instance: Mapping[str, Any]) -> str:

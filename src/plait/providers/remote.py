@@ -152,7 +152,7 @@ class RemoteProvider(ExecutionProvider):
         """Whether it is sure that the service did not begin what it was asked for."""
 
     def _unsent(self, error: Exception) -> bool:
-        """Whether it is sure that the service was not even reached."""
+        """Whether it is sure that this request began nothing: the service was not even reached, or had too many of them. Earlier ones may have."""
         del error
         return False
 

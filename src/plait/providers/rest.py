@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 _MAX_BYTES: Final = 16 << 20
 _HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+#: Google's names of an error for more requests in a minute than a project, a user or a thing may have.
+_TOO_MANY: Final = frozenset(
+    {
+        "rateLimitExceeded",
+        "userRateLimitExceeded",
+        "RATE_LIMIT_EXCEEDED",
+        "resourceOperationRateExceeded",
+        "RESOURCE_OPERATION_RATE_EXCEEDED",
+    }
+)
 #: Pages of one list. Nobody has so many blocks.
 _MAX_PAGES: Final = 200
 
@@ -46,9 +56,14 @@ class RequestFailed(ExecutionProviderException):
         self.sent = sent
 
     @property
+    def throttled(self) -> bool:
+        """Whether there were too many requests at the moment: it did nothing, and will not say so again later. Google says that as 403."""
+        return self.status == 429 or (self.status == 403 and self.code in _TOO_MANY)
+
+    @property
     def refused(self) -> bool:
         """Whether the service said no, and will say so again."""
-        return 400 <= self.status < 500 and self.status not in {408, 429}
+        return 400 <= self.status < 500 and self.status != 408 and not self.throttled
 
     def __str__(self) -> str:
         how = f"{self.status} {self.code}".strip() if self.status else "no answer"

@@ -205,6 +205,31 @@ def test_google_forgets_request_ids_and_then_there_are_names(provider, engine):
     assert len(engine.instances) == 1
 
 
+def too_many(engine, monkeypatch):
+    """The service says so from now on, as often as it is asked to fail."""
+    monkeypatch.setattr(
+        engine, "refusal", lambda error: {"error": {"message": "slower", "errors": [{"reason": "rateLimitExceeded"}]}}
+    )
+    engine.fail("bulkInsert", 403)
+
+
+def test_too_many_requests_are_said_at_once(provider, engine, monkeypatch):
+    too_many(engine, monkeypatch)
+    with pytest.raises(SubmitException, match="rateLimitExceeded"):
+        provider.submit("x", 1, BLOCK)
+    assert engine.count("bulkInsert") == 1
+
+
+def test_too_many_requests_say_nothing_of_the_one_before(provider, engine, monkeypatch):
+    """Its instances may not be in lists yet."""
+    monkeypatch.setattr(type(provider), "_end", lambda self, jobs: None)
+    engine.cut("bulkInsert", accepted=True)
+    too_many(engine, monkeypatch)
+    job = provider.submit("x", 1, BLOCK)
+    assert state(provider, job).state == JobState.RUNNING
+    assert list(engine.instances) == [f"{job}-0"]
+
+
 def test_a_refusal_says_why(make, engine):
     with pytest.raises(SubmitException, match="machineType"):
         make(instance_type="n0-nothing").submit("x", 1, BLOCK)

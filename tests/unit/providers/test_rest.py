@@ -67,6 +67,15 @@ def test_what_is_refused_for_good(echo, rest, status, refused):
     with pytest.raises(RequestFailed) as info:
         rest.call("GET", "/x")
     assert (info.value.status, info.value.refused, info.value.sent) == (status, refused, True)
+    assert info.value.throttled == (status == 429)
+
+
+@pytest.mark.parametrize(
+    ("code", "throttled"), [("rateLimitExceeded", True), ("RATE_LIMIT_EXCEEDED", True), ("quotaExceeded", False)]
+)
+def test_too_many_requests_are_403_at_google(code, throttled):
+    error = RequestFailed("POST /x", 403, code, "slower")
+    assert (error.throttled, error.refused) == (throttled, not throttled)
 
 
 def test_no_answer_may_have_been_a_yes(echo, rest):
