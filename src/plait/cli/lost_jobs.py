@@ -6,6 +6,7 @@ Used by ``plait blocks`` and ``plait doctor``. A driver that ends cancels its jo
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +28,10 @@ _OF_THE_JOB: Final = ("job", "name")
 #: Systems whose providers take away at `close` what all of their jobs share; here they are only looked at.
 _KEPT: Final = {"aws", "azure", "googlecloud"}
 NO_TICKET: Final = "it ends with its driver: nothing else can find it"
+#: Seconds for which a submission that was cut off may still arrive: the longest that its command may take, and more.
+_MAY_COME_S: Final = 600.0
 NOT_THERE: Final = "the batch system does not know it: it is over, or never was"
+MAY_COME: Final = "the batch system does not know it yet: its driver died while it submitted it, so it may still come; look again in some minutes"
 
 
 @dataclass
@@ -53,7 +57,12 @@ class LostJob:
     @property
     def is_over(self) -> bool:
         """Whether there is nothing to be ended any more."""
-        return self.is_gone or self.status.terminal
+        return self.is_gone or self.has_ended
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its batch system said so. Not to know it is not the same."""
+        return self.status.terminal and self.status.state != JobState.MISSING
 
     @property
     def is_findable(self) -> bool:
@@ -61,12 +70,18 @@ class LostJob:
         return self._provider is not None
 
     def forget(self) -> None:
-        """Writes down that it is over, so that nobody needs to look for it again."""
+        """Writes down that it is over, so that nobody needs to look for it again.
+
+        One that is only not known is asked for again the next time: a single answer without it is no proof.
+        """
+        if not self.has_ended:
+            return
         folder = os.path.join(self.run, self.record.label)
         if os.path.exists(os.path.join(folder, NAME)):
             jobs = JobsFile(folder, {})
-            state = self.status.state if self.status.terminal else JobState.CANCELLED
-            jobs.ended(self.record.block, self.record.job, state, "found by `plait doctor` or `plait blocks`")
+            jobs.ended(
+                self.record.block, self.record.job, self.status.state, "found by `plait doctor` or `plait blocks`"
+            )
 
 
 def is_dead(line: RunLine) -> bool:
@@ -163,6 +178,15 @@ def _look(provider: ExecutionProvider, group: Sequence[LostJob]) -> None:
         return
     for job, status in zip(group, statuses, strict=False):
         known: Any = getattr(provider, "resources", {}).get(job._id)  # noqa: SLF001
-        job.is_gone = bool(getattr(getattr(known, "case", None), "absent", 0)) or status.state == JobState.MISSING
-        job.status = JobStatus(status.state, NOT_THERE) if job.is_gone and not status.terminal else status
-        job.record.job = job.record.job or ("" if job.is_gone else str(getattr(known, "id", "")))
+        is_absent = bool(getattr(getattr(known, "case", None), "absent", 0)) or status.state == JobState.MISSING
+        job.is_gone = is_absent and not _may_come(job.record)
+        words = NOT_THERE if job.is_gone else MAY_COME
+        job.status = status
+        if is_absent and not job.has_ended:
+            job.status = JobStatus(status.state, words)
+        job.record.job = job.record.job or ("" if is_absent else str(getattr(known, "id", "")))
+
+
+def _may_come(record: JobRecord) -> bool:
+    """Whether nothing says yet what became of its submission."""
+    return not record.submitted_s and time.time() - record.requested_s < _MAY_COME_S

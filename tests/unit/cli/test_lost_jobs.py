@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from plait.cli import lost_jobs
@@ -136,6 +138,24 @@ def test_one_that_is_not_known_any_more_is_over(tmp_path, systems):
     provider.forget("block-0")
     (job,) = found(tmp_path)
     assert job.is_over
+    assert job.is_gone
+    lost_jobs.cancel([job])
+    assert lost_jobs.unfinished(str(tmp_path)) != []  # one answer without it is no proof: the next look asks again
+
+
+def test_a_submission_that_was_cut_off_may_still_come(tmp_path, systems, monkeypatch):
+    provider = systems()
+    leave(tmp_path, provider, submitted=False)
+    provider.forget("block-0")
+    (job,) = found(tmp_path)
+    assert not job.is_over
+    assert "it may still come" in job.status.message
+    lost_jobs.cancel([job])
+    assert not job.is_over
+    assert len(lost_jobs.unfinished(str(tmp_path))) == 1
+    later_s = time.time() + 3600
+    monkeypatch.setattr(lost_jobs.time, "time", lambda: later_s)
+    (job,) = found(tmp_path)
     assert job.is_gone
 
 
