@@ -20,7 +20,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from plait._util.procs import end_tree, end_trees, look, snapshot
+from plait._util.procs import end_tree, end_trees, is_alive, snapshot
 from plait.errors import BadLauncher, ConfigurationError, ScriptPathError, SubmitException, signal_name
 from plait.launchers.base import Launcher
 from plait.launchers.simple import SingleNodeLauncher
@@ -217,9 +217,16 @@ class LocalProvider(ExecutionProvider):
 
 
 def _is_over(pid: int) -> bool:
-    """Whether a child has ended, without taking its exit status."""
-    process = look(pid)
-    return process is None or not process.is_alive
+    """Whether a child has ended, without taking its exit status.
+
+    The system is asked for it as a child where it can be: to look into ``/proc`` takes an open file, and where there are too many nothing is found.
+    """
+    if not hasattr(os, "waitid"):
+        return not is_alive(pid)
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # something else in this program has waited for it
+        return True
 
 
 def _has_others(session: int) -> bool:

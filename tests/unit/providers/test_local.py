@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -221,6 +222,18 @@ def test_a_job_that_ended_before_it_was_cancelled_ended_by_itself(provider):
     wait_until(lambda: not procs.is_alive(int(job)))
     assert provider.cancel([job]) == [True]
     assert status_of(provider, job).state == JobState.FAILED
+
+
+def test_a_job_that_runs_is_seen_where_no_file_can_be_opened(provider):
+    """It was taken for ended, and its processes with it."""
+    job = provider.submit("sleep 1000", 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        status = status_of(provider, job)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert status.state == JobState.RUNNING
 
 
 def test_an_exit_status_that_somebody_else_took_is_read_from_its_file(provider):
