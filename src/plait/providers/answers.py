@@ -7,31 +7,41 @@ says little: what counts is whether every complaint is of a kind that is an answ
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterator, Sequence
 
     from plait.providers.cluster import Job
     from plait.providers.shell import Finished
 
 
-def answered(finished: Finished, harmless: re.Pattern[str]) -> str:
+def answered(finished: Finished, harmless: re.Pattern[str], asked: Sequence[Job] = ()) -> str:
     """What a command wrote to standard output, if it did its work.
 
     Args:
         finished: the command.
         harmless: what its complaints may be; each line of them must have it in it.
+        asked: jobs that it was to answer for. If it did so for each, in its answer or by such a complaint, other lines do not count:
+            some sites have commands that always write one more.
 
     Raises:
         CommandFailed: it failed, and its complaints are others, or it has none.
     """
     complaints = [line for line in finished.err.splitlines() if line.strip()]
-    if finished.code != 0 and not (complaints and all(harmless.search(line) for line in complaints)):
-        return finished.check()
-    return finished.out
+    answers = [line for line in complaints if harmless.search(line)]
+    if finished.code == 0 or (complaints and len(answers) == len(complaints)):
+        return finished.out
+    if answers and asked and all(_names("\n".join([finished.out, *answers]), job) for job in asked):
+        return finished.out
+    return finished.check()
+
+
+def _names(text: str, job: Job) -> bool:
+    """Whether a text has the number of a job in it, as a word."""
+    return re.search(rf"(?<![\w.-]){re.escape(job.id.partition('.')[0])}(?!\w)", text) is not None
 
 
 def json_of(text: str, what: str) -> Any:

@@ -156,14 +156,13 @@ class LSFProvider(ClusterProvider):
         return self._parse_id(self._run(*self._submit_argv(job), stdin=stdin).check())
 
     def _submit_argv(self, job: Job) -> list[str]:
-        name = self._named("-J", "-J", job.name)
         if self.bsub_redirection:
-            return ["bsub", *name]
+            return ["bsub", *self._named("-J", "-J", job.name)]
         words = [word for option in self._asked(job) for word in option]
         for line in self.scheduler_options.splitlines():
             if line.startswith(f"{self.PREFIX} "):
-                words += shlex.split(line[len(self.PREFIX) :], comments=True)
-        return ["bsub", *words, *name, f"{job.path}.sh"]
+                words += _without_name(shlex.split(line[len(self.PREFIX) :], comments=True))
+        return ["bsub", *words, f"{job.path}.sh"]
 
     def _parse_id(self, out: str) -> str:
         found = _ID.findall(out)
@@ -172,7 +171,7 @@ class LSFProvider(ClusterProvider):
         return str(found[-1])
 
     def _ask(self, jobs: Sequence[Job]) -> Mapping[str, Report]:
-        said = _answered(self._run("bjobs", "-a", "-json", "-o", _FIELDS, *(job.id for job in jobs)))
+        said = _answered(self._run("bjobs", "-a", "-json", "-o", _FIELDS, *(job.id for job in jobs)), jobs)
         return parse(said, jobs)
 
     def _find(self, names: Sequence[str]) -> Mapping[str, str]:
@@ -187,11 +186,23 @@ class LSFProvider(ClusterProvider):
         answered(self._run("bkill", *(job.id for job in jobs)), _GONE)
 
 
-def _answered(finished: Any) -> str:
+def _without_name(words: Sequence[str]) -> list[str]:
+    """Options without a job's name, which is said once: `bsub` documents the same option twice for ``-R`` only. ``-Jd`` is a description."""
+    left = []
+    rest = iter(words)
+    for word in rest:
+        if word == "-J":
+            next(rest, None)
+        elif not word.startswith("-J") or word.startswith("-Jd"):
+            left.append(word)
+    return left
+
+
+def _answered(finished: Any, asked: Sequence[Job] = ()) -> str:
     """The answer of ``bjobs -json``, which ends with an error when one of the jobs is not known, and may say so in the answer only."""
     if finished.code != 0 and not finished.err.strip() and "RECORDS" in finished.out:
         return str(finished.out)
-    return answered(finished, _GONE)
+    return answered(finished, _GONE, asked)
 
 
 def records(text: str) -> list[dict[str, Any]]:

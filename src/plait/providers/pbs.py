@@ -49,6 +49,8 @@ _LIMITS: Final = {
     -28: "it used more time of processors than it asked for",
 }
 _WALLTIME: Final = -29
+#: It is at another server now, which is not asked. Nothing but its script says here that it has ended.
+_MOVED: Final = "M"
 
 
 class PBS(ClusterProvider):
@@ -100,7 +102,15 @@ class PBS(ClusterProvider):
         answered(self._run("qdel", *(job.id for job in jobs)), GONE)
 
 
-def report_of(letter: str, status: Any, used: Any, limit: Any, comment: str | None) -> Report:
+def report_of(
+    letter: str,
+    status: Any,
+    used: Any,
+    limit: Any,
+    comment: str | None,
+    limits: Mapping[int, str] = _LIMITS,
+    walltime: int = _WALLTIME,
+) -> Report:
     """What qstat says of a job.
 
     Args:
@@ -109,18 +119,22 @@ def report_of(letter: str, status: Any, used: Any, limit: Any, comment: str | No
         used: walltime that it has used.
         limit: walltime that it may use.
         comment: the batch system's words.
+        limits: exit statuses of jobs that used more than they may, with words for them.
+        walltime: exit status of those that ran too long.
     """
     if letter in LIVE:
         return Report(LIVE[letter], comment if LIVE[letter] != JobState.RUNNING else None)
+    if letter == _MOVED:
+        return Report(JobState.UNKNOWN, comment or "PBS has moved it to another server")
     if letter not in ENDED:
         return Report(JobState.UNKNOWN, f"qstat says that its state is {letter!r}")
     code = whole(status)
-    if code == _WALLTIME or 0 < seconds_of(limit) <= seconds_of(used):
+    if code == walltime or 0 < seconds_of(limit) <= seconds_of(used):
         return Report(JobState.TIMEOUT, "its walltime was over")
     if code is None:
         return Report(JobState.CANCELLED, comment or "it was deleted before it ran")
-    if code in _LIMITS:
-        return Report(JobState.FAILED, _LIMITS[code])
+    if code in limits:
+        return Report(JobState.FAILED, limits[code])
     if code < 0:
         return Report(JobState.FAILED, f"the batch system could not run it (exit status {code}){_more(comment)}")
     if code >= _SIGNALS:

@@ -93,7 +93,7 @@ class PBSProProvider(PBS):
         if self._remembers and _NO_HISTORY.search(finished.err):
             self._remembers = False
             finished = self._look_at(jobs)
-        return parse(answered(finished, GONE), jobs)
+        return parse(answered(finished, GONE, jobs), jobs)
 
     def _look_at(self, jobs: Sequence[Job]) -> Finished:
         finished: Finished = self._run(

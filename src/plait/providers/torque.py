@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from plait.providers.answers import answered, same
 from plait.providers.pbs import ENDED, GONE, PBS, report_of
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from plait.providers.cluster import Job
     from plait.providers.judge import Report
     from plait.providers.shell import Shell
+
+#: Exit statuses of Torque for limits (JOB_EXEC_OVERLIMIT_…): memory, time of processors, walltime. Those of PBS Professional are others.
+_LIMITS: Final = {
+    -10: "it used more memory than it asked for",
+    -12: "it used more time of processors than it asked for",
+}
+_WALLTIME: Final = -11
 
 
 class TorqueProvider(PBS):
@@ -81,7 +88,7 @@ class TorqueProvider(PBS):
         return f"nodes={self.nodes_per_block}:ppn={self.cores_per_node or tasks_per_node}"
 
     def _ask(self, jobs: Sequence[Job]) -> Mapping[str, Report]:
-        return parse(answered(self._run("qstat", "-f", *(job.id for job in jobs)), GONE), jobs)
+        return parse(answered(self._run("qstat", "-f", *(job.id for job in jobs)), GONE, jobs), jobs)
 
 
 def parse(text: str, jobs: Sequence[Job]) -> dict[str, Report]:
@@ -104,6 +111,8 @@ def parse(text: str, jobs: Sequence[Job]) -> dict[str, Report]:
             facts.get("resources_used.walltime"),
             facts.get("Resource_List.walltime"),
             facts.get("comment"),
+            _LIMITS,
+            _WALLTIME,
         )
     return reports
 

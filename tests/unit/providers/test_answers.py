@@ -30,6 +30,26 @@ def test_any_other_complaint_is_a_failure(err):
         answered(finished("it", err, 153), GONE)
 
 
+@pytest.mark.parametrize(
+    ("out", "err", "is_answer"),
+    [
+        ("job 12 runs", "hello\nunknown job 3.host\n", True),
+        ("", "unknown job 12\nhello\nunknown job 3\n", True),
+        ("", "hello\nunknown job 3\n", False),  # nothing about 12
+        ("job 112 runs", "hello\nunknown job 3\n", False),
+        ("job 12 runs, and 3", "cannot connect\n", False),  # no complaint that says why it failed
+        ("", "cannot tell of 12\nunknown job 3\n", False),
+    ],
+)
+def test_other_lines_do_not_count_where_each_job_has_its_answer(out, err, is_answer):
+    told, asked = finished(out, err, 153), [job("12.host"), job("3.host")]
+    if is_answer:
+        assert answered(told, GONE, asked) == out
+        return
+    with pytest.raises(CommandFailed):
+        answered(told, GONE, asked)
+
+
 def test_json_may_have_control_characters_but_not_half_of_itself():
     assert json_of('{"a": "tab\there"}', "x") == {"a": "tab\there"}
     with pytest.raises(ValueError, match="qstat: expected JSON, not '{\"a\": 1'"):

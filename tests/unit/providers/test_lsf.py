@@ -202,6 +202,14 @@ def test_the_script_and_the_command():
     assert files == {"sh": SCRIPT}
 
 
+def test_the_name_of_a_job_is_said_once():
+    options = OPTIONS | {"scheduler_options": '#BSUB -J "mine too" -Jd "what it is"\n#BSUB -Jmine\n#BSUB -x'}
+    _, argv, _ = submitted(LSFProvider, "Job <7> is submitted to queue <batch>.\n", **options)
+    assert argv[1:3] == ["-J", "NAME"]
+    assert argv[-4:] == ["-Jd", "what it is", "-x", "/scripts/NAME.sh"]
+    assert [word for word in argv if word.startswith("-J")] == ["-J", "-Jd"]
+
+
 def test_the_script_on_standard_input():
     shell = Scripted("Job <7> is submitted to queue <batch>.\n")
     provider = LSFProvider(shell=shell, bsub_redirection=True)

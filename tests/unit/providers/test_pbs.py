@@ -6,6 +6,7 @@ import pytest
 
 from plait.model.jobs import JobState
 from plait.providers import PBSProProvider
+from plait.providers.judge import Report
 from plait.providers.pbs import report_of
 from plait.providers.shell import CommandFailed
 from tests.unit.providers.scripted import Scripted, job
@@ -21,11 +22,24 @@ def test_letters_of_what_goes_on(letter, state):
     assert report.message == (None if state == "RUNNING" else "words")
 
 
-@pytest.mark.parametrize("letter", ["Z", "", "M", "QQ"])
+@pytest.mark.parametrize("letter", ["Z", "", "QQ"])
 def test_other_letters_are_told(letter):
     report = report_of(letter, 0, "", "", None)
     assert report.state == JobState.UNKNOWN
     assert repr(letter) in report.message
+
+
+def test_a_job_at_another_server_has_ended_when_its_script_says_so():
+    assert report_of("M", None, "", "", None) == Report(JobState.UNKNOWN, "PBS has moved it to another server")
+    answer = '{"pbs_server": "p", "Jobs": {"1.pbs": {"Job_Name": "n", "job_state": "M"}}}'
+    shell = Scripted(answer, answer)
+    provider = PBSProProvider(shell=shell)
+    provider.resources["1.pbs"] = job("1.pbs")
+    (status,) = provider.status(["1.pbs"])
+    assert (status.state, status.terminal) == (JobState.UNKNOWN, False)
+    shell.files["ec"] = "3\n"
+    (status,) = provider.status(["1.pbs"])
+    assert (status.state, status.exit_code) == (JobState.FAILED, 3)
 
 
 @pytest.mark.parametrize("letter", ["F", "C", "X"])

@@ -111,6 +111,27 @@ def test_unknown_jobs_are_an_answer_and_a_server_that_is_down_is_none():
         provider._ask([A])
 
 
+@pytest.mark.parametrize(
+    ("code", "state", "words"),
+    [(-10, "FAILED", "more memory"), (-11, "TIMEOUT", "walltime was over"), (-12, "FAILED", "time of processors"), (-29, "FAILED", "could not run it")],
+)  # fmt: skip
+def test_exit_statuses_of_limits_are_those_of_torque(code, state, words):
+    text = f"Job Id: 1.host\n    Job_Name = n\n    job_state = C\n    exit_status = {code}\n\n"
+    report = parse(text, [job("1.host")])["1.host"]
+    assert report.state == JobState[state]
+    assert words in report.message
+
+
+def test_a_line_that_a_site_always_writes_hides_no_answer():
+    """Without that no job would ever be seen to have left the queue."""
+    noise = "qstat: warning: old libraries\n"
+    shell = Scripted(("", f"{noise}qstat: Unknown Job Id Error 1.host\n", 153), ("", noise, 153))
+    provider = TorqueProvider(shell=shell)
+    assert provider._ask([job("1.host")]) == {}
+    with pytest.raises(CommandFailed):
+        provider._ask([job("1.host")])
+
+
 def test_the_script():
     id_, argv, files = submitted(
         TorqueProvider,
