@@ -60,9 +60,11 @@ def test_a_result_that_is_late_is_a_timeout():
     go = threading.Event()
     with ParslPoolExecutor(config()) as pool:
         results = pool.map(lambda _: go.wait(), range(2), timeout=0.01)
-        with pytest.raises(TimeoutError):
-            next(results)
-        go.set()
+        try:
+            with pytest.raises(concurrent.futures.TimeoutError):
+                next(results)
+        finally:
+            go.set()
 
 
 def test_leaving_waits_for_the_tasks_and_ends_the_run():
