@@ -129,6 +129,10 @@ class Stored:
         """A descriptor of the file, to be closed by the caller."""
         return os.dup(self._fd)
 
+    def whole(self) -> bytes:
+        """What is in it."""
+        return wire.read_whole(self._fd, self.total)
+
     def close(self) -> None:
         """Closes the file."""
         if self._fd >= 0:

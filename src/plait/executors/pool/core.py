@@ -90,7 +90,7 @@ class Runnable(Protocol):
 
     @property
     def payload(self) -> Any:
-        """Bytes, or something with ``sizes`` and ``file()`` as `wire.Segments`; None once it is cancelled."""
+        """Bytes, or something with ``sizes``, ``file()`` and ``whole()`` as `wire.Segments`; None once it is cancelled."""
 
 
 #: A task and the number of the attempt that was sent.

@@ -49,6 +49,8 @@ _MANY = 8
 #: Seconds between two tries of what the system has no files or memory for: sending, starting a worker; and for which the latter is tried.
 _STALL_S = 0.01
 _SHORT_S = (0.5, 30.0)
+#: Bytes of arguments that go through the socket where no file can be opened for them: a frame has less than 4 GiB.
+_MAX_INLINE_BYTES = 1 << 30
 #: Seconds that a store into the shared page certainly needs less than, to be seen by the worker.
 _SETTLE_S = 0.002
 
@@ -437,15 +439,11 @@ class PoolLink:
                 first_attempts.append(task.id)
             elif emit is not None:
                 emit((ATTEMPT_STARTED, now_s, task.id, task.attempt, self._label, peer.state.number))
-            if type(payload) is bytes:
-                items.append((sequence, function, payload, None))
-                size += len(payload)
-                if size > 4 * BIG_BYTES:
-                    self._send_tasks(peer, items, fds)
-                    items, fds, size = [], [], 0
-            else:
+            sizes = None
+            if type(payload) is not bytes:
+                sizes = payload.sizes
                 try:
-                    fds.append(payload.file())
+                    payload = _in_file(payload, fds)
                 except (OSError, MemoryError) as error:
                     self.command("drop", peer, sequence)
                     self.command(
@@ -454,7 +452,11 @@ class PoolLink:
                         SerializationError(f"the arguments of {task}", f"{type(error).__name__}: {error}"),
                     )
                     continue
-                items.append((sequence, function, b"", payload.sizes))
+            items.append((sequence, function, payload, sizes))
+            size += len(payload)
+            if size > 4 * BIG_BYTES:
+                self._send_tasks(peer, items, fds)
+                items, fds, size = [], [], 0
         if first_attempts and emit is not None:
             emit((ATTEMPTS_STARTED, now_s, self._label, peer.state.number, first_attempts))
         if items:
@@ -805,6 +807,17 @@ class PoolLink:
         self.broken = ExecutorError(
             self._label, "this process was forked from the one that loaded plait; load a kernel of its own here"
         )
+
+
+def _in_file(payload: Any, fds: list[int]) -> bytes:
+    """Adds the file of big arguments to those that travel along; what is left for the frame: all, where no file can be opened now."""
+    try:
+        fds.append(payload.file())
+    except OSError as error:
+        if error.errno not in wire.NO_FILES or wire.offsets(payload.sizes)[-1] > _MAX_INLINE_BYTES:
+            raise
+        return bytes(payload.whole())
+    return b""
 
 
 def _in_forked_child() -> None:

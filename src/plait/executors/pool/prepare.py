@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from plait.errors import SerializationError
 from plait.executors.pool.call import Call
 from plait.executors.pool.streams import get_std_fname_mode
-from plait.executors.pool.wire import Segments, dump_value, open_files_limit
+from plait.executors.pool.wire import NO_FILES, Segments, dump_value, open_files_limit
 from plait.futures import DataFuture
 from plait.limits import MAX_WAITING_FILES
 from plait.serialize import FunctionBlob
@@ -31,7 +31,12 @@ def prepare(task: Task) -> None:
     call = call_of(task)
     what: tuple[Any, ...] = (task.args, task.kwargs) if call is None else (task.args, task.kwargs, call)
     try:
-        task.payload = dump_value(what, in_file=Segments.waiting < min(MAX_WAITING_FILES, open_files_limit() // 4))
+        try:
+            task.payload = dump_value(what, in_file=Segments.waiting < min(MAX_WAITING_FILES, open_files_limit() // 4))
+        except OSError as error:
+            if error.errno not in NO_FILES:
+                raise
+            task.payload = dump_value(what, in_file=False)
     except SerializationError as error:
         raise SerializationError(f"{task.app.name}(): {_argument(error)}", error.reason) from error.__cause__
 

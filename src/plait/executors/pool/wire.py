@@ -31,6 +31,7 @@ HEADER: Final = struct.Struct("<IBBH")
 _MAX_FILES: Final = 64
 _ANCILLARY: Final = socket.CMSG_SPACE(_MAX_FILES * 4)
 _ALIGN: Final = 64
+_PIECE_BYTES: Final = 1 << 26
 # Plain numbers: operations on the enums that the module has would cost as much as the system call.
 _SOL_SOCKET: Final = int(socket.SOL_SOCKET)
 _SCM_RIGHTS: Final = int(socket.SCM_RIGHTS)
@@ -39,6 +40,9 @@ _CLOEXEC: Final = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
 
 #: Errors of sending that pass: too many files are on their way already (a user may have as many as a process may have open), or memory is short.
 BUSY: Final = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
+
+#: Errors of opening a file that pass: this process, or this machine, has as many open as it may.
+NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 # pool -> worker
 INIT: Final = 1
@@ -56,7 +60,7 @@ DONE: Final = 0
 RAISED: Final = 1
 SKIPPED: Final = 2
 
-#: (sequence number, function number, payload, sizes of the segments in the file that comes along)
+#: (sequence number, function number, payload, sizes of the segments in the file that comes along, or in the payload unless that is empty)
 TaskItem = tuple[int, int, bytes, list[int] | None]
 #: (sequence number, how it ended, payload, sizes of segments, seconds when it began, when it ended)
 OutcomeItem = tuple[int, int, bytes, list[int] | None, float, float]
@@ -121,10 +125,8 @@ class FrameReader:
             length, kind, files, zero = HEADER.unpack_from(data)
             if HEADER.size + length == len(data) and not (files or zero or kind > RETIRE):
                 return [(kind, data[HEADER.size :], [])]
-        buffer: bytearray | bytes = data
-        if self._buffer:
-            self._buffer += data
-            buffer = self._buffer
+        buffer = self._buffer
+        buffer += data
         frames: list[tuple[int, bytes, list[int]]] = []
         at, end = 0, len(buffer)
         while end - at >= HEADER.size:
@@ -137,7 +139,7 @@ class FrameReader:
             frames.append((kind, body, self._fds[:files]))
             del self._fds[:files]
             at += HEADER.size + length
-        self._buffer = bytearray(buffer[at:])
+        del buffer[:at]  # in place: a big frame comes in thousands of pieces
         return frames
 
     def close(self) -> None:
@@ -176,13 +178,19 @@ class Segments:
             return os.dup(self.fd)
         return self._written([memoryview(part) for part in self._parts])
 
+    def whole(self) -> bytes:
+        """What is in the file, or would be: for when no other can be opened."""
+        if self._parts is None:
+            return read_whole(self.fd, offsets(self.sizes)[-1])
+        return b"".join([part + bytes(-len(part) % _ALIGN) for part in self._parts])
+
     def _written(self, parts: list[memoryview]) -> int:
         fd = anonymous_file(0)
         try:
             for part, start in zip(parts, offsets(self.sizes), strict=False):
                 done = 0
                 while done < part.nbytes:  # write(2) rather than a mapping: no page faults
-                    done += os.pwrite(fd, part[done : done + (1 << 26)], start + done)
+                    done += os.pwrite(fd, part[done : done + _PIECE_BYTES], start + done)
             os.ftruncate(fd, max(offsets(self.sizes)[-1], 1))
         except BaseException:
             os.close(fd)
@@ -251,6 +259,21 @@ def open_files_limit() -> int:
     return MAX_MAPPINGS * 4 if soft == resource.RLIM_INFINITY else soft
 
 
+def read_whole(fd: int, size: int) -> bytes:
+    """So many bytes of a file, from its beginning."""
+    return b"".join([os.pread(fd, min(_PIECE_BYTES, size - at), at) for at in range(0, size, _PIECE_BYTES)])
+
+
+def load_whole(data: bytes, sizes: Sequence[int]) -> Any:
+    """The value of segments that came without a file.
+
+    Raises:
+        DeserializationError: it cannot be rebuilt.
+    """
+    parts = _parts_of(bytearray(data), sizes)
+    return loads(parts[0], buffers=parts[1:])
+
+
 def load_segments(fd: int, sizes: Sequence[int]) -> Any:
     """The value of segments; its big buffers stay where they are, and can be written to. Closes the file.
 
@@ -278,8 +301,12 @@ def read_segments(fd: int, sizes: Sequence[int]) -> list[memoryview]:
             view = memoryview(area)
             done = os.lseek(fd, 0, os.SEEK_SET)
             while done < starts[-1]:
-                done += os.readv(fd, [view[done : done + (1 << 26)]])
+                done += os.readv(fd, [view[done : done + _PIECE_BYTES]])
     finally:
         os.close(fd)
+    return _parts_of(area, sizes)
+
+
+def _parts_of(area: Any, sizes: Sequence[int]) -> list[memoryview]:
     whole = memoryview(area)
-    return [whole[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+    return [whole[start : start + size] for start, size in zip(offsets(sizes), sizes, strict=False)]

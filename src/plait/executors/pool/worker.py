@@ -40,6 +40,7 @@ from plait.executors.pool.wire import (
     encode,
     frame,
     load_segments,
+    load_whole,
     receive_files,
     send_files,
 )
@@ -151,7 +152,7 @@ class Worker:
         start = _clock()
         for seq, function, payload, sizes in items:
             fd = -1
-            if sizes is not None:
+            if sizes is not None and not payload:
                 fd = fds[next_fd]
                 next_fd += 1
             if not reason:
@@ -167,7 +168,10 @@ class Worker:
                 func = functions[function]
                 if type(func) is bytes:
                     func = functions[function] = load_function(func)
-                call = loads(payload) if sizes is None else load_segments(fd, sizes)
+                if sizes is None:
+                    call = loads(payload)
+                else:
+                    call = load_whole(payload, sizes) if payload else load_segments(fd, sizes)
                 if len(call) == 2:
                     result = func(*call[0], **call[1])  # type: ignore[operator]
                 else:

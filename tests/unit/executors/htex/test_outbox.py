@@ -181,6 +181,7 @@ def test_segments_are_written_as_they_come_and_read_by_the_worker():
         stored.write(at, data[at : at + 70_000])
     for _ in range(2):  # another worker may have to take it
         assert wire.load_segments(stored.file(), stored.sizes) == [b"z" * 200_000]
+    assert wire.load_whole(stored.whole(), stored.sizes) == [b"z" * 200_000]
     segments.close()
     stored.close()
     with pytest.raises(OSError, match="descriptor"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 
 import pytest
 
 from plait.errors import SerializationError
+from plait.executors.pool import wire
 from plait.executors.pool.prepare import call_of, prepare
 from plait.executors.pool.wire import Segments
 from plait.limits import BIG_BYTES
@@ -39,6 +41,21 @@ def test_large_arguments_travel_beside():
     prepare(task)
     assert isinstance(task.payload, Segments)
     task.payload.close()
+
+
+def test_large_arguments_stay_in_memory_where_no_file_can_be_opened(monkeypatch):
+    def anonymous_file(size):
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(wire, "anonymous_file", anonymous_file)
+    task = make(b"x" * BIG_BYTES)
+    prepare(task)
+    assert wire.load_whole(task.payload.whole(), task.payload.sizes) == ((b"x" * BIG_BYTES,), {})
+    monkeypatch.setattr(
+        wire, "anonymous_file", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "no space for it"))
+    )
+    with pytest.raises(OSError, match="no space for it"):
+        prepare(make(b"x" * BIG_BYTES))
 
 
 @pytest.mark.parametrize(

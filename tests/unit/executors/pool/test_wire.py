@@ -120,6 +120,16 @@ def test_files_of_a_frame_that_never_becomes_whole_are_closed(pair):
     reader.close()  # the check around each test would find the descriptor
 
 
+def test_a_frame_in_many_pieces_and_what_follows_it():
+    reader = wire.FrameReader()
+    body = bytes(range(256)) * 4096
+    data = wire.frame(wire.TASKS, body) + wire.frame(wire.STOP, b"")
+    frames = []
+    for start in range(0, len(data), 1000):
+        frames += reader.feed(data[start : start + 1000], [])
+    assert frames == [(wire.TASKS, body, []), (wire.STOP, b"", [])]
+
+
 def test_lost_files_are_not_taken_for_others(pair):
     """More may be sent than this process may have open: the message says so instead of shifting the rest."""
     ours, theirs = pair
@@ -149,6 +159,19 @@ def test_big_values(value, in_file):
     for _ in range(2):  # a task that is sent again
         assert wire.load_segments(segments.file(), segments.sizes) == value
     segments.close()
+    segments.close()
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_big_values_without_a_file(in_file):
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(100_001, dtype="u1")
+    segments = wire.dump_value([array, array[:7].copy(), "x" * BIG_BYTES], in_file=in_file)
+    first, second, text = wire.load_whole(segments.whole(), segments.sizes)
+    first += 0  # can be written to
+    assert (first == array).all()
+    assert (second == array[:7]).all()
+    assert text == "x" * BIG_BYTES
     segments.close()
 
 

@@ -121,6 +121,14 @@ def test_results_in_order(pool):
     wait_until(lambda: worker.page.outcomes()[0] == 0)
 
 
+def test_big_arguments_without_a_file(pool):
+    worker = pool()
+    segments = wire.dump_value((("x" * BIG_BYTES,), {}), in_file=False)
+    worker.send(wire.FUNCTION, (0, FunctionBlob(len).data))
+    worker.send(wire.TASKS, [(1, 0, segments.whole(), segments.sizes), (2, 0, dumps((("two",), {})), None)])
+    assert [loads(data) for _, _, data, *_ in worker.outcomes(2)] == [BIG_BYTES, 3]
+
+
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
