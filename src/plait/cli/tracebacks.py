@@ -19,8 +19,10 @@ _FUTURES = os.path.join(_HOME, "futures.py")
 
 def print_error(error: BaseException) -> None:
     """Prints an error that a script did not catch, in the way that the script wants if it has set one."""
-    if sys.excepthook is not sys.__excepthook__:
-        sys.excepthook(type(error), error, error.__traceback__)
+    hook = sys.excepthook
+    # The backport of exception groups sets one on Python 3.10 as soon as any library loads it: that is no wish of the script.
+    if hook is not sys.__excepthook__ and not getattr(hook, "__module__", "").startswith("exceptiongroup."):
+        hook(type(error), error, error.__traceback__)
         return
     print(text_of(error), end="", file=sys.stderr)
 

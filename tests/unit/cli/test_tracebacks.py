@@ -57,6 +57,16 @@ def test_an_error_of_its_own_shows_where_the_user_was():
     assert "in user" in text_of(raised(user))
 
 
+def test_a_hook_that_a_library_set_for_exception_groups_is_none_of_the_script(monkeypatch, capsys):
+    def hook(kind, error, trace):
+        raise AssertionError
+
+    hook.__module__ = "exceptiongroup._formatting"
+    monkeypatch.setattr(sys, "excepthook", hook)
+    print_error(ValueError("x"))
+    assert capsys.readouterr().err == "ValueError: x\n"
+
+
 def test_a_hook_of_the_script_is_used(monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: seen.append(error))
