@@ -256,7 +256,9 @@ class Exchange:
                 if isinstance(message, m.Delivered):
                     driver.send(message, payload)
                 elif isinstance(message, m.Placed):
+                    # Once one did not fit, all are sent: what is in the ring is read before what was sent, whichever came first.
                     if ring is None or not ring.note(message):
+                        self._ring = ring = None
                         driver.send(message)
                 else:
                     self._tell_driver(message, payload)
@@ -294,7 +296,8 @@ class Exchange:
         if earlier is not None and earlier != name:
             self._forget(conn)
         if old is not None:
-            self.pulls.manager_back(old, conn, message.holds, now_s)
+            if old != conn:  # over the same connection nothing is lost, and tasks may be on their way
+                self.pulls.manager_back(old, conn, message.holds, now_s)
             self.results.manager_back(old, conn)
             self._names.pop(old, None)
             self._deferred.discard(old)

@@ -271,7 +271,7 @@ class Hearing:
     def _with_place(self, message: _Loss) -> _Loss:
         """A life of the interchange that a manager never came to knows nothing but its name; we know where it was."""
         up = self.managers.get(message.manager)
-        if up is None or message.block:
+        if up is None or message.hostname:
             return message
         return msgspec.structs.replace(message, block=up.block, hostname=up.hostname)
 

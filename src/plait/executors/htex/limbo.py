@@ -14,7 +14,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from plait.executors.htex.gangs import Gang
-from plait.executors.htex.messages import Lost, ManagerGone
+from plait.executors.htex.messages import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -180,7 +180,7 @@ class Limbo:
                 self._changed(manager, now_s)
 
     def tick(self, now_s: float, resumed_s: float) -> dict[str, str]:
-        """Time has passed; since ``resumed_s`` we have listened. Managers that do not come back, with the reason."""
+        """Time has passed; since ``resumed_s`` we have listened. Managers that do not come back, with the reason; what they had is reported lost."""
         if not self.is_open or self.until_s > now_s:
             return {}
         if resumed_s + self._threshold_s > now_s:
@@ -190,7 +190,6 @@ class Limbo:
         for name in gone:
             attempts = [(item[0], item[1]) for item in self.tasks.get(name, {}).values()]
             self.report_lost(name, attempts, _REASON)
-            self._state.out.append((None, ManagerGone(name, "", "", "lost", _REASON), b""))
         claiming = [manager for manager in self._claiming.values() if manager.unclaimed and not manager.gone]
         for table in (self.missing, self.tasks, self._early, self._unwanted, self._claiming):
             table.clear()

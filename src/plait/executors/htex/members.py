@@ -223,8 +223,9 @@ class Members:
         has, done = dict(r.holds), dict(r.finished)
         lost = [item for item in manager.held.values() if has.get(item[0]) != item[1] and done.get(item[0]) != item[1]]
         if manager.asked_s <= manager.spoke_s:  # it was not us who asked, or something was sent since
-            # Of big tasks it drops what is not complete, and the rest of them is not sent.
-            lost = [item for item in lost if item[4] is not None]
+            # Of big tasks it drops what is not complete, and the rest of them is not sent. One that was granted something waits to be asked about:
+            # that it is gone is said late, and could be taken to be about the same attempt placed anew.
+            lost = [item for item in lost if item[4] is not None and item[5] is None]
             unwanted = [(item[0], item[1]) for item in lost]
         else:
             unwanted = [
@@ -433,9 +434,10 @@ class Members:
         for name, reason in self.limbo.tick(now_s, self._resumed_s).items():
             self._remember(name, reason, self._lost)
             gang = self._state.awaited.pop(name, None)
-            if gang is not None:
+            if gang is not None:  # before the driver forgets where that manager was
                 gang.missing.discard(name)
                 self._lose_gang(gang, m.ManagerGone(name, gang.head.block, "", "", reason), now_s, announced=False)
+            self._state.out.append((None, m.ManagerGone(name, "", "", "lost", reason), b""))
 
     def _settle_doubts(self, now_s: float) -> None:
         """One of an ended block that has not answered is dead."""

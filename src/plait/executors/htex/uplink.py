@@ -91,6 +91,7 @@ class Uplink:
         self._ghosts: list[Attempt] = []  # cancelled, with resources that the interchange counts until they ended
         self._epoch = ""
         self._is_welcome = False
+        self._is_asked = False  # who we are
         self._registrations = 0
         self._asked_s = 0.0  # when it registered last
         self._heard_s = 0.0
@@ -145,6 +146,11 @@ class Uplink:
             self._heard_s = time.monotonic()
             for message, payload in dealer.receive():
                 self._obey[type(message)](message, payload)
+        if self._is_asked:
+            self._is_asked = False
+            # Unless we know of a new connection, it is the answer to something from before our registration, which is on its way.
+            if dealer.reconnected() or self._is_welcome:
+                self._register()
         if dealer.due_s > self._due_s:
             self._due_s = dealer.due_s
             pool.at(self._due_s, _nothing)  # the round that follows asks
@@ -217,9 +223,8 @@ class Uplink:
             self._send_outcomes(each, big)
 
     def _who_are_you(self, *_: Any) -> None:
-        # Unless we know of a new connection, it is the answer to something from before our registration, which is on its way.
-        if self._dealer.reconnected() or self._is_welcome:
-            self._register()
+        # Answered once nothing more is there to be read: behind it there may be tasks of an earlier connection, and what we say that we do not have goes to others.
+        self._is_asked = True
 
     def _declared_lost(self, message: m.DeclaredLost, _: bytes) -> None:
         if message.manager and message.manager != self.name:  # it has been obeyed

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import pytest
 
 from plait.executors.htex import messages as m
 from plait.executors.htex.link import Dealer, new_keys
+from plait.executors.htex.places import Ring, ring_file
 from plait.executors.pool.page import anonymous_file
 from tests.support import wait_until
 from tests.unit.executors.htex.interchange_lab import Lab
@@ -48,6 +50,23 @@ def test_a_task_goes_out_and_its_outcome_comes_back(lab):
     assert delivered.items == [(7, 1, m.DONE, b"result", 1.0, 1.001, 0)]
     lab.send(m.Taken(delivered.seq))
     assert manager.wait(m.Taken) == m.Taken(1)
+
+
+def test_once_a_place_was_sent_all_are(lab):
+    """What was written down is read before what was sent, so an attempt that is placed a second time would be where it was first."""
+    manager = lab.manager("m0").registered()
+    fd = ring_file()
+    ring = Ring(fd)
+    lab.send(m.Places(), b"", (fd,))
+    ring._numbers[0] = ring._room  # full
+    lab.send(offer(1))
+    assert lab.wait(m.Placed) == m.Placed("m0", [(1, 1)])
+    ring._numbers[1] = ring._numbers[0]  # and read
+    manager.finish((1, 1))
+    lab.wait(m.Delivered)
+    lab.send(offer(2))
+    assert lab.wait(m.Placed, 2) == m.Placed("m0", [(2, 1)])
+    ring.close()
 
 
 def test_many_tasks_over_several_managers(lab):
@@ -112,6 +131,20 @@ def test_a_tasks_segments_are_pulled_and_follow_in_chunks(lab):
         got += manager.payload(chunk)
         manager.send(m.ChunkTaken(1, 1, len(got)))
     assert bytes(got[: len(data)]) == data
+
+
+def test_over_the_same_connection_segments_go_on(lab):
+    """Its second registration was written before the task had come."""
+    manager = lab.manager("m0").registered()
+    data = bytes(640)
+    lab.send(m.Offer([(1, 1, 0, b"", [len(data)], m.Ask(cores=1.0))]))
+    lab.wait(m.Pull)
+    manager.send(msgspec.structs.replace(manager.register, nth=2))
+    manager.wait(m.Welcome, 2)
+    lab.send(m.Data(1, 1), b"", (file_of(data),))
+    assert manager.payload(manager.wait(m.Chunk)) == data
+    assert manager.all(m.Cancel) == []
+    assert len(manager.all(m.Tasks)) == 1
 
 
 def send_result(manager, task, data, sizes=None, seq=None):

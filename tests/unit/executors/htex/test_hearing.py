@@ -62,6 +62,12 @@ def test_of_one_that_did_not_come_back_the_interchange_knows_but_the_name(monkey
     assert [(message.block, message.hostname) for message in gone] == [("0", "node1")]
 
 
+def test_a_node_of_a_gang_that_did_not_come_back_is_told_with_its_host():
+    lost = m.Lost("m1", "", "0", "it did not come back", announced=False, items=[(1, 1)])
+    _, _, (outcome,) = hear(UP, m.Placed("m2", [(1, 1)]), lost, tasks=[make_task(1)])
+    assert str(outcome[3]).endswith("m1 on host node1: it did not come back")
+
+
 def test_events_tell_where_attempts_went():
     with link() as (made, recorder, _):
         submit(made, 2)

@@ -266,6 +266,21 @@ def test_big_tasks_that_it_dropped_are_placed_again():
     assert lab.place() == {"a": [1]}
 
 
+def test_a_big_task_that_was_granted_something_is_placed_anew_when_it_is_known_to_be_gone():
+    """It is counted until the manager says that it is gone, and that would be taken to be about the same attempt placed anew."""
+    lab = Lab()
+    lab.comes("a")
+    lab.driver(m.Offer([(1, 1, 7, b"", [10**6], m.Ask(cores=1.0))]))
+    assert lab.place() == {"a": [1]}
+    lab.comes("a", holds=[])
+    assert lab.take(m.Cancel) == []
+    assert lab.place() == {}
+    while not lab.take(m.WhoAreYou):
+        lab.at(lab.now_s + 1.0, beats="a")
+    lab.comes("a", holds=[])
+    assert lab.place() == {"a": [1]}
+
+
 def test_a_registration_of_an_earlier_connection_that_is_read_late_is_ignored():
     lab = Lab()
     lab.comes("a", conn="second", nth=2)

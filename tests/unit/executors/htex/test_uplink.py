@@ -6,17 +6,20 @@ import importlib.metadata
 import os
 import signal
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from plait.executors.htex import messages as m
-from plait.executors.htex.uplink import KEPT_BYTES
+from plait.executors.htex.log import Log
+from plait.executors.htex.node import look
+from plait.executors.htex.uplink import KEPT_BYTES, Uplink
 from plait.executors.pool import wire
 from plait.limits import CHUNK_BYTES
 from plait.serialize import load_error
 from plait.testing import tasks
 from tests.support import wait_until
-from tests.unit.executors.htex.scripted import Interchange, ended, serving, value_of
+from tests.unit.executors.htex.scripted import Interchange, ended, serving, settings, value_of
 
 
 @pytest.fixture
@@ -122,6 +125,50 @@ def test_it_registers_when_it_is_asked_who_it_is(interchange):
         assert interchange.registered(2).holds == [(runs, 1)]
         go()
         interchange.outcomes(1)
+
+
+class Broken:
+    """A connection of which there is a new one, while these messages of the old one were not read yet."""
+
+    due_s = 0.0
+
+    def __init__(self, *messages):
+        self.messages = [(message, b"code") for message in messages]
+        self.sent = []
+        self.is_new = True
+
+    def reconnected(self):
+        was_new, self.is_new = self.is_new, False
+        return was_new
+
+    def has_input(self):
+        return bool(self.messages)
+
+    def receive(self):
+        found, self.messages = self.messages, []
+        return found
+
+    def send(self, message, payload=b""):
+        self.sent.append(message)
+
+    def backlog_bytes(self):
+        return 0
+
+
+def test_asked_who_it_is_it_reads_first_what_it_was_given():
+    """Else it would say that it does not have what it is about to run, and another would get that too."""
+    item = (1, 1, 0, b"", None, None)
+    dealer = Broken(m.Function(0), m.WhoAreYou(), m.Tasks([item]))
+    pool = SimpleNamespace(
+        core=SimpleNamespace(queue=[], queued=0, workers={}), broken=None, at=lambda *_: None, stop=lambda: None
+    )
+    node = look(settings(), {"CUDA_VISIBLE_DEVICES": ""})
+    uplink = Uplink(settings(), node, 2, "m", Log(""))
+    uplink.attach(dealer, pool)
+    uplink.pump(readable=True)
+    (register,) = [message for message in dealer.sent if isinstance(message, m.Register)]
+    assert register.holds == [(1, 1)]
+    assert [task.id for task in pool.core.queue] == [1]
 
 
 def test_outcomes_are_said_again_on_demand(interchange):
