@@ -115,6 +115,7 @@ class HostList(ExecutionProvider):
         self.resources: dict[str, HostJob] = {}
         self._back: tuple[str, int, int] | None = None  # address and port here, port there
         self._shy: dict[str, float] = {}
+        self._strays: list[HostJob] = []  # begun for too small a block, on a host that did not take their end
         self._tag = secrets.token_hex(3)
         self._numbers: dict[str, int] = {}
 
@@ -157,6 +158,7 @@ class HostList(ExecutionProvider):
         Raises:
             SubmitException: there are too few hosts that are free and can be reached, and why.
         """
+        self._end_strays()
         name = self.final_name(job_name)
         self._numbers[job_name] = self._numbers.get(job_name, 0) + 1
         if self.script_dir is None:
@@ -176,11 +178,17 @@ class HostList(ExecutionProvider):
                 self._shy[host] = time.monotonic()
         if len(job.places) < self.nodes_per_block:
             if job.places:
-                self._each({place.host: [(job, place)] for place in job.places}, self._end)
+                self._strays.append(job)
+                self._end_strays()
             wanted = f"{self.nodes_per_block} of {len(self.shells)} hosts are wanted"
             raise SubmitException(name, "; ".join([f"{wanted}, {len(job.places)} can be had", *reasons]))
         self.resources[name] = job
         return name
+
+    def _end_strays(self) -> None:
+        if self._strays:
+            self._each(_by_host(self._strays), self._end)
+            self._strays = [job for job in self._strays if job.live]
 
     def final_name(self, given: str) -> str:
         """The name on its hosts of the next job that is given this name, unlike that of any other; whatever else is begun before it."""
@@ -200,7 +208,7 @@ class HostList(ExecutionProvider):
             job.name, place.path, os.getcwd() if self.shares_files else "", self.worker_init, command
         )
         try:
-            ssh_jobs.start(shell, place.path, text)
+            ssh_jobs.start(shell, job.name, place.path, text)
         except CommandFailed as error:
             if error.code is not None:
                 raise
@@ -214,7 +222,7 @@ class HostList(ExecutionProvider):
 
     def _free(self) -> list[str]:
         """Hosts without a job, those first that made no trouble lately."""
-        busy = {place.host for job in self.resources.values() for place in job.live}
+        busy = {place.host for job in (*self.resources.values(), *self._strays) for place in job.live}
         soon = time.monotonic() - _SHY_S
         return sorted(
             (host for host in self.shells if host not in busy), key=lambda host: self._shy.get(host, 0) > soon
@@ -222,6 +230,7 @@ class HostList(ExecutionProvider):
 
     def status(self, job_ids: Sequence[str]) -> list[JobStatus]:
         """How the jobs are, with one command for each host, all at once."""
+        self._end_strays()
         jobs = [job for id_ in job_ids if (job := self.resources.get(id_)) is not None and job.live]
         if jobs:
             self._each(_by_host(jobs), self._look)

@@ -37,16 +37,22 @@ cd {cwd} || exit
 {worker_init}
 {command}
 """
-# Started twice it runs once: the folder's name decides, as the answer to the first may have been lost.
+# Started twice it runs once: the folder's name decides, as the answer to the first may have been lost. A connection that breaks ends what comes in like a
+# whole script does, so its size is told. The job has the user's umask, its files have not. Its shell has the mark from the beginning: one that is at no command
+# of its own while the others are ended would go on with the next.
 _START: Final = (
-    'umask 077; mkdir -p -- "${1%/*}" && cat > "$1.sh.$$" || exit 1; '
+    'u=$(umask); umask 077; mkdir -p -- "${1%/*}" || exit 1; '
+    '{ cat > "$1.sh.$$" && [ "$(wc -c < "$1.sh.$$")" -eq "$2" ]; } || { rm -f -- "$1.sh.$$"; echo "the script did not come whole" >&2; exit 1; }; '
     'mkdir -- "$1.lock" 2>/dev/null || { rm -f -- "$1.sh.$$"; echo started; exit 0; }; mv -f -- "$1.sh.$$" "$1.sh" || exit 1; '
-    'setsid /bin/bash "$1.sh" > "$1.out" 2> "$1.err" < /dev/null & '
+    '(umask "$u"; PLAIT_JOB="$3"; export PLAIT_JOB; exec setsid /bin/bash "$1.sh") > "$1.out" 2> "$1.err" < /dev/null & '
     'echo "$! $(cut -d" " -f22 "/proc/$!/stat" 2>/dev/null)" > "$1.pid"; echo started'
 )
+# Where a job has left no number of its process, because the host went down or its disk was full just then, its script is looked for after two minutes.
 _LOOK: Final = (
     'for p in "$@"; do n="${p##*/}"; if [ -s "$p.ec" ]; then echo "$n ended $(cat "$p.ec")"; '
-    'elif [ ! -s "$p.pid" ]; then if [ -d "$p.lock" ]; then echo "$n starting"; else echo "$n absent"; fi; '
+    'elif [ ! -s "$p.pid" ]; then if [ ! -d "$p.lock" ]; then echo "$n absent"; '
+    'elif [ -z "$(find "$p.lock" -prune -mmin +2)" ] || printf "%s" "$p.sh" | grep -qzsxF -f - /proc/[0-9]*/cmdline; '
+    'then echo "$n starting"; else echo "$n killed"; fi; '
     'else read -r q t < "$p.pid"; if [ -n "$t" ] && [ "$(cut -d" " -f22 "/proc/$q/stat" 2>/dev/null)" = "$t" ] '
     '&& ! grep -q "^State:.[ZX]" "/proc/$q/status" 2>/dev/null; then echo "$n runs"; '
     'elif [ -s "$p.ec" ]; then echo "$n ended $(cat "$p.ec")"; else echo "$n killed"; fi; fi; done'
@@ -96,13 +102,20 @@ def script(name: str, path: str, cwd: str, worker_init: str, command: str) -> st
     )  # fmt: skip
 
 
-def start(shell: SshShell, path: str, text: str) -> None:
+def start(shell: SshShell, name: str, path: str, text: str) -> None:
     """Begins a job, once, however often it is called.
+
+    Args:
+        shell: of the host.
+        name: of the job.
+        path: of its files there, without the ending.
+        text: its script.
 
     Raises:
         CommandFailed: it has not begun; or, without an exit status, it is not known whether it has.
     """
-    done = shell.script(_START, path, timeout_s=_START_S, stdin=text)
+    size = len(text.encode(errors="surrogateescape"))
+    done = shell.script(_START, path, str(size), name, timeout_s=_START_S, stdin=text)
     if "started" not in done.check():
         raise done.failed("the host did not say that the job was started")
 

@@ -7,6 +7,7 @@ import pytest
 from plait.errors import SubmitException
 from plait.launchers import SimpleLauncher
 from plait.model.jobs import JobState
+from plait.providers.shell import CommandFailed
 from plait.providers.ssh_hosts import HostList, Place, judge
 from plait.providers.ssh_jobs import Look
 from tests.support import require_linux, wait_until
@@ -105,6 +106,23 @@ def test_what_was_begun_for_too_small_a_block_is_ended(make, tmp_path):
     with pytest.raises(SubmitException, match="b: Connection refused"):
         provider.submit("sleep 600", 1, "x")
     assert provider.resources == {}  # and the check for leaks finds no process
+
+
+def test_what_cannot_be_ended_then_is_ended_later_and_its_host_is_not_free(make, monkeypatch):
+    provider = make("a", "b", nodes=2)
+    end = provider._end
+    monkeypatch.setattr(provider, "_end", lost)
+    near(provider, "b").broken = "Connection refused"
+    with pytest.raises(SubmitException, match="b: Connection refused"):
+        provider.submit("sleep 600", 1, "x")
+    assert provider._free() == ["b"]
+    monkeypatch.setattr(provider, "_end", end)
+    provider.status([])
+    assert sorted(provider._free()) == ["a", "b"]  # and the check for leaks finds no process
+
+
+def lost(shell, mine):
+    raise CommandFailed(("ssh",), None, "", "", "the connection broke")
 
 
 def test_a_host_that_made_trouble_comes_last(make):

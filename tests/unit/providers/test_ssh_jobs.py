@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -28,12 +29,21 @@ def begin(shell, tmp_path):
 
     def begin(command, name="job.1", folder="a 'b'", cwd=""):
         path = str(tmp_path / folder / name)
-        ssh_jobs.start(shell, path, ssh_jobs.script(name, path, cwd, "", command))
+        ssh_jobs.start(shell, name, path, ssh_jobs.script(name, path, cwd, "", command))
         names.append(name)
         return path
 
     yield begin
     ssh_jobs.end(shell, names, 10, 0.0)
+
+
+@contextlib.contextmanager
+def umask(mask):
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def how(shell, path):
@@ -77,6 +87,21 @@ def test_all_processes_end_wherever_they_went(shell, begin, tmp_path):
     assert how(shell, path).is_over
 
 
+def test_a_script_that_is_at_no_command_ends_too(shell, begin, tmp_path):
+    """It went on with its next line after its job had been ended."""
+    os.mkfifo(tmp_path / "fifo")
+    path = begin(f"exec 3<>{tmp_path}/fifo; echo $$ > {tmp_path}/pid; read -r line <&3; sleep 600")
+    wait_until(lambda: os.path.exists(tmp_path / "pid") and text(tmp_path / "pid").strip())
+    ssh_jobs.end(shell, ["job.1"], 10, 1.0)
+    pid = int(text(tmp_path / "pid"))
+    try:
+        assert not procs.is_alive(pid)
+    finally:
+        procs.end_tree(pid)
+        os.unlink(tmp_path / "fifo")
+    assert how(shell, path).is_over
+
+
 def test_jobs_with_names_that_are_alike_are_not_ended(shell, begin):
     one, other = begin("sleep 600", "job.1"), begin("sleep 600", "job.10")
     third = begin("sleep 600", "jobx1")
@@ -89,6 +114,39 @@ def test_a_script_that_is_killed_says_nothing(shell, begin):
     wait_until(lambda: os.path.exists(f"{path}.pid") and text(f"{path}.pid").strip())
     os.kill(int(text(f"{path}.pid").split()[0]), signal.SIGKILL)
     wait_until(lambda: how(shell, path) == Look("killed"))
+
+
+def test_without_its_number_a_job_is_looked_for_by_its_script(shell, begin):
+    """The host went down just then, or its disk was full: it was starting for ever."""
+    path = begin("sleep 600")
+    wait_until(lambda: how(shell, path) == Look("runs"))
+    pid = int(text(f"{path}.pid").split()[0])
+    os.truncate(f"{path}.pid", 0)
+    assert how(shell, path) == Look("starting")
+    os.utime(f"{path}.lock", (1.0, 1.0))
+    assert how(shell, path) == Look("starting")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: how(shell, path) == Look("killed"))
+
+
+def test_half_a_script_is_not_run(shell, tmp_path):
+    """When a connection breaks what it brings ends as a whole script does."""
+
+    class Short(Near):
+        def run(self, command, *, stdin="", **options):
+            return super().run(command, stdin=stdin[:-9], **options)
+
+    with pytest.raises(CommandFailed, match="did not come whole"):
+        ssh_jobs.start(SshShell(Short()), "job", str(tmp_path / "job"), f"touch {tmp_path}/half\ntouch x y z")
+    assert os.listdir(tmp_path) == []
+
+
+def test_tasks_have_the_umask_of_their_user_and_files_of_jobs_are_private(begin, tmp_path):
+    with umask(0o022):
+        path = begin(f"touch {tmp_path}/result; sleep 600")
+    wait_until(lambda: os.path.exists(tmp_path / "result"))
+    assert (tmp_path / "result").stat().st_mode & 0o777 == 0o644
+    assert {os.stat(f"{path}.{ending}").st_mode & 0o077 for ending in ("sh", "out", "err", "pid")} == {0}
 
 
 def test_a_number_that_another_process_has_now(shell, begin):
@@ -108,7 +166,7 @@ def test_what_was_never_there(shell, tmp_path):
 def test_a_host_that_does_not_take_it(shell, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CommandFailed) as info:
-        ssh_jobs.start(shell, str(tmp_path / "file" / "job"), "true")
+        ssh_jobs.start(shell, "job", str(tmp_path / "file" / "job"), "true")
     assert info.value.code
 
 
