@@ -27,7 +27,7 @@ class Turn:
         thread: which one that is; None before `start`.
     """
 
-    def __init__(self, name: str, serve: Callable[[], None], lock: threading.Lock) -> None:
+    def __init__(self, name: str, serve: Callable[[], None], lock: threading.Lock | threading.RLock) -> None:
         self.lock = lock
         self.thread: threading.Thread | None = None
         self._name = name

@@ -153,7 +153,7 @@ class PoolLink:
         if workers <= _FEW:
             self._nursery.warm()
         # held by the I/O thread except while it sleeps, and by a caller that sends for it meanwhile
-        self._io = threading.Lock()
+        self._io = threading.RLock()
         self._turn = Turn(f"plait-pool-{label}", self._run, self._io)
         _live.add(self)
 
@@ -193,9 +193,10 @@ class PoolLink:
         Sending it here saves the way through another thread, about a third of the time until a lone task begins.
         """
         core = self.core
-        if core.idle and not core.special and not self._commands and self._io.acquire(blocking=False):
+        io = self._io
+        if core.idle and not core.special and not self._commands and not io._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - a signal handler in the middle of this
             try:
-                if self.sleeping:
+                if io.acquire(blocking=False) and self.sleeping:
                     timers = len(self._timers)
                     self._fill()
                     if not core.queue and len(self._timers) == timers and not self._unsent:
@@ -206,7 +207,8 @@ class PoolLink:
                 self.command("recycle", "sending to it was interrupted")
                 raise
             finally:
-                self._io.release()
+                if io._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - a signal between taking it and the next instruction leaves no other trace
+                    io.release()
         self.wake()
 
     def wake(self) -> None:
@@ -632,7 +634,9 @@ class PoolLink:
     def _recycle_all(self, reason: str) -> None:
         """Replaces the workers that have nothing to do now, and the others as soon as they have done what they hold."""
         for peer in list(self._peers.values()):
-            if peer.state.state != GONE and self.core.end(peer.state, reason):
+            if peer.sending:  # a signal ended it: the worker may have a part of the frame, and would wait for the rest
+                self._end(peer, reason, 0.0)
+            elif peer.state.state != GONE and self.core.end(peer.state, reason):
                 peer.reason = reason
                 self._send(peer, wire.frame(wire.STOP, wire.encode(None)), [])
 

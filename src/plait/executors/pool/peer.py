@@ -29,11 +29,12 @@ class Peer:
         out: frames, or rests of frames, that the socket did not take yet, with the files that go with them.
         reason: what it said before it ended.
         watched: whether the I/O thread still listens to it.
+        sending: whether `send` is under way; where a signal ended it there, nobody knows what the worker has of the frame.
         rank: its place among the workers that there are at one time.
         stalled: whether the system cannot send now although the socket could take it (`wire.BUSY`): nothing tells when it can, so `flush` has to be tried.
     """
 
-    __slots__ = ("_events", "_poll", "_reader", "_sock", "fd", "out", "page", "rank", "reason", "stalled", "state", "watched")  # fmt: skip
+    __slots__ = ("_events", "_poll", "_reader", "_sock", "fd", "out", "page", "rank", "reason", "sending", "stalled", "state", "watched")  # fmt: skip
 
     def __init__(self, state: WorkerState, sock: socket.socket, page: Page, poll: select.poll, rank: int = 0) -> None:
         self.state = state
@@ -43,6 +44,7 @@ class Peer:
         self.reason = ""
         self.watched = True
         self.rank = rank
+        self.sending = False
         self.stalled = False
         self._events = select.POLLIN  # without what waits to be sent
         self._sock = sock
@@ -52,6 +54,7 @@ class Peer:
 
     def send(self, data: bytes, fds: list[int]) -> None:
         """Sends a whole frame, or keeps for later what the socket does not take; the files are closed once they went."""
+        self.sending = True
         view = memoryview(data)
         if not self.out:
             try:
@@ -61,6 +64,7 @@ class Peer:
             except OSError as error:
                 if error.errno not in wire.BUSY:  # it is gone: its end will be reported
                     _close_all(fds)
+                    self.sending = False
                     return
                 self.stalled = True
                 sent = 0
@@ -68,11 +72,11 @@ class Peer:
                 _close_all(fds)
                 fds = []
             view = view[sent:]
-            if not view:
-                return
-            if not self.stalled:
+            if view and not self.stalled:
                 self._listen(self._events | select.POLLOUT)
-        self.out.append((view, fds))
+        if view:
+            self.out.append((view, fds))
+        self.sending = False
 
     def flush(self) -> None:
         """Sends what was kept, as far as the socket takes it."""

@@ -23,6 +23,7 @@ from plait.executors.pool import wire
 from plait.executors.pool.core import PoolCore
 from plait.executors.pool.egg import lay
 from plait.executors.pool.link import PoolLink
+from plait.executors.pool.peer import Peer
 from plait.limits import GATHER_S
 from plait.model.resources import Resources
 from plait.model.task import CANCELLED, EXEC_DONE, LAUNCHED, AppSpec, Task, TaskDetails
@@ -206,6 +207,49 @@ def test_arguments_that_cannot_be_put_into_a_file(monkeypatch):
 
     assert isinstance(error, plait.errors.SerializationError)
     assert "no file" in str(error)
+
+
+class Interrupted:
+    """A lock after whose taking a Ctrl-C comes, once."""
+
+    def __init__(self, lock):
+        self._lock = lock
+        self._armed = True
+
+    def acquire(self, *, blocking=True):
+        taken = self._lock.acquire(blocking)
+        if self._armed and not blocking:
+            self._armed = False
+            raise KeyboardInterrupt
+        return taken
+
+    def __getattr__(self, name):
+        return getattr(self._lock, name)
+
+
+@pytest.mark.parametrize("when", ["the lock was taken", "a part of a frame was sent"])
+def test_a_signal_while_a_caller_sends(when, monkeypatch):
+    with in_processes(workers=1) as kernel:
+        link = link_of(kernel)
+        echo = plait.python_app(tasks.echo)
+        assert echo(0).result(WAIT_S) == 0
+        wait_until(lambda: link.sleeping and link.core.idle)
+        data = bytes(20_000_000)
+        if when == "the lock was taken":
+            link._io = Interrupted(link._io)
+        else:
+            real = Peer._listen
+
+            def listen(peer, events):
+                if peer.sending and threading.current_thread() is threading.main_thread():
+                    raise KeyboardInterrupt
+                real(peer, events)
+
+            monkeypatch.setattr(Peer, "_listen", listen)
+        with pytest.raises(KeyboardInterrupt):
+            plait.python_app(lambda: len(data))()
+        assert echo(1).result(WAIT_S) == 1
+        wait_until(lambda: link.core.capacity.used_cores == 0)
 
 
 def test_a_worker_that_sends_nonsense_is_ended():
