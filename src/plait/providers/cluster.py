@@ -420,8 +420,7 @@ class ClusterProvider(ExecutionProvider):
                 judge.absent(known[id_].case, self._epilogue(known[id_]), time.monotonic())
 
     def _seen(self, job: Job, report: Report) -> None:
-        says_little = report.state == JobState.UNKNOWN or JobStatus(report.state).terminal
-        epilogue = self._epilogue(job) if says_little else None
+        epilogue = self._epilogue(job) if report.elsewhere or JobStatus(report.state).terminal else None
         judge.seen(job.case, report, epilogue, time.monotonic())
 
     def _resolve(self, live: Sequence[Job]) -> None:

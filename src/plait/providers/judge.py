@@ -6,7 +6,7 @@ Pure. The rules:
 * Not knowing is not an end: a command that fails changes nothing, and after `SILENCE_S` the state is UNKNOWN, with the reason.
 * What the scheduler says counts, but for how a job ended: there its script knows the exit status.
 * A job that the scheduler no longer knows has ended if accounting or its script say so, or it was absent twice, and for `ABSENT_S`.
-* A job of which the scheduler cannot say how it is has ended if its script says so.
+* A job that the scheduler has given to another has ended if its script says so.
 * What the script of a job wrote that was put back into the queue is of the try before.
 """
 
@@ -36,11 +36,13 @@ class Report:
         state: its state.
         message: its reason for that, in words for people.
         exit_code: of the job's script, where it is known.
+        elsewhere: whether it has given the job to another scheduler, so that it will not hear of its end.
     """
 
     state: JobState
     message: str | None = None
     exit_code: int | None = None
+    elsewhere: bool = False
 
 
 @dataclass
@@ -81,7 +83,7 @@ def seen(case: Case, report: Report, epilogue: int | None, now_s: float) -> None
     """
     case.heard_s = now_s
     case.absent = 0
-    if report.state == JobState.UNKNOWN and epilogue is not None and not case.again:
+    if report.elsewhere and epilogue is not None and not case.again:
         report = _by_script(epilogue)
     if report.state == JobState.RUNNING:
         case.again = False

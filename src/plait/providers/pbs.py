@@ -125,7 +125,7 @@ def report_of(
     if letter in LIVE:
         return Report(LIVE[letter], comment if LIVE[letter] != JobState.RUNNING else None)
     if letter == _MOVED:
-        return Report(JobState.UNKNOWN, comment or "PBS has moved it to another server")
+        return Report(JobState.UNKNOWN, comment or "PBS has moved it to another server", elsewhere=True)
     if letter not in ENDED:
         return Report(JobState.UNKNOWN, f"qstat says that its state is {letter!r}")
     code = whole(status)

@@ -114,6 +114,16 @@ def test_absent_when_its_time_was_over(case):
     assert case.status.state == JobState.TIMEOUT
 
 
+def test_what_a_script_wrote_counts_where_nobody_else_will_say_it(case):
+    """A job that is being removed has not ended: how it ended is said later."""
+    judge.seen(case, Report(JobState.UNKNOWN, "being removed"), 143, 0.0)
+    assert state(case) == (JobState.UNKNOWN, "being removed", None)
+    judge.seen(case, Report(JobState.UNKNOWN, "moved", elsewhere=True), None, 1.0)
+    assert state(case) == (JobState.UNKNOWN, "moved", None)
+    judge.seen(case, Report(JobState.UNKNOWN, "moved", elsewhere=True), 0, 2.0)
+    assert state(case) == (JobState.COMPLETED, None, 0)
+
+
 def test_silence(case):
     judge.seen(case, Report(JobState.RUNNING), None, 0.0)
     judge.silent(case, "squeue: timed out", SILENCE_S - 1)

@@ -30,7 +30,9 @@ def test_other_letters_are_told(letter):
 
 
 def test_a_job_at_another_server_has_ended_when_its_script_says_so():
-    assert report_of("M", None, "", "", None) == Report(JobState.UNKNOWN, "PBS has moved it to another server")
+    assert report_of("M", None, "", "", None) == Report(
+        JobState.UNKNOWN, "PBS has moved it to another server", elsewhere=True
+    )
     answer = '{"pbs_server": "p", "Jobs": {"1.pbs": {"Job_Name": "n", "job_state": "M"}}}'
     shell = Scripted(answer, answer)
     provider = PBSProProvider(shell=shell)
