@@ -16,6 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from plait._util.files import write_whole
 from plait.errors import ConfigurationError, ExecutionProviderException, text_of
 
 if TYPE_CHECKING:
@@ -235,8 +236,9 @@ class Network:
             return
         text = json.dumps({"network": self._name}) + "\n"
         try:
-            with open(self._state_file, "w", encoding="utf-8") as file:
-                file.write(text)
+            write_whole(
+                os.fspath(self._state_file), text
+            )  # a disk that is full must not cost the name of what is there
         except OSError as error:
             raise ConfigurationError(
                 f"AWSProvider(state_file={self._state_file!r}): it cannot be written: {error}"

@@ -8,15 +8,17 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from plait.providers.shell import CommandFailed, LocalShell
 from plait.sites.queues import Queue, find_accounts, find_queues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from plait.providers.shell import Finished
 
 #: Seconds that a command of a batch system may take.
 _TIMEOUT_S: Final = 15.0
@@ -135,13 +137,16 @@ def user() -> str:
 
 def run(*argv: str) -> str | None:
     """What a command writes; None when it is not there, fails, or takes too long."""
+    done = _ran(*argv)
+    return done.out if done is not None and done.code == 0 else None
+
+
+def _ran(*argv: str) -> Finished | None:
+    """A command that ended. One that takes too long is ended with what it started: at many sites they are scripts around the real ones."""
     try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False, start_new_session=True
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return LocalShell().run(argv, timeout_s=_TIMEOUT_S)
+    except CommandFailed:
         return None
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
 # ------------------------------------------------------------------ batch systems
@@ -162,13 +167,8 @@ def _qsub_of() -> str:
     """Whose ``qsub`` it is."""
     if shutil.which("qconf"):
         return "gridengine"
-    try:
-        done = subprocess.run(
-            ["qstat", "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    text = (done.stdout + done.stderr).decode(errors="replace")
+    done = _ran("qstat", "--version")
+    text = done.out + done.err if done is not None else ""
     if "pbs_version" in text:
         return "pbspro"
     return "torque" if re.search(r"^version:", text, re.IGNORECASE | re.MULTILINE) else ""

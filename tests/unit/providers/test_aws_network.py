@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 
 import pytest
 
@@ -48,6 +49,20 @@ def test_there_is_a_subnet_in_each_zone_with_a_way_out(ec2):
     ]
     assert any(route.get("GatewayId", "").startswith("igw-") for route in table["Routes"])
     assert ours.subnets() == subnets
+
+
+def test_a_full_disk_does_not_cost_the_name_of_what_is_there(ec2, tmp_path):
+    state = tmp_path / "aws.json"
+    network(ec2, str(state))._remember()
+    text = state.read_text(encoding="utf-8")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(ConfigurationError, match="cannot be written"):
+            network(ec2, str(state))._remember()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert state.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,14 @@ def test_systems_by_their_commands(commands):
     assert names() == ["slurm", "flux", "lsf", "condor"]
 
 
+def test_a_command_that_takes_too_long_leaves_nothing(commands, monkeypatch):
+    """The check for leaks finds what the script had started."""
+    monkeypatch.setattr(machine, "_TIMEOUT_S", 0.3)
+    commands(qsub="", qdel="", qstat="/bin/sleep 600 &\nwait", sinfo="/bin/sleep 600 &\nwait")
+    assert machine.run("sinfo") is None
+    assert names() == []
+
+
 @pytest.mark.parametrize(
     ("version", "system"),
     [
