@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,8 +107,8 @@ def _bags(name: str, given: Any) -> Iterator[Bag]:
         _part(given.get("fail", 0.0), f"{what}fail"),
         _quantity(given.get("start", 0.0), f"{what}start"),
         None if every is None else parse_draw(every, f"{what}every"),
-        _names(given.get("after", ())),
-        _names(given.get("each", ())),
+        _others(given.get("after", ()), f"{what}after"),
+        _others(given.get("each", ()), f"{what}each"),
     )
     layers, steps = (_count(given.get(key, 1), f"{what}{key}") for key in ("layers", "chain"))
     if layers > 1 and steps > 1:
@@ -137,9 +138,9 @@ def ask_of(given: Mapping[str, Any], what: str) -> Ask | None:
     try:
         walltime, priority = given.get("walltime"), given.get("priority")
         ask = Ask(
-            _number(given.get("cores", 1.0), "cores"),
+            _number(given.get("cores", 1.0), "cores", 0.0),
             parse_bytes(given.get("memory", 0), "memory"),
-            _number(given.get("gpus", 0.0), "gpus"),
+            _number(given.get("gpus", 0.0), "gpus", 0.0),
             parse_bytes(given.get("disk", 0), "disk"),
             None if walltime is None else parse_duration(walltime, "walltime"),
             None if priority is None else _number(priority, "priority"),
@@ -151,11 +152,14 @@ def ask_of(given: Mapping[str, Any], what: str) -> Ask | None:
     return None if ask == Ask() else ask
 
 
-def _number(value: Any, name: str) -> float:
+def _number(value: Any, name: str, least: float = -math.inf) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}={value!r}: expected a number") from None
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= least):
+        raise ValueError(f"{name}={value!r}: expected a number" + (" from 0" if not least else ""))
+    return number
 
 
 def _count(value: Any, name: str) -> int:
@@ -175,6 +179,12 @@ def _quantity(value: Any, name: str) -> float:
         return parse_duration(value, name)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
+
+
+def _others(value: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(value, (str, list, tuple)):
+        raise ConfigurationError(f"{name}={value!r}: expected the name of a bag before it, or several")
+    return _names(value)
 
 
 def _names(value: Any) -> tuple[str, ...]:

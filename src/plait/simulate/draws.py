@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _MASK: Final = 2**64 - 1
 _NORMAL: Final = NormalDist()
+#: Beyond these, draws are larger than numbers can be.
+_MOST_SIGMA: Final = 30.0
+_LEAST_SHAPE: Final = 0.1
 EXPECTED: Final = (
     'a number, a quantity such as "30s" or "10MB", or one of "uniform:LOW,HIGH", "exponential:MEAN", "normal:MEAN,DEVIATION", '
     '"lognormal:MEDIAN,SIGMA", "pareto:LEAST,SHAPE", "values:A,B,…"'
@@ -131,10 +134,14 @@ def _named(kind: str, parts: Sequence[str], text: str, unit: Callable[[float | s
     if kind == "lognormal":
         first, second = parts
         median, sigma = quantity(first), float(second)
+        if not abs(sigma) <= _MOST_SIGMA:
+            raise ValueError(text)
         return Draw(text, median * math.exp(sigma * sigma / 2), lambda u: median * math.exp(sigma * _NORMAL.inv_cdf(u)))
     if kind == "pareto":
         first, second = parts
         least, shape = quantity(first), float(second)
+        if not shape >= _LEAST_SHAPE:
+            raise ValueError(text)
         mean = least * shape / (shape - 1) if shape > 1 else math.inf
         return Draw(text, mean, lambda u: least * (1.0 - u) ** (-1.0 / shape))
     raise ValueError(kind)

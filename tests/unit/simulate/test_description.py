@@ -25,6 +25,11 @@ from plait.simulate.description import described, read_description
         ({"bag": {"a": {"tasks": 1, "duration": 1, "layers": 2, "chain": 2}}}, "exclude"),
         ({"bag": {"a/1": {"tasks": 1, "duration": 1}, "a": {"tasks": 1, "duration": 1, "layers": 2}}}, "two of this name"),
         ({"jobs": 1, "bag": {}}, "found jobs"),
+        ({"bag": {"a": {"tasks": 1, "duration": 1, "after": 5}}}, "after=5: expected the name of a bag"),
+        ({"bag": {"a": {"tasks": 1, "duration": 1, "each": 5}}}, "each=5: expected the name of a bag"),
+        ({"bag": {"a": {"tasks": 1, "duration": 1, "cores": -1}}}, "cores=-1: expected a number from 0"),
+        ({"bag": {"a": {"tasks": 1, "duration": 1, "gpus": float("nan")}}}, "gpus=nan: expected a number from 0"),
+        ({"bag": {"a": {"tasks": 1, "duration": 1, "priority": 10**400}}}, "priority=1.*: expected a number"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_named(data, says):

@@ -63,7 +63,25 @@ def test_a_draw_and_a_list_pass():
 
 
 @pytest.mark.parametrize(
-    "spec", ["gauss:1,2", "uniform:3", "uniform:5,1", "exponential:", "quickly", "", -1, None, [], "pareto:1", True]
+    "spec",
+    [
+        "gauss:1,2",
+        "uniform:3",
+        "uniform:5,1",
+        "exponential:",
+        "quickly",
+        "",
+        -1,
+        None,
+        [],
+        "pareto:1",
+        True,
+        "lognormal:1,1000",
+        "lognormal:1,nan",
+        "pareto:1,0",
+        "pareto:1,-1",
+        "pareto:1,nan",
+    ],
 )
 def test_what_cannot_be_read_is_named(spec):
     with pytest.raises(ConfigurationError, match=r"duration=.*expected a number"):

@@ -31,10 +31,14 @@ def host_addresses(first: str | None = None) -> list[str]:
     """
     import psutil
 
-    up = {name for name, status in psutil.net_if_stats().items() if status.isup}
+    try:
+        up = {name for name, status in psutil.net_if_stats().items() if status.isup}
+        found = psutil.net_if_addrs()
+    except OSError:  # some containers do not let one look
+        return choose({}, first)
     interfaces = {
         name: [each.address for each in addresses if each.family in {socket.AF_INET, socket.AF_INET6}]
-        for name, addresses in psutil.net_if_addrs().items()
+        for name, addresses in found.items()
         if name in up
     }
     return choose(interfaces, first)

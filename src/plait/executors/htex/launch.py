@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -120,11 +121,13 @@ class BlockLaunch:
             shutil.rmtree(self._directory, ignore_errors=True)
             return
         try:
-            for name in os.listdir(self._directory):
-                if name.endswith(".json") or name == FILE_NAME:  # an interchange that was killed leaves its socket
-                    os.unlink(os.path.join(self._directory, name))
+            names = os.listdir(self._directory)
         except OSError:
-            pass
+            return
+        for name in names:
+            if name.endswith(".json") or name == FILE_NAME:  # an interchange that was killed leaves its socket
+                with contextlib.suppress(OSError):  # one that ends at this moment removes it itself
+                    os.unlink(os.path.join(self._directory, name))
 
     def _path(self, block: str) -> str:
         return os.path.join(self._directory, f"{block}.json")

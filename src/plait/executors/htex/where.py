@@ -16,7 +16,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def choose_addresses(provider: ExecutionProvider, address: str | None) -> list[str]:
-    """The addresses to listen on: what the user says; loopback for blocks on this machine; else those by which other machines may come.
+    """The addresses to listen on: what the user says, unless that is "any address", which nobody can dial; loopback for blocks on this machine; else those by which other machines may come.
 
     A login node often has several networks, and which of them the compute nodes reach is not to be seen from here: managers dial all,
     and keep what answers. It is never "any address".
@@ -25,7 +25,9 @@ def choose_addresses(provider: ExecutionProvider, address: str | None) -> list[s
         ConfigurationError: the user's address means nothing here.
     """
     if address is not None:
-        return [resolve(address)]
+        found = resolve(address)
+        if not ipaddress.ip_address(found.partition("%")[0]).is_unspecified:
+            return [found]
     if stays_here(provider) or provider.tunnels:
         return [LOOPBACK]
     return host_addresses(by_route() or by_hostname()) or [LOOPBACK]
@@ -77,5 +79,5 @@ def by_hostname() -> str | None:
     """The address that this machine's name stands for."""
     try:
         return socket.gethostbyname(socket.gethostname())
-    except OSError:
+    except (OSError, UnicodeError):
         return None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ipaddress
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +49,15 @@ def test_whatever_there_is(interfaces):
         assert not is_loopback(address)
         assert not ipaddress.ip_address(address).is_unspecified
         assert any(address in addresses for addresses in interfaces.values())
+
+
+def test_where_one_may_not_look(monkeypatch):
+    def fails():
+        raise PermissionError(13, "not allowed")
+
+    monkeypatch.setattr(psutil, "net_if_stats", fails)
+    assert host_addresses("10.9.9.9") == ["10.9.9.9"]
+    assert host_addresses() == []
 
 
 def test_this_host():

@@ -101,6 +101,16 @@ def test_closing_removes_the_files_that_are_left(make, tmp_path):
     assert list((tmp_path / "blocks").iterdir()) == []
 
 
+def test_a_file_that_goes_meanwhile_keeps_no_other(make, tmp_path, monkeypatch):
+    """The socket is removed by an interchange that ends at this moment."""
+    launch = make()
+    launch.command("0")
+    real = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: ["interchange.sock", *real(path)])
+    launch.close()
+    assert real(tmp_path / "blocks") == []
+
+
 def test_without_a_run_folder_the_files_are_in_a_place_of_their_own(make):
     launch = make(directory="")
     path = shlex.split(launch.command("0"))[-1]

@@ -61,6 +61,17 @@ def test_what_the_user_says_goes_before(given, found):
     assert address == found if found else is_loopback(address)
 
 
+@pytest.mark.parametrize("given", ["0.0.0.0", "::"])
+def test_any_address_is_none_that_can_be_dialled(given):
+    assert where.choose_addresses(LocalProvider(), given) == ["127.0.0.1"]
+    assert where.choose_addresses(Remote(), given) == where.choose_addresses(Remote(), None)
+
+
+def test_a_name_of_this_machine_that_cannot_be_looked_up(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: f"{'x' * 70}.y")
+    assert where.by_hostname() is None
+
+
 def test_a_name_that_nobody_knows(monkeypatch):
     def fails(*_, **__):
         raise socket.gaierror("unknown")
