@@ -148,10 +148,13 @@ class AzureProvider(MachineProvider):
 
     def _begin(self, job: Job, command: str) -> None:
         script = self._script(job, command)
-        self.place.make()
-        if not self.linger and not self._at_exit:
-            self._at_exit = True
-            atexit.register(self._leave)  # in case that it could not be done before
+        try:
+            self.place.make()
+        except BaseException:
+            if self.place.made_some:
+                self._tidy_at_exit()
+            raise
+        self._tidy_at_exit()
         for number in range(self.nodes_per_block):
             try:
                 self.place.call("PUT", "virtualMachines", f"{job.id}-{number}", self._request(job, number, script))
@@ -159,6 +162,11 @@ class AzureProvider(MachineProvider):
                 if error.status != 409 or not job.doubt:  # asked again, it may be there already, or on its way
                     raise
             job.made = True
+
+    def _tidy_at_exit(self) -> None:
+        if not self.linger and not self._at_exit:
+            self._at_exit = True
+            atexit.register(self._leave)  # in case that it could not be done before
 
     def _request(self, job: Job, number: int, script: str) -> dict[str, Any]:
         name, image = f"{job.id}-{number}", self.vm_reference

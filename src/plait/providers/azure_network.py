@@ -48,6 +48,7 @@ class Place:
         self._location = location
         self._vnet = vnet
         self._is_made = False
+        self.made_some = False  # whether something may be there now that was not before
         self.pause_s = _PAUSE_S
         self.remove_s = _REMOVE_S
 
@@ -88,6 +89,7 @@ class Place:
             return
         tags = {_TAG: "true"}
         if self._read(self._group, _RESOURCES) is None:
+            self.made_some = True
             self.rest.call("PUT", self._group, {"api-version": _RESOURCES}, {"location": self._location, "tags": tags})
         # without a rule of its own a security group lets in what comes from its network, and nothing else
         self._make(
@@ -104,6 +106,7 @@ class Place:
 
     def _make(self, kind: str, name: str, body: Mapping[str, Any]) -> None:
         if self.read(kind, name) is None:
+            self.made_some = True
             self.call("PUT", kind, name, body)
         pause, end_s = threading.Event(), time.monotonic() + _READY_S
         while time.monotonic() < end_s:

@@ -317,6 +317,27 @@ def test_the_end_leaves_nothing(make, arm):
     assert (arm.things, arm.groups) == ({}, {})
 
 
+def test_what_was_made_before_it_was_refused_is_taken_away(make, arm):
+    provider = make()
+    arm.fail(
+        "PUT /subscriptions/sub-1/resourceGroups/parsl.group/providers/Microsoft.Network/virtualNetworks", 403, times=9
+    )
+    with pytest.raises(SubmitException):
+        provider.submit("x", 1, BLOCK)
+    assert arm.groups
+    provider.close()
+    assert arm.groups == {}
+    assert not provider._at_exit
+
+
+def test_where_nothing_was_made_nothing_is_taken_away(make, arm):
+    provider = make()
+    arm.fail("GET", 403, times=9)
+    with pytest.raises(SubmitException):
+        provider.submit("x", 1, BLOCK)
+    assert not provider._at_exit
+
+
 def test_what_must_wait_is_done_when_the_program_ends(provider, arm, caplog):
     provider.submit("x", 1, BLOCK)
     arm.gone_slowly = 12
