@@ -12,6 +12,7 @@ acknowledged, and are asked for later.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import time
@@ -165,7 +166,8 @@ class Exchange:
                 pulls.data((message.task, message.attempt), fds, now_s)
                 continue
             if isinstance(message, m.Places) and fds:
-                self._ring = Ring(fds[0])
+                with contextlib.suppress(OSError, ValueError):  # no memory for it: places are sent
+                    self._ring = Ring(fds[0])
             for fd in fds:  # no other message has files that are to be kept
                 os.close(fd)
             if isinstance(message, m.Places):

@@ -69,6 +69,14 @@ def test_once_a_place_was_sent_all_are(lab):
     ring.close()
 
 
+def test_places_are_sent_where_they_cannot_be_written_down(lab):
+    manager = lab.manager("m0").registered()
+    lab.send(m.Places(), b"", (anonymous_file(100),))
+    lab.send(offer(1))
+    assert lab.wait(m.Placed) == m.Placed("m0", [(1, 1)])
+    manager.wait(m.Tasks)
+
+
 def test_many_tasks_over_several_managers(lab):
     managers = [lab.manager(f"m{n}", f"b{n}").registered() for n in range(3)]
     lab.send(m.Function(0), b"function")
