@@ -156,7 +156,7 @@ class Node:
         message = m.Register(
             self.name, self.block, self.hostname, 1, _SIMULATED, m.PROTOCOL, _SIMULATED, _VERSION, machine.workers, machine.node_cores,
             machine.memory_bytes, machine.disk_bytes, [str(number) for number in range(machine.gpus)], left_s, machine.prefetch,
-            draining=self.draining, holds=[(task.id, task.attempt) for task in tasks], finished=[], nth=self.registered,
+            draining=self.draining, holds=[(task.id, task.attempt) for task in tasks], finished=[(item[0], item[1]) for item in self.outbox], nth=self.registered,
         )  # fmt: skip
         self.post(message, _REGISTER_BYTES + 8 * len(tasks), now_s)
 

@@ -179,3 +179,15 @@ def test_one_message_after_another_on_its_link():
     lab.run(9.0)
     ((when_s, _),) = lab.outcomes()
     assert when_s == pytest.approx(1.0 + 2.0 + 0.5, abs=0.2)
+
+
+def test_what_has_ended_and_was_not_told_yet_is_said_when_it_is_asked():
+    """Else it would be placed a second time."""
+    lab = Lab(costs=Costs(0, 0, 0, 0, 10.0))
+    lab.take(0.1, 0.2)
+    lab.run(1.0)
+    lab.node.told(1.0, m.WhoAreYou())
+    lab.run(1.1)
+    register = lab.listener.of(m.Register)[-1][1]
+    assert [item[0] for _, message in lab.listener.of(m.Outcomes) for item in message.items] == [0]
+    assert (register.holds, register.finished) == ([], [(1, 1)])
