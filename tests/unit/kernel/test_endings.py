@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import concurrent.futures
-from types import SimpleNamespace
 import logging
 import traceback
+from types import SimpleNamespace
 
 import pytest
 
