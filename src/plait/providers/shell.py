@@ -226,7 +226,8 @@ def _talk(process: subprocess.Popen[bytes], data: bytes, deadline_s: float, max_
     """Feeds a command and reads it to its end. Its two outputs, and why it was ended, if it was."""
     said: dict[int, bytearray] = {}
     why = ""
-    with selectors.DefaultSelector() as selector:
+    # poll needs no file of its own, of which there may be none: the command has begun
+    with selectors.PollSelector() as selector:
         for stream in (process.stdout, process.stderr):
             assert stream is not None  # noqa: S101 - both are pipes
             said[stream.fileno()] = bytearray()

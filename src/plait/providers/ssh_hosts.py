@@ -173,8 +173,8 @@ class HostList(ExecutionProvider):
                 break
             try:
                 job.places.append(self._begin(host, job, wrapped))
-            except CommandFailed as error:
-                reasons.append(f"{host}: {error.why}")
+            except (CommandFailed, OSError) as error:  # no file for a connection is no reason to forget what has begun
+                reasons.append(f"{host}: {_why(error)}")
                 self._shy[host] = time.monotonic()
         if len(job.places) < self.nodes_per_block:
             if job.places:
@@ -305,10 +305,9 @@ class HostList(ExecutionProvider):
         def one(host: str) -> None:
             try:
                 do(self.shells[host], work[host])
-            except (CommandFailed, ValueError) as error:
-                why = error.why if isinstance(error, CommandFailed) else text_of(error)
+            except (CommandFailed, ValueError, OSError) as error:
                 for _, place in work[host]:
-                    place.why = why
+                    place.why = _why(error)
 
         if len(work) == 1:
             one(next(iter(work)))
@@ -362,6 +361,10 @@ def judge(places: Sequence[Place], *, cancelled: bool, adopted: bool, now_s: flo
         if look.code:
             return Report(JobState.FAILED, f"its script ended with exit code {look.code} on {host}", look.code)
     return Report(JobState.COMPLETED, None, 0)
+
+
+def _why(error: Exception) -> str:
+    return error.why if isinstance(error, CommandFailed) else text_of(error)
 
 
 def _by_host(jobs: Sequence[HostJob]) -> dict[str, list[tuple[HostJob, Place]]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
+import subprocess
 import sys
 import time
 
@@ -75,6 +77,25 @@ def test_one_that_talks_without_end():
         HERE.run(["yes"], timeout_s=60, max_bytes=100_000)
     assert len(info.value.out) < 300_000
     assert time.monotonic() - began_s < 30
+
+
+def test_no_file_is_needed_once_it_has_begun(monkeypatch):
+    """A submission would be made, and nobody would know its job."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    begin = subprocess.Popen
+
+    def popen(*words, **options):
+        process = begin(*words, **options)
+        next_one = os.dup(process.stdout.fileno())
+        os.close(next_one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    try:
+        assert LocalShell().run(["sh", "-c", "echo 12.server"], timeout_s=10).out == "12.server\n"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_bytes_that_are_no_text():

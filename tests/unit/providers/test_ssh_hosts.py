@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from plait.errors import SubmitException
@@ -119,6 +121,17 @@ def test_what_cannot_be_ended_then_is_ended_later_and_its_host_is_not_free(make,
     monkeypatch.setattr(provider, "_end", end)
     provider.status([])
     assert sorted(provider._free()) == ["a", "b"]  # and the check for leaks finds no process
+
+
+def test_no_file_for_a_connection_forgets_nothing_that_has_begun(make, monkeypatch):
+    def run(command, **options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    provider = make("a", "b", nodes=2)
+    monkeypatch.setattr(near(provider, "b"), "run", run)
+    with pytest.raises(SubmitException, match="b: .*Too many open files"):
+        provider.submit("sleep 600", 1, "x")  # and the check for leaks finds no process
+    assert sorted(provider._free()) == ["a", "b"]
 
 
 def lost(shell, mine):
