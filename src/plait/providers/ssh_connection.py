@@ -206,7 +206,10 @@ class Connection:
             raise CommandFailed(("ssh", self.host), None, "", "", f"there is no connection to {self.host}: {self._why}")
         self._end()
         try:
-            self._begin()
+            try:
+                self._begin()
+            except OSError as error:  # its folder, and what it says there: too many files are open, or the disk is full
+                raise self._failed(f"no connection can be made here: {error}") from None
         except CommandFailed as error:
             self._end()
             self._why = error.why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -10,6 +11,7 @@ import threading
 import pytest
 
 from plait.errors import ConfigurationError
+from plait.providers import ssh_connection
 from plait.providers.shell import CommandFailed
 from plait.providers.ssh_connection import Connection, checked_host, checked_options
 from tests.support import wait_until
@@ -170,6 +172,18 @@ def test_there_is_no_client(tmp_path, monkeypatch):
 
 
 # ------------------------------------------------------------------ ways back
+def test_where_no_file_can_be_had_there_is_no_connection(monkeypatch):
+    """And not an end of whoever asks: a submission whose answer is lost is looked for over it."""
+
+    def none(prefix):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(ssh_connection, "private_temp_dir", none)
+    with pytest.raises(CommandFailed, match="no connection can be made here: .*Too many open files") as info:
+        Connection("near").run("true", timeout_s=5)
+    assert info.value.code is None
+
+
 def test_ports_come_back_with_the_connection(client, connect):
     connection = connect()
     assert connection.forward("127.0.0.1", 54000) == 40123
