@@ -7,10 +7,11 @@ All others (``__main__``, notebooks, lambdas, closures, partials, bound methods)
 
 from __future__ import annotations
 
+import functools
 import importlib
 import marshal
 import sys
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from plait.errors import DeserializationError, SerializationError, text_of
@@ -23,13 +24,18 @@ except ImportError:
     from hashlib import blake2b
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from types import CellType
 
 _BY_VALUE = b"V"
 _BY_NAME = b"N"
 _ABSENT = object()
-_MUTABLE = frozenset({list, dict, set, bytearray})
-#: Functions whose globals are larger are not compared before each call; only when a global is assigned anew.
+#: Types whose values stay what they are, and modules with such types; loggers go by name.
+_FIXED = frozenset(
+    {int, float, complex, str, bytes, bool, type(None), type(Ellipsis), range, FunctionType, BuiltinFunctionType, ModuleType, CACHED}
+)  # fmt: skip
+_FIXED_IN = frozenset({"datetime", "decimal", "fractions", "logging", "pathlib", "re", "uuid", "zoneinfo"})
+#: Functions that hold more are not compared before each call; only when a variable is assigned anew.
 _SMALL_BYTES = 32_768
 
 
@@ -42,26 +48,29 @@ class FunctionBlob:
         is_fixed: whether nothing that went along can change, so that `is_current` need not be asked.
     """
 
-    __slots__ = ("_func", "_seen", "data", "digest", "is_fixed")
+    __slots__ = ("_func", "_held", "data", "digest", "is_fixed")
 
     def __init__(self, func: Callable[..., Any]) -> None:
         data = _reference(func)
-        #: What went along by value: (namespace, name, object) of each global that the function uses.
-        self._seen: list[tuple[dict[str, Any], str, Any]] = []
+        held = _Held()
         if data is None:
             data = _value(func)
-            _gather_globals(func, self._seen, set())
-        self._func = func if any(type(value) in _MUTABLE for _, _, value in self._seen) else None
+            held.look_at(func)
+        self._held = held
+        self._func = func if held.may_change and len(data) < _SMALL_BYTES else None
         self.data = data
         self.digest = _digest(data)
-        self.is_fixed = not self._seen
+        self.is_fixed = not (held.names or held.cells or self._func is not None)
 
     def is_current(self) -> bool:
-        """Whether the function would still be sent with the same globals: scripts and notebooks change them between calls."""
-        for namespace, name, value in self._seen:
+        """Whether the function would still be sent with the same variables: scripts and notebooks change them between calls."""
+        for namespace, name, value in self._held.names:
             if namespace.get(name, _ABSENT) is not value:
                 return False
-        if self._func is not None and len(self.data) < _SMALL_BYTES:  # lists and dictionaries change inside
+        for cell, value in self._held.cells:
+            if _content(cell) is not value:
+                return False
+        if self._func is not None:  # lists, dictionaries and objects change inside
             return _digest(_value(self._func)) == self.digest
         return True
 
@@ -114,21 +123,74 @@ def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=16, person=b"plait.function").digest()
 
 
-def _gather_globals(func: Any, seen: list[tuple[dict[str, Any], str, Any]], visited: set[int]) -> None:
-    """The globals that a function sent by value uses, and those of such functions among them."""
-    func = getattr(func, "__func__", getattr(func, "func", func))  # of a method, of a partial
-    func = _behind_cache(func)
-    if not isinstance(func, FunctionType) or id(func) in visited:
-        return
-    visited.add(id(func))
-    namespace = func.__globals__
-    for name in _names(func.__code__):
-        if name in namespace:
-            value = namespace[name]
-            seen.append((namespace, name, value))
-            inner = _behind_cache(getattr(value, "__plait_function__", value))
-            if isinstance(inner, FunctionType) and inner.__module__ == func.__module__:
-                _gather_globals(inner, seen, visited)
+class _Held:
+    """What goes along with functions that are sent by value.
+
+    Attributes:
+        names: (namespace, name, object) of each global that they use.
+        cells: variables of functions around them, and what these hold.
+        may_change: whether something of it can change inside.
+    """
+
+    __slots__ = ("_visited", "cells", "may_change", "names")
+
+    def __init__(self) -> None:
+        self.names: list[tuple[dict[str, Any], str, Any]] = []
+        self.cells: list[tuple[CellType, Any]] = []
+        self.may_change = False
+        self._visited: set[int] = set()
+
+    def look_at(self, func: Any, module: str | None = None) -> None:
+        """Adds what a function, method, partial or other object with a call holds, if that is of the module or cannot be imported."""
+        func = _behind_cache(func)
+        if id(func) in self._visited:
+            return
+        self._visited.add(id(func))
+        if isinstance(func, functools.partial):
+            self._keep([*func.args, *func.keywords.values()], module)
+            self.look_at(func.func, module)
+        elif isinstance(func, MethodType):
+            self._keep([func.__self__], module)
+            self.look_at(func.__func__, module)
+        elif isinstance(func, FunctionType):
+            if func.__module__ == module or not is_importable(func):
+                self._look_into(func)
+        else:
+            self.may_change |= _may_change(func)
+
+    def _look_into(self, func: FunctionType) -> None:
+        namespace = func.__globals__
+        found = [(name, namespace[name]) for name in _names(func.__code__) if name in namespace]
+        self.names += [(namespace, name, value) for name, value in found]
+        cells = [(cell, _content(cell)) for cell in func.__closure__ or ()]
+        self.cells += cells
+        given = [*(func.__defaults__ or ()), *(func.__kwdefaults__ or {}).values()]
+        self._keep(
+            [*(value for _, value in found), *(value for _, value in cells if value is not _ABSENT), *given],
+            func.__module__,
+        )
+
+    def _keep(self, values: Iterable[Any], module: str | None) -> None:
+        for value in values:
+            is_app = hasattr(type(value), "__plait_function__")
+            self.look_at(value.__plait_function__ if is_app else value, module)
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not assigned yet
+        return _ABSENT
+
+
+def _may_change(value: Any) -> bool:
+    """Whether it is an object that may change inside. Classes change, too, but hardly between calls, and to compare them costs most."""
+    kind = type(value)
+    if kind in (tuple, frozenset):
+        return any(map(_may_change, value))
+    if kind in _FIXED or isinstance(value, type) or hasattr(kind, "__members__"):
+        return False
+    return kind.__module__.partition(".")[0] not in _FIXED_IN
 
 
 def _behind_cache(func: Any) -> Any:

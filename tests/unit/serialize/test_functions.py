@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
+import math
 import os.path
+import pathlib
 import subprocess
 import sys
 import threading
 
 import pytest
 
+import plait
 from plait.errors import DeserializationError, SerializationError
+from plait.model.task import TaskState
 from plait.serialize import FunctionBlob, load_function
 from plait.serialize.functions import _code_digest
 from tests.support import SRC
@@ -209,3 +214,107 @@ def test_torn_bytes_are_an_ordinary_error():
     for data in (b"V", b"Vxx", b"N", b"Nxx"):
         with pytest.raises(DeserializationError):
             load_function(data)
+
+
+# ------------------------------------------------------------------ what changes between calls
+class Holder:
+    def __init__(self):
+        self.value = 1
+
+    def get(self):
+        return self.value
+
+    def __call__(self):
+        return self.value
+
+
+def _closure(change_inside):
+    number, items = 1, [1]
+
+    def assigned():
+        return number
+
+    def change_number():
+        nonlocal number
+        number = 2
+
+    if change_inside:
+        return (lambda: items[0]), lambda: items.__setitem__(0, 2)
+    return assigned, change_number
+
+
+def _default():
+    items = [1]
+    return (lambda given=items: given[0]), lambda: items.__setitem__(0, 2)
+
+
+def _named_default():
+    items = [1]
+    return (lambda *, given=items: given[0]), lambda: items.__setitem__(0, 2)
+
+
+def _object(make):
+    holder = Holder()
+    return make(holder), lambda: setattr(holder, "value", 2)
+
+
+def _around(make):
+    inner, change = _closure(change_inside=False)
+    return make(inner), change
+
+
+CHANGING = {
+    "variable": lambda: _closure(change_inside=False),
+    "list": lambda: _closure(change_inside=True),
+    "default": _default,
+    "named default": _named_default,
+    "method": lambda: _object(lambda holder: holder.get),
+    "object with a call": lambda: _object(lambda holder: holder),
+    "object": lambda: _object(lambda holder: lambda: holder.value),
+    "in a tuple": lambda: _object(lambda holder: lambda pair=(1, holder): pair[1].value),
+    "argument of a partial": lambda: _object(lambda holder: functools.partial(lambda given: given.value, holder)),
+    "named argument of a partial": lambda: _object(lambda holder: functools.partial(lambda it: it.value, it=holder)),
+    "inner function": lambda: _around(lambda inner: lambda: inner()),  # noqa: PLW0108 - a function around it
+    "inner app": lambda: _around(lambda inner: functools.partial(lambda app: app.func(), plait.python_app(inner))),
+    "with a cache": lambda: _around(lambda inner: functools.lru_cache(lambda: inner())),  # noqa: PLW0108 - likewise
+}
+
+
+@pytest.mark.parametrize("kind", CHANGING)
+def test_what_a_function_holds_is_sent_again_when_it_changed(kind, monkeypatch):
+    monkeypatch.setattr(Holder, "__module__", "__main__")  # as in a script
+    func, change = CHANGING[kind]()
+    blob = FunctionBlob(func)
+    assert not blob.is_fixed
+    assert blob.is_current()
+    change()
+    assert not blob.is_current()
+    assert load_function(FunctionBlob(func).data)() == 2
+
+
+def test_what_stays_is_not_compared():
+    fixed = (
+        1,
+        "two",
+        math,
+        math.floor,
+        Holder,
+        pathlib.Path("x"),
+        logging.getLogger("x"),
+        TaskState.pending,
+        (None, 3.0),
+    )
+    blob = FunctionBlob(lambda given=fixed: given)
+    assert blob.is_fixed or blob._func is None
+    assert blob.is_current()
+
+
+def test_a_variable_that_has_no_value_yet():
+    def early():
+        return late
+
+    blob = FunctionBlob(early)
+    assert blob.is_current()
+    late = 2
+    assert not blob.is_current()
+    assert load_function(FunctionBlob(early).data)() == 2
