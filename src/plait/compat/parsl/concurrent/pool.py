@@ -74,6 +74,7 @@ class ParslPoolExecutor(Executor):
         """
         del chunksize, buffersize
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._running()
         futures = plait.apps.map(self.get_app(fn), *iterables)
         return (future.result(None if deadline is None else deadline - time.monotonic()) for future in futures)
 

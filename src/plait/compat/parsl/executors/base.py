@@ -106,7 +106,8 @@ class PluginExecutor(Executor):
         self.plugin = plugin
         self.label = plugin.label
         self._context: ExecutorContext | None = None
-        self._lock = threading.Lock()  # plug-ins need not be ready for calls of several threads at once
+        # plug-ins need not be ready for calls of several threads at once; one that runs a task in `submit` is called by that task
+        self._lock = threading.RLock()
         self._futures: dict[tuple[Task, int], Future[Any]] = {}
         self._dropped: set[tuple[Task, int]] = set()
         self._local = threading.local()

@@ -73,8 +73,9 @@ def test_leaving_waits_for_the_tasks_and_ends_the_run():
     assert future.done()
     with pytest.raises(NoDataFlowKernelError):
         parsl.dfk()
-    with pytest.raises(RuntimeError, match="has been shut down"):
-        pool.submit(square, 3)
+    for use in (pool.submit, lambda function, number: pool.map(function, [number])):
+        with pytest.raises(RuntimeError, match="has been shut down"):
+            use(square, 3)
     pool.shutdown()
 
 

@@ -121,6 +121,13 @@ def test_bash_apps_and_walltimes(tmp_path):
         assert isinstance(spin().exception(), AppTimeout)
 
 
+def test_a_task_that_runs_within_submit_may_call_apps():
+    with parsl.load(quiet(Immediate())):
+        inner = parsl.python_app(lambda x: x + 1)
+        outer = parsl.python_app(lambda x: inner(x).result() + 1)
+        assert outer(1).result() == 3
+
+
 def test_long_chains_are_no_recursion():
     with parsl.load(quiet(Immediate())):
         first = Future()
