@@ -373,19 +373,19 @@ class PoolCore:
         for (
             worker
         ) in self.workers.values():  # looked at in each round: plain loops, the condition that seldom holds first
-            if len(worker.held) > 1 and worker.state == READY and not worker.stuck:
+            if len(worker.held) > 1 and worker.state == READY:
                 return any(idle.state == READY and not idle.held for idle in self.idle)
         return False
 
     def stuck(self, now_s: float) -> list[WorkerState]:
-        """Workers silent for so long that what waits behind their task should go to those that have nothing to do."""
+        """Workers silent for so long that what waits behind their task should go to those that have nothing to do.
+
+        One whose tasks were taken back is among them if it has got another meanwhile: on its way when they were, it would wait for as long as the task runs.
+        """
         return [
             worker
             for worker in self.workers.values()
-            if len(worker.held) > 1
-            and worker.state == READY
-            and not worker.stuck
-            and now_s - worker.heard_s >= RETRACT_S
+            if len(worker.held) > 1 and worker.state == READY and now_s - worker.heard_s >= RETRACT_S
         ]
 
     def take_back(self, worker: WorkerState, first: int, end: int) -> list[Runnable]:

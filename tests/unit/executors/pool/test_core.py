@@ -233,6 +233,25 @@ def test_only_what_was_revoked_is_taken_back():
     assert sorted(worker.held) == [1, 4]
 
 
+def test_what_was_sent_while_others_were_taken_back_is_taken_back_too():
+    """It would wait behind a long task for as long as that runs, beside a worker that has nothing to do."""
+    core = pool(1, prefetch=5)
+    for number in range(4):
+        submit(core, make(number))
+    core.fill(0.0)
+    (worker,) = core.workers.values()
+    core.take_back(worker, 2, 4)
+    core.queue.clear()  # others do them
+    core.ready(core.add_worker(1), 1, 0.0)
+    assert sorted(worker.held) == [1, 4]
+    assert core.has_waiting_behind()
+    assert core.stuck(RETRACT_S) == [worker]
+    core.take_back(worker, 2, 5)
+    core.queue.clear()
+    assert not core.has_waiting_behind()
+    assert core.stuck(RETRACT_S) == []
+
+
 def test_the_last_that_wait_leave_first():
     core = pool(1)
     for number in range(4):
