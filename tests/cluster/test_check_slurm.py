@@ -74,7 +74,7 @@ def test_what_slurm_would_refuse_is_not_submitted(slurm, here, capsys, values, a
     assert data["trials"] is None
     problems = [each for each in data["findings"] if each["level"] == "problem"]
     assert any(each["about"] == about and text in each["text"] for each in problems), problems
-    assert slurm.names() == before
+    assert set(slurm.names()) <= set(before)  # Slurm forgets old ones
 
 
 def test_a_block_that_does_not_come_in_time_is_cancelled_and_said(slurm, here, capsys):

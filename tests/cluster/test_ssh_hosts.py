@@ -196,7 +196,12 @@ def test_all_tasks_end_whatever_happens_to_the_hosts(ssh_bed, tmp_path):
         heartbeat_threshold=4,
     )  # fmt: skip
     config = plait.Config(
-        [executor], progress=False, run_dir=str(tmp_path / "runs"), strategy_period=0.2, max_idletime=2.0, max_losses=10
+        [executor],
+        progress=False,
+        run_dir=str(tmp_path / "runs"),
+        strategy_period=0.2,
+        max_idletime=60.0,
+        max_losses=10,
     )
     far, ended, near = ssh_bed.hosts[2], ssh_bed.hosts[1], ssh_bed.hosts[0]
     gate = f"/tmp/{tmp_path.name}-{os.getpid()}.gate"  # the hosts see this folder
