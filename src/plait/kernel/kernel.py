@@ -229,9 +229,8 @@ class DataFlowKernel(Lifecycle):
                     self._engine.fail_launch(task, error, effects)
         with self._lock:
             self._engine.wait_for(task, parents, len(others))
-            if (
-                task.details is not None and task.details.cancel_reason
-            ):  # by another thread, while this one submitted it
+            if task.details is not None and task.details.cancel_reason:
+                # by another thread, while this one submitted it
                 self._engine.cancel(task, task.details.cancel_reason, effects)
             self._engine.settle_waiting(task, effects)
         for other in others:
@@ -290,9 +289,8 @@ class DataFlowKernel(Lifecycle):
                 engine.submitted = number
                 engine.counts[LAUNCHED] += many
                 counts[LAUNCHED] += many
-                engine.tasks.update(
-                    entries
-                )  # the only call from the line above `submitted` on: a signal comes after it
+                # The only call from the line above `submitted` on: a signal comes after it.
+                engine.tasks.update(entries)
             if self._emit is not None:
                 for task in tasks:
                     self._emit(task)
@@ -608,10 +606,8 @@ class DataFlowKernel(Lifecycle):
         todo, ended = [effects], [*called]
         try:
             self._work_off(todo, ended)
-        except (
-            KeyboardInterrupt,
-            SystemExit,
-        ):  # a signal: others wait for the rest, and what is done twice does no harm
+        except (KeyboardInterrupt, SystemExit):
+            # A signal: others wait for the rest, and what is done twice does no harm.
             self._work_off(todo, ended)
             raise
 
