@@ -175,16 +175,19 @@ def test_what_is_asked_for_is_what_slurm_gives(slurm, make, tmp_path):
     assert oct(os.stat(f"{provider.resources[job].path}.sh").st_mode & 0o777) == "0o700"
 
 
-@pytest.mark.parametrize("line", ["--job-name=mine", "-J mine", "--comment=mine"])
-def test_names_and_comments_of_the_user_do_not_hide_jobs(slurm, make, line):
-    """Jobs are known by their names, those of an array by its comment."""
-    provider = make(scheduler_options=f"#SBATCH {line}")
+def two_are_known_and_cancelled(provider):
     ids = provider.submit_many([(SLEEP, 1, f"plait.0123abcd.cpu.block-{n}") for n in range(2)])
     for job in ids:
         wait_for(provider, job, JobState.RUNNING)
     assert provider.cancel(ids) == [True, True]
     for job in ids:
         wait_for(provider, job, JobState.CANCELLED)
+
+
+@pytest.mark.parametrize("line", ["--job-name=mine", "-J mine", "--comment=mine"])
+def test_names_and_comments_of_the_user_do_not_hide_jobs(slurm, make, line):
+    """Jobs are known by their names, those of an array by its comment."""
+    two_are_known_and_cancelled(make(scheduler_options=f"#SBATCH {line}"))
     wait_until(lambda: slurm.queue() == {}, 20, slurm.queue)
 
 
@@ -197,13 +200,7 @@ def test_variables_of_the_user_for_slurms_commands_do_not_hide_jobs(slurm, make,
         ("SBATCH_COMMENT", "mine"),
     ):
         monkeypatch.setenv(name, value)
-    provider = make(partition="debug")
-    ids = provider.submit_many([(SLEEP, 1, f"plait.0123abcd.cpu.block-{n}") for n in range(2)])
-    for job in ids:
-        wait_for(provider, job, JobState.RUNNING)
-    assert provider.cancel(ids) == [True, True]
-    for job in ids:
-        wait_for(provider, job, JobState.CANCELLED)
+    two_are_known_and_cancelled(make(partition="debug"))
 
 
 def test_a_job_that_slurm_refuses_says_why(slurm, make):
