@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import psutil
+import zmq
 
 from plait.executors.htex import messages as m
 from plait.executors.htex.link import Dealer
@@ -22,7 +23,10 @@ def test_a_huge_frame_from_a_manager():
         sock = lab.stranger(lab.block("bad"))
         sock.send_multipart([encode(m.Chunk(1, 1, 0), LIMIT), bytes(LIMIT)])
         lab.until(lambda: len(lab.got) == 2)  # just small enough
+        events = sock.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         sock.send_multipart([encode(m.Chunk(1, 1, 0), 2 * LIMIT), bytes(2 * LIMIT)])
+        lab.until(lambda: events.poll(0))
+        sock.disable_monitor()
         sock.send(encode(m.Heartbeat(2.0)))  # over the next connection
         lab.heard(2.0)
         lab.greet(good, 3.0)

@@ -240,21 +240,16 @@ def orphans(dead_ids: set[str]) -> Iterator[Orphan]:
     """Processes of this user whose job belongs to one of these runs (beginnings of their ids)."""
     if not dead_ids or sys.platform != "linux":
         return
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == os.getpid():
+    for pid in procs.numbers():
+        if pid == os.getpid():
             continue
-        job = _job_of(int(name))
+        job = _job_of(pid)
         if job and job.split(".")[1:2] and job.split(".")[1] in dead_ids:
-            yield Orphan(int(name), job, _command(int(name)))
+            yield Orphan(pid, job, _command(pid))
 
 
 def _job_of(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            entries = file.read().split(b"\0")
-    except OSError:
-        return ""  # gone, or another user's
-    for entry in entries:
+    for entry in procs.environ(pid).split(b"\0"):
         if entry.startswith(_MARKS):
             return entry.partition(b"=")[2].decode("utf-8", "replace")
     return ""

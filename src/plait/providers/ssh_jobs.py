@@ -57,14 +57,14 @@ _LOOK: Final = (
     '&& ! grep -q "^State:.[ZX]" "/proc/$q/status" 2>/dev/null; then echo "$n runs"; '
     'elif [ -s "$p.ec" ]; then echo "$n ended $(cat "$p.ec")"; else echo "$n killed"; fi; fi; done'
 )
-# The marked processes, but not this one: it has no mark.
+# The marked processes, but not this one: it has no mark. One that is just becoming another program is not seen for a moment, so at the end they are looked for twice.
 _FIND: Final = 'find() { grep -lzsxF -e "PLAIT_JOB=$1" /proc/[0-9]*/environ | cut -d/ -f3; }; '
 _END: Final = (
     f"{_FIND}"
     'tenths="$1"; shift; for n in "$@"; do p=$(find "$n"); [ -z "$p" ] || kill -TERM $p 2>/dev/null; done; '
     'i=0; while [ $i -lt "$tenths" ]; do l=; for n in "$@"; do l="$l$(find "$n")"; done; [ -z "$l" ] && break; sleep 0.1; i=$((i+1)); done; '
-    f'i=0; while [ $i -lt {_KILL_TENTHS} ]; do l=; for n in "$@"; do p=$(find "$n"); l="$l$p"; [ -z "$p" ] || kill -KILL $p 2>/dev/null; done; '
-    '[ -z "$l" ] && exit 0; sleep 0.1; i=$((i+1)); done; echo "some processes do not end" >&2; exit 1'
+    f'i=0; gone=; while [ $i -lt {_KILL_TENTHS} ]; do l=; for n in "$@"; do p=$(find "$n"); l="$l$p"; [ -z "$p" ] || kill -KILL $p 2>/dev/null; done; '
+    '[ -n "$l" ] && gone= || { [ -n "$gone" ] && exit 0; gone=1; }; sleep 0.1; i=$((i+1)); done; echo "some processes do not end" >&2; exit 1'
 )
 _TIDY: Final = 'for p in "$@"; do rm -rf -- "$p.sh" "$p.out" "$p.err" "$p.ec" "$p.pid" "$p.lock"; done; rmdir -- "${1%/*}" 2>/dev/null; exit 0'
 

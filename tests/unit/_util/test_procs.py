@@ -341,3 +341,33 @@ def test_orphans_come_to_the_subreaper():
         process.stdin.close()
         assert process.stdout.readline() == "[] []\n"
         assert not procs.is_alive(orphan)
+
+
+def test_a_mark_is_seen_while_a_process_becomes_another_program():
+    require_linux("/proc/<pid>/environ")
+    code = 'exec "$0" -c "$1" "$0" "$1"'
+    with subprocess.Popen(["/bin/bash", "-c", code, "/bin/bash", code], env={"MARK": "me"}) as process:
+        try:
+            assert sum(not procs.is_marked(process.pid, {b"MARK=me"}) for _ in range(4000)) == 0
+        finally:
+            process.kill()
+
+
+def test_some_have_no_environment():
+    require_linux("/proc/<pid>/environ")
+    with subprocess.Popen(["sleep", "1000"], env={}) as bare:
+        try:
+            assert procs.environ(bare.pid) == b""
+        finally:
+            bare.kill()
+        wait_until(lambda: not procs.is_alive(bare.pid))
+        assert procs.environ(bare.pid) == b"", "a zombie"
+    assert procs.environ(bare.pid) == b"", "nobody"
+
+
+def test_the_marked_are_found_with_those_that_come_meanwhile(monkeypatch):
+    require_linux("/proc/<pid>/environ")
+    lists = iter([[1, 5, 7, 9], [1, 7, 9, 11, 12], [1, 9, 11, 12, 13], [1, 13]])
+    monkeypatch.setattr(procs, "numbers", lambda: next(lists))
+    monkeypatch.setattr(procs, "environ", lambda pid: b"A=1\0B=22\0" if pid > 5 and pid % 2 else b"A=1\0B=222\0C=B\0")
+    assert list(procs.marked({b"B=22", b"B=1"}, above=5)) == [7, 9, 11, 13]

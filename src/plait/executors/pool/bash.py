@@ -18,7 +18,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +40,7 @@ MARK: Final = "PLAIT_BASH_CALL"
 
 _POLL_S: Final = 0.002
 _ROUNDS: Final = 20  # of SIGKILL to what is marked and may go on starting others
+_FEW: Final = 50
 _numbers = itertools.count()
 
 
@@ -207,10 +207,17 @@ class _Marked:
     def __init__(self) -> None:
         value = f"{os.getpid()}-{next(_numbers)}-{time.time_ns()}"
         self.env: Final = {MARK: value}
-        self._mark = os.fsencode(f"{MARK}={value}")
+        self._marks = {f"{MARK}={value}".encode()}
 
     def find(self, root: int) -> set[int]:
-        return {pid for pid in _pids_since(root) if self._mark in _environ(pid)}
+        found: set[int] = set()
+        begin = root + 1
+        while 0 <= (last := _last_pid()) - begin < _FEW:  # so many looks are cheaper than a list of all processes
+            found |= {pid for pid in range(begin, last + 1) if procs.is_marked(pid, self._marks)}
+            begin = last + 1
+        if last == begin - 1:
+            return found
+        return found.union(procs.marked(self._marks, root if last > root else 0))  # numbers may have begun anew
 
     def end(self, pids: set[int]) -> None:
         procs.signal_all(pids, signal.SIGTERM)
@@ -218,11 +225,12 @@ class _Marked:
         while any(map(procs.is_alive, pids)) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         for _ in range(_ROUNDS):
-            pids = {pid for pid in _all_pids() if self._mark in _environ(pid)}
+            pids = set()
+            for pid in procs.marked(self._marks):
+                procs.end_tree(pid, 0)
+                pids.add(pid)
             if not pids:
                 return
-            for pid in pids:
-                procs.end_tree(pid, 0)
 
 
 def _end_leftovers(root: int, trace: _Adopted | _Marked, settle_s: float) -> None:
@@ -264,31 +272,9 @@ def _has_children() -> bool:
     return True
 
 
-def _pids_since(root: int) -> list[int]:
-    """Numbers of processes that may have started after ``root``: those between its number and the last one that was given."""
-    if sys.platform != "linux":
-        return []
-    last = _last_pid()
-    if 0 <= last - root < 50:  # so many looks are cheaper than the list of all processes
-        return list(range(root + 1, last + 1))
-    return [pid for pid in _all_pids() if pid > root or last < root]
-
-
 def _last_pid() -> int:
     try:
         with open("/proc/loadavg", "rb") as file:
             return int(file.read().split()[4])
     except (OSError, IndexError, ValueError):
         return -1
-
-
-def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()] if sys.platform == "linux" else []
-
-
-def _environ(pid: int) -> bytes:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read()
-    except OSError:
-        return b""  # gone, or of another user

@@ -7,9 +7,7 @@ What a task started with an environment made anew does not carry it.
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import time
 from typing import Final
 
@@ -29,37 +27,18 @@ def end_marked(mark: str, within_s: float = _KILL_S, grace_s: float = 0.0) -> li
         within_s: seconds in which they have to be gone.
         grace_s: seconds that they have after a SIGTERM, before that.
     """
-    if grace_s > 0 and (found := _marked(mark)):
+    marks = {f"{MARK}={mark}".encode()}
+    if grace_s > 0 and (found := list(procs.marked(marks))):
         procs.signal_all(found, signal.SIGTERM)
         deadline_s = time.monotonic() + grace_s
-        while _marked(mark) and time.monotonic() < deadline_s:
+        while any(procs.marked(marks)) and time.monotonic() < deadline_s:
             time.sleep(_LOOK_S)
     deadline_s = time.monotonic() + within_s
     while True:
-        found = _marked(mark)
+        found = []
+        for pid in procs.marked(marks):
+            procs.signal_all((pid,), signal.SIGKILL)
+            found.append(pid)
         if not found or time.monotonic() >= deadline_s:
             return found
-        procs.signal_all(found, signal.SIGKILL)
         time.sleep(0.001)
-
-
-def _marked(mark: str) -> list[int]:
-    wanted = f"{MARK}={mark}".encode()
-    return [pid for pid in _pids() if wanted in _environment(pid)]
-
-
-def _pids() -> list[int]:
-    me = os.getpid()
-    return (
-        [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != me]
-        if sys.platform == "linux"
-        else []
-    )
-
-
-def _environment(pid: int) -> list[bytes]:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")
-    except OSError:
-        return []  # gone, or of another user

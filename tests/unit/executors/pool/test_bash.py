@@ -209,6 +209,16 @@ def test_the_background_ends_with_the_command(in_thread, detach):
 
 
 @BOTH
+def test_a_background_that_becomes_another_program_for_ever_ends(in_thread):
+    """While it does, the system shows it without an environment."""
+    require_linux("/proc/<pid>/environ")
+    code = 'exec "$0" -c "$1" "$0" "$1"'
+    for _ in range(20):
+        assert run(f"setsid /bin/bash -c '{code}' /bin/bash '{code}' & echo $! >pids", in_thread=in_thread) == 0
+        assert alive("pids") == []
+
+
+@BOTH
 def test_the_background_of_a_failure_ends(in_thread):
     with pytest.raises(BashExitFailure):
         run(f"{SLEEPER} & {WRITTEN}; exit 3", in_thread=in_thread)
@@ -289,12 +299,25 @@ def test_zombies_of_the_command_are_taken_away():
     assert set(procs.children_of(os.getpid())) <= before
 
 
-def test_the_list_of_candidates(monkeypatch):
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(bash, "_all_pids", lambda: [1, 50, 100, 101, 900])
-    for last, candidates in ((100, []), (103, [101, 102, 103]), (5000, [101, 900]), (40, [1, 50, 100, 101, 900])):
-        monkeypatch.setattr(bash, "_last_pid", lambda last=last: last)
-        assert bash._pids_since(100) == candidates
+@pytest.mark.parametrize(
+    ("lasts", "looked_at", "listed_above"),
+    [
+        ([100], [], None),
+        ([103, 103], [101, 102, 103], None),
+        ([102, 104, 104], [101, 102, 103, 104], None),  # others came during the look
+        ([5000], [], 100),
+        ([102, 5000], [101, 102], 100),
+        ([40], [], 0),  # numbers have begun anew
+    ],
+)
+def test_who_may_have_been_started_by_the_command(monkeypatch, lasts, looked_at, listed_above):
+    looks, lists = [], []
+    given = iter(lasts)
+    monkeypatch.setattr(bash, "_last_pid", lambda: next(given))
+    monkeypatch.setattr(bash.procs, "is_marked", lambda pid, marks: looks.append(pid))
+    monkeypatch.setattr(bash.procs, "marked", lambda marks, above: lists.append(above) or ())
+    assert bash._Marked().find(100) == set()
+    assert (looks, lists) == (looked_at, [] if listed_above is None else [listed_above])
 
 
 def test_the_last_number_given_is_known():

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from plait._util import procs
 from plait.executors.pool.egg import MARK, new_mark
 from plait.executors.pool.remains import end_marked
 from tests.support import require_linux, wait_until
@@ -43,6 +44,20 @@ def test_what_goes_on_starting_others_is_ended():
     process = subprocess.Popen(["/bin/bash", "-c", script], env={**os.environ, MARK: mark})
     assert end_marked(mark) == []
     process.wait(5)
+
+
+def test_what_starts_a_copy_of_itself_and_ends_for_ever_is_ended(tmp_path):
+    mark = new_mark()
+    code = 'date >"$2"; setsid "$0" -c "$1" "$0" "$1" "$2" & '
+    process = subprocess.Popen(
+        ["/bin/bash", "-c", code, "/bin/bash", code, str(tmp_path / "on")],
+        env={**os.environ, MARK: mark},
+        stdin=subprocess.DEVNULL,
+    )
+    process.wait()
+    assert end_marked(mark) == []
+    (tmp_path / "on").unlink()
+    assert list(procs.marked({f"{MARK}={mark}".encode()})) == []
 
 
 def test_nothing_to_end():
