@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from plait.limits import GRACE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable
 
 #: Seconds for which SIGKILL is repeated. What is left then waits in the kernel (state D) and dies when that lets go of it.
 KILL_S: Final = 2.0
@@ -23,10 +23,6 @@ KILL_S: Final = 2.0
 POLL_S: Final = (0.001, 0.02)
 #: How many times what has come meanwhile is stopped before all are killed: each time it is less, unless it starts others and ends, for ever.
 STOPS: Final = 50
-#: Seconds for which a process may be seen without an environment while it becomes another program.
-EXEC_S: Final = 1.0
-#: How many times processes that have come during a look are looked at too.
-LOOKS: Final = 100
 
 _HAS_PROC: Final = sys.platform == "linux"
 _PR_SET_PDEATHSIG: Final = 1
@@ -150,74 +146,6 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def environ(pid: int) -> bytes:
-    """The environment that a process was started with, each entry ended by a NUL; empty when there is none or it is not for us to see (Linux).
-
-    A process that is just becoming another program has none for a moment: it is looked at again, for up to `EXEC_S`.
-    """
-    deadline_s = 0.0
-    while True:
-        try:
-            found = _read_at_once(f"/proc/{pid}/environ")
-            if found:
-                return found
-            facts = _read_at_once(f"/proc/{pid}/stat")
-        except OSError:
-            return b""  # gone, or of another user
-        state, *fields = facts[facts.rindex(b")") + 2 :].split()
-        memory, code, begin, end = (int(fields[number]) for number in (19, 22, 46, 47))
-        if (
-            state in b"ZX" or not memory or (code and begin == end)
-        ):  # the address of the code is written after those of the environment
-            return b""  # it has ended, is a thread of the kernel, or was given an empty environment
-        now_s = time.monotonic()
-        deadline_s = deadline_s or now_s + EXEC_S
-        if now_s >= deadline_s:
-            return b""
-        time.sleep(0.0001)
-
-
-def _read_at_once(path: str) -> bytes:
-    """The content of a file of ``/proc``, by one call: what comes by several may be of two states, or be cut off where the first one ended."""
-    size = 65536
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        while len(data := os.pread(fd, size, 0)) == size:
-            size *= 8
-        return data
-    finally:
-        os.close(fd)
-
-
-def is_marked(pid: int, marks: Iterable[bytes]) -> bool:
-    """Whether a process has one of these entries, as ``NAME=value``, in the environment that it was started with (Linux).
-
-    Bash, when it starts, has a NUL in place of each ``=`` for a moment.
-    """
-    entries = b"\0" + environ(pid).replace(b"=", b"\0")
-    return any(b"\0" + mark.replace(b"=", b"\0") + b"\0" in entries for mark in marks)
-
-
-def marked(marks: Collection[bytes], above: int = 0) -> Iterator[int]:
-    """The processes that have one of these entries in their environment (Linux); others come after they are looked at, and are looked at too.
-
-    So who ends each one as it is told ends those too that start another and end, over and over.
-
-    Args:
-        marks: whole entries, as ``NAME=value``.
-        above: processes with lower numbers are passed over.
-    """
-    seen = {os.getpid()}
-    for _ in range(LOOKS):
-        fresh = [pid for pid in numbers() if pid > above and pid not in seen] if _HAS_PROC else []
-        if not fresh:
-            return
-        seen.update(fresh)
-        for pid in fresh:
-            if is_marked(pid, marks):
-                yield pid
-
-
 def dies_of(pid: int, number: int) -> bool:
     """Whether the process neither catches nor ignores nor blocks the signal. False where that cannot be known."""
     try:
@@ -238,18 +166,32 @@ def signal_all(pids: Iterable[int], number: int) -> None:
                 os.kill(pid, number)
 
 
-def ask_to_end(pids: Iterable[int], asked: set[int]) -> list[int]:
+def image_of(pid: int) -> bytes:
+    """Tells a program from the one that takes its place in the same process: where its parts lie in memory. Empty where that cannot be known."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return b""
+    return b" ".join(fields[23:26] + fields[45:49])
+
+
+def ask_to_end(pids: Iterable[int], asked: dict[int, bytes]) -> list[int]:
     """Sends SIGTERM, once to each; those that got it now.
 
-    Again to those that would die of it and have not: a shell that was just starting a command caught the signal in its copy, which then became
-    the command.
+    Again to those that have become another program since, and would die of it: a shell that was just starting a command caught the signal in its
+    copy, which then became the command. (A program that caught it and is about to end may die of a second one too, but has had the first.)
 
     Args:
         pids: living processes.
-        asked: those that have been sent it before. Grows.
+        asked: those that have been sent it before, and the program that each was then (`image_of`). Grows.
     """
-    fresh = [pid for pid in pids if pid not in asked or dies_of(pid, signal.SIGTERM)]
-    asked.update(fresh)
+    fresh = []
+    for pid in pids:
+        image = image_of(pid)
+        if pid not in asked or (image != asked[pid] and dies_of(pid, signal.SIGTERM)):
+            asked[pid] = image
+            fresh.append(pid)
     signal_all(fresh, signal.SIGTERM)
     return fresh
 
@@ -291,7 +233,7 @@ class _Tree:
         self._me = os.getpid()
         self._spare = spare | {self._me}
         self._known: dict[int, float] = {}  # number -> start time, of the living and the dead
-        self._asked: set[int] = set()
+        self._asked: dict[int, bytes] = {}
         self._led = (
             set(self._roots) if include_root else set()
         )  # groups and sessions that belong to the tree, by their leader

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from plait._util import procs
+from plait._util.marks import environ
 from plait.cli import lost_jobs
 from plait.cli.main import DONE, FAILED, version_text
 from plait.configfile.rules import system_rules
@@ -249,7 +250,7 @@ def orphans(dead_ids: set[str]) -> Iterator[Orphan]:
 
 
 def _job_of(pid: int) -> str:
-    for entry in procs.environ(pid).split(b"\0"):
+    for entry in environ(pid).split(b"\0"):
         if entry.startswith(_MARKS):
             return entry.partition(b"=")[2].decode("utf-8", "replace")
     return ""

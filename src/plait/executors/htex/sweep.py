@@ -10,6 +10,7 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from plait._util import procs
+from plait._util.marks import bearers
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,7 +32,7 @@ def sweep(marks: Collection[str]) -> int:
     killed: set[int] = set()
     for _ in range(_ROUNDS):
         found = False
-        for pid in procs.marked(wanted) if wanted else ():
+        for pid in bearers(wanted) if wanted else ():
             found = True
             procs.signal_all((pid,), signal.SIGKILL)
             killed.add(pid)

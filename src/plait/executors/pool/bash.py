@@ -22,6 +22,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from plait._util import procs
+from plait._util.marks import bearers, carries
 from plait.errors import AppBadFormatting, AppException, AppTimeout, BashAppNoReturn, BashExitFailure, MissingOutputs
 from plait.executors.pool.streams import open_streams
 from plait.limits import GRACE_S
@@ -213,11 +214,11 @@ class _Marked:
         found: set[int] = set()
         begin = root + 1
         while 0 <= (last := _last_pid()) - begin < _FEW:  # so many looks are cheaper than a list of all processes
-            found |= {pid for pid in range(begin, last + 1) if procs.is_marked(pid, self._marks)}
+            found |= {pid for pid in range(begin, last + 1) if carries(pid, self._marks)}
             begin = last + 1
         if last == begin - 1:
             return found
-        return found.union(procs.marked(self._marks, root if last > root else 0))  # numbers may have begun anew
+        return found.union(bearers(self._marks, root if last > root else 0))  # numbers may have begun anew
 
     def end(self, pids: set[int]) -> None:
         procs.signal_all(pids, signal.SIGTERM)
@@ -226,7 +227,7 @@ class _Marked:
             time.sleep(_POLL_S)
         for _ in range(_ROUNDS):
             pids = set()
-            for pid in procs.marked(self._marks):
+            for pid in bearers(self._marks):
                 procs.end_tree(pid, 0)
                 pids.add(pid)
             if not pids:

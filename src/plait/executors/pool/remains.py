@@ -12,6 +12,7 @@ import time
 from typing import Final
 
 from plait._util import procs
+from plait._util.marks import bearers
 from plait.executors.pool.egg import MARK
 
 _KILL_S: Final = 2.0
@@ -28,15 +29,15 @@ def end_marked(mark: str, within_s: float = _KILL_S, grace_s: float = 0.0) -> li
         grace_s: seconds that they have after a SIGTERM, before that.
     """
     marks = {f"{MARK}={mark}".encode()}
-    if grace_s > 0 and (found := list(procs.marked(marks))):
+    if grace_s > 0 and (found := list(bearers(marks))):
         procs.signal_all(found, signal.SIGTERM)
         deadline_s = time.monotonic() + grace_s
-        while any(procs.marked(marks)) and time.monotonic() < deadline_s:
+        while any(bearers(marks)) and time.monotonic() < deadline_s:
             time.sleep(_LOOK_S)
     deadline_s = time.monotonic() + within_s
     while True:
         found = []
-        for pid in procs.marked(marks):
+        for pid in bearers(marks):
             procs.signal_all((pid,), signal.SIGKILL)
             found.append(pid)
         if not found or time.monotonic() >= deadline_s:

@@ -115,7 +115,7 @@ class Zygote:
         """SIGTERM to everything below, and to what it starts meanwhile; a little time to obey."""
         deadline_s = time.monotonic() + grace_s
         look_s = 0.0
-        asked: set[int] = set()
+        asked: dict[int, bytes] = {}
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         while (now_s := time.monotonic()) < deadline_s and not poll.poll(

@@ -314,8 +314,8 @@ def test_who_may_have_been_started_by_the_command(monkeypatch, lasts, looked_at,
     looks, lists = [], []
     given = iter(lasts)
     monkeypatch.setattr(bash, "_last_pid", lambda: next(given))
-    monkeypatch.setattr(bash.procs, "is_marked", lambda pid, marks: looks.append(pid))
-    monkeypatch.setattr(bash.procs, "marked", lambda marks, above: lists.append(above) or ())
+    monkeypatch.setattr(bash, "carries", lambda pid, marks: looks.append(pid))
+    monkeypatch.setattr(bash, "bearers", lambda marks, above: lists.append(above) or ())
     assert bash._Marked().find(100) == set()
     assert (looks, lists) == (looked_at, [] if listed_above is None else [listed_above])
 
@@ -330,7 +330,14 @@ def test_the_last_number_given_is_known():
 # ------------------------------------------------------------------ walltime
 @BOTH
 @pytest.mark.parametrize("how", ["exec sleep 1000", "sleep 1000; true", "sleep 1000 | cat"])
-def test_walltime(in_thread, how):
+def test_walltime(in_thread, how, monkeypatch):
+    wait = bash._wait
+
+    def wait_when_it_works(process, deadline):
+        wait_until(lambda: Path("out").exists() and read("out"))
+        return wait(process, deadline)
+
+    monkeypatch.setattr(bash, "_wait", wait_when_it_works)
     begin = time.monotonic()
     with pytest.raises(AppTimeout, match=r"bash_app hello ran longer than its walltime of 0.1 s"):
         run(f"echo $$ >pids; echo so far; {how}", in_thread=in_thread, walltime_s=0.1, stdout=("out", "w"))

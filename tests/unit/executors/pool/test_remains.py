@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from plait._util import procs
+from plait._util.marks import bearers
 from plait.executors.pool.egg import MARK, new_mark
 from plait.executors.pool.remains import end_marked
 from tests.support import require_linux, wait_until
@@ -57,7 +57,7 @@ def test_what_starts_a_copy_of_itself_and_ends_for_ever_is_ended(tmp_path):
     process.wait()
     assert end_marked(mark) == []
     (tmp_path / "on").unlink()
-    assert list(procs.marked({f"{MARK}={mark}".encode()})) == []
+    assert list(bearers({f"{MARK}={mark}".encode()})) == []
 
 
 def test_nothing_to_end():
