@@ -275,7 +275,8 @@ class BlockKeeper:
         """What error handlers call on the executor: scaling stops with this exception."""
         with self._lock:
             first, self._error = self._error is None, self._error or error
-            self._core.give_up(f"{type(error).__name__}: {text_of(error).splitlines()[0]}")
+            told = text_of(error).partition("\n")[0]  # perhaps nothing, as of an assertion
+            self._core.give_up(": ".join(part for part in (type(error).__name__, told) if part))
         if first:
             self._broken(error)
 

@@ -183,6 +183,18 @@ def test_a_policy_that_raises_ends_the_scaling_and_not_the_blocks_of_others(owne
     wait_until(lambda: it.provider.unfinished() == [])
 
 
+def test_a_policy_whose_error_says_nothing_ends_the_scaling_too(owner):
+    class Broken:
+        def decide(self, view):
+            raise AssertionError
+
+    it = owner(strategy=Broken())
+    (error,) = wait_until(lambda: it.broken)
+    assert isinstance(error, AssertionError)
+    wait_until(lambda: it.provider.unfinished() == [])
+    assert it.keeper.explain().endswith("the executor is shut down")
+
+
 # ------------------------------------------------------------------ names, and what is written down
 def test_jobs_have_the_runs_name_and_are_written_down(owner, tmp_path):
     it = owner(FakeProvider(init_blocks=2, max_blocks=2), run_id="0123abcd-4567-89ef", folder=str(tmp_path))
@@ -420,6 +432,13 @@ def test_a_handler_may_give_the_executor_up_itself(owner):
     wait_until(lambda: it.broken)
     it.keeper.shutdown(5.0)
     assert [str(error) for error in it.broken] == ["first"], "and it is not asked again"
+
+
+def test_an_error_without_a_text_gives_it_up_likewise(owner):
+    it = owner(error_handler=lambda executor, statuses: RuntimeError() if statuses else None)
+    (error,) = wait_until(lambda: it.broken)
+    assert isinstance(error, RuntimeError)
+    assert it.keeper.explain().endswith("requests no more blocks: RuntimeError")
 
 
 def test_a_handler_that_raises_is_noted_and_blocks_go_on(owner, caplog):
