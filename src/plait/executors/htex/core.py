@@ -122,10 +122,12 @@ class InterchangeCore(State):
 
     def _cancel(self, message: m.Cancel, _: bytes, now_s: float) -> None:
         told: dict[ManagerState, list[AttemptId]] = {}
+        plain: set[ManagerState] = set()
         for attempt in message.items:
             manager = self.placed.get(attempt[0])
             if manager is not None and manager.held[attempt[0]][1] == attempt[1]:
-                self.release(manager, attempt[0], ghost=True)
+                if self.release(manager, attempt[0], ghost=True)[5] is None:
+                    plain.add(manager)
                 manager.owes.discard(attempt)
                 self._members.limbo.unwanted(attempt)
                 if attempt in manager.ghosts:
@@ -136,6 +138,8 @@ class InterchangeCore(State):
                 self._members.limbo.cancel(attempt, now_s)
         for manager, attempts in told.items():
             self.out.append((manager.conn, m.Cancel(attempts), b""))
+            if manager in plain:
+                self._members.ghosts.plain(manager, now_s)
             self._members.changed(manager, now_s)
 
     def _offer_again(self, message: m.OfferAgain, _: bytes, now_s: float) -> None:

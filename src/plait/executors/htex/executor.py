@@ -424,7 +424,11 @@ class HighThroughputExecutor(Inspection):
         """Called by the keeper: its blocks fail, and no more are requested."""
         self._error = self._error or error
         if self._link is not None:
-            broken = error if isinstance(error, ExecutorError) else BadStateException(self, text_of(error))
+            broken = (
+                error
+                if isinstance(error, ExecutorError)
+                else BadStateException(self, text_of(error) or type(error).__name__)
+            )
             broken.__cause__ = error if broken is not error else None
             self._link.command("break", broken)
 

@@ -44,6 +44,11 @@ class Ghosts:
         """A task that was granted something was cancelled: it is gone when its manager says so, or after a while."""
         self._push(now_s + GHOST_S, manager, attempt)
 
+    def plain(self, manager: ManagerState, now_s: float) -> None:
+        """Plain tasks were cancelled there. When they have ended is not said, so nobody gets the whole node for as long as killing takes."""
+        manager.kills_s = now_s + KILL_S
+        self._push(manager.kills_s, manager, _NONE)
+
     def reconnected(self, manager: ManagerState, now_s: float) -> None:
         """A manager is back: that its ghosts are gone may have been said over the connection that broke."""
         for attempt in manager.ghosts:

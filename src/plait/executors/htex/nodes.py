@@ -92,6 +92,7 @@ class ManagerState:
         on_hold: whether it is held back.
         stuck: it gave tasks back, so it gets no more than it has workers until it delivers.
         settles_s: until when something may run there of which nothing is known.
+        kills_s: until when plain tasks that were cancelled may still be ended there.
         slots: plain tasks that have a worker and its share.
         tight: fewer than there are workers free, so that none may wait there.
         used_cores, used_memory_bytes, used_disk_bytes: what tasks that asked have.
@@ -138,6 +139,7 @@ class ManagerState:
         "hosts",
         "idle_since_s",
         "kept_hosts",
+        "kills_s",
         "known",
         "last_seq",
         "lent",
@@ -209,7 +211,7 @@ class ManagerState:
         self.version = 0  # of its rank
         self.recalled_s = -math.inf
         self.asked_s = -math.inf
-        self.settles_s = -math.inf
+        self.settles_s = self.kills_s = -math.inf
         self.audit_s = math.inf
         self.idle_since_s = self.spoke_s = now_s
         # numbers of its messages with outcomes, see `accounts`
@@ -312,12 +314,16 @@ class ManagerState:
     def is_empty(self, now_s: float) -> bool:
         """Whether nothing runs there, and nothing is known of that might."""
         return (
-            not self.held and not self.ghosts and not self.unclaimed and self.gang is None and now_s >= self.settles_s
+            not self.held
+            and not self.ghosts
+            and not self.unclaimed
+            and self.gang is None
+            and now_s >= max(self.settles_s, self.kills_s)
         )
 
     def when_empty(self, now_s: float, mean_s: float) -> tuple[float, float]:
         """When all that it has will have ended: as it is to be expected, and at the latest. Infinite when that is not known."""
-        expected_s = latest_s = max(now_s, self.settles_s)
+        expected_s = latest_s = max(now_s, self.settles_s, self.kills_s)
         if self.unclaimed:
             return math.inf, math.inf
         if self.lent and self.gang is not None:

@@ -7,6 +7,7 @@ import pytest
 from plait.errors import InternalConsistencyError
 from plait.executors.htex import gangs
 from plait.executors.htex import messages as m
+from plait.executors.htex.ghosts import KILL_S
 from tests.unit.executors.htex.core_lab import Lab, item, register
 
 
@@ -196,6 +197,22 @@ def test_a_cancelled_gang_keeps_its_nodes_until_it_is_gone():
     assert lab.place() == {}
     lab.says("a1", m.Returned([(gang, 1)]))
     assert len(lab.place()) == 1
+
+
+def test_a_gang_waits_until_cancelled_plain_tasks_have_certainly_ended():
+    lab = cluster(2)
+    (plain,) = lab.offer_plain(1)
+    assert lab.place() == {"a1": [plain]}
+    lab.driver(m.Cancel([(plain, 1)]))
+    (gang,) = lab.offer(m.Ask(nodes=2))
+    (light,) = lab.offer(m.Ask(walltime_s=1.0))
+    assert lab.place() == {"a1": [light]}, "which ends before, and has a worker of its own"
+    lab.ends("a1", light)
+    lab.at(KILL_S - 0.1, beats=("a1", "a2"))
+    assert lab.place() == {}
+    assert lab.core.next_tick_s(lab.now_s) <= KILL_S
+    lab.at(KILL_S, beats=("a1", "a2"))
+    assert lab.place() == {"a1": [gang]}
 
 
 def test_a_lost_member_ends_the_attempt_on_the_head_and_is_told_as_a_loss():
