@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from plait.dataflow.retry import as_retry
 from plait.errors import ConfigurationError
-from plait.kernel.arguments import RESERVED
+from plait.kernel.arguments import RESERVED, is_nothing
 from plait.kernel.loader import DataFlowKernelLoader
 from plait.model.resources import DEFAULT, KEYS, parse_resources
 from plait.model.task import AppSpec
@@ -258,6 +258,6 @@ def _reserved_of(func: Callable[..., Any]) -> tuple[frozenset[str] | None, dict[
         takes_any |= parameter.kind is inspect.Parameter.VAR_KEYWORD
         if parameter.name in RESERVED:
             accepts.add(parameter.name)
-            if parameter.default is not inspect.Parameter.empty and parameter.default not in (None, [], ()):
+            if parameter.default is not inspect.Parameter.empty and not is_nothing(parameter.default):
                 defaults[parameter.name] = parameter.default
     return (None if takes_any else frozenset(accepts)), defaults

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, MutableMapping, Sequence
     from concurrent.futures import Future
 
-__all__ = ["BasicMemoizer", "Memoizer", "UnknownTypeForMemo", "code_key", "id_for_memo", "memo_key"]
+__all__ = ["BasicMemoizer", "Memoizer", "UnknownTypeForMemo", "code_key", "id_for_memo", "memo_key", "task_key"]
 
 
 def memo_key(
@@ -60,10 +60,16 @@ def memo_key(
     return blake2b(b"".join(pieces), digest_size=32, person=b"plait.memo.call").digest()
 
 
+def task_key(task: Mapping[str, Any]) -> bytes:
+    """The key of a task's call."""
+    kind = str(task.get("kind", ""))  # one function may be a python app and a bash app
+    return memo_key(code_key(task["func"]) + text(kind), task["args"], task["kwargs"], task["ignore_for_cache"] or ())
+
+
 class Memoizer(ABC):
     """Where outcomes of earlier calls come from: the port for plug-ins.
 
-    A task is a mapping that has, among others, the keys ``id``, ``func``, ``func_name``, ``args``, ``kwargs``, ``memoize``,
+    A task is a mapping that has, among others, the keys ``id``, ``func``, ``func_name``, ``kind``, ``args``, ``kwargs``, ``memoize``,
     ``ignore_for_cache``, ``hashsum`` and ``app_fu``.
     """
 
@@ -81,7 +87,7 @@ class Memoizer(ABC):
 
     @abstractmethod
     def check_memo(self, task: MutableMapping[str, Any]) -> Future[Any] | None:
-        """An ended future of an equal call, or None; sets the task's ``hashsum``.
+        """The future of an equal call, or None; sets the task's ``hashsum``. If it has not ended, the task waits for it.
 
         Raises:
             ValueError: the call has no key; it becomes the task's failure.
@@ -122,10 +128,7 @@ class BasicMemoizer(Memoizer):
         if not self.memoize or not task["memoize"]:
             task["hashsum"] = None
             return None
-        kind = str(task.get("kind", ""))  # one function may be a python app and a bash app
-        key = memo_key(
-            code_key(task["func"]) + text(kind), task["args"], task["kwargs"], task["ignore_for_cache"] or ()
-        )
+        key = task_key(task)
         task["hashsum"] = key.hex()
         return self._table.get(key)
 

@@ -60,6 +60,11 @@ def code_key(func: Callable[..., Any]) -> bytes:
     Raises:
         ValueError: it closes over a value, or is bound to one, of a type that `id_for_memo` does not know.
     """
+    comparison: Any = type(func).__eq__
+    if comparison is not object.__eq__ and not isinstance(func, (MethodType, BuiltinFunctionType)):
+        return CodeKey(
+            func
+        ).key  # an object that can be called, and is equal to others which do something else, perhaps
     remembered = _remembered[_lasting.get()]
     try:
         known = remembered.get(func)

@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from functools import singledispatch
 from hashlib import blake2b
 from pathlib import PurePath
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.model.files import File
@@ -135,7 +136,7 @@ def register(cls: type) -> Callable[[Any], Any]:
         def known(obj: Any, output_ref: bool = False) -> bytes:
             if type(obj) is cls:
                 return body(obj, output_ref)
-            return _derived(obj, body, output_ref)
+            return _derived(obj, cls, body, output_ref)
 
         id_for_memo.register(cls, known)
         _own.add(known)
@@ -147,14 +148,29 @@ def register(cls: type) -> Callable[[Any], Any]:
 _own: set[Any] = {id_for_memo.dispatch(object)}
 
 
-def _derived(obj: Any, body: Callable[[Any, bool], bytes], output_ref: bool) -> bytes:
+def _derived(obj: Any, cls: type, body: Callable[[Any, bool], bytes], output_ref: bool) -> bytes:
     if isinstance(obj, enum.Enum):
         return _enum(obj)
-    if dataclasses.is_dataclass(obj):
-        return _dataclass(obj, output_ref)
-    own = getattr(obj, "__dict__", None)
-    attributes = part(dict(own), output_ref) if own else b""
+    attributes = b""
+    if isinstance(obj, type):
+        pass  # of an abstract class, say: `body` has read what it holds
+    elif dataclasses.is_dataclass(obj):
+        attributes = _dataclass(obj, output_ref)
+    elif own := _attributes(obj, cls):
+        attributes = part(own, output_ref)
     return tagged(b"D", text(type_name(type(obj))) + body(obj, output_ref) + attributes)
+
+
+def _attributes(obj: Any, cls: type) -> dict[str, Any]:
+    """What an object has beside what makes it a ``cls``: attributes, slots, and such as the factory of a `defaultdict`."""
+    found = dict(getattr(obj, "__dict__", None) or {})
+    for base in type(obj).__mro__:
+        if base is cls:
+            break
+        for name, value in vars(base).items():
+            if isinstance(value, MemberDescriptorType) and hasattr(obj, name):
+                found[name] = getattr(obj, name)
+    return found
 
 
 def _enum(obj: enum.Enum) -> bytes:

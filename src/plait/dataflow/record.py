@@ -19,6 +19,7 @@ _KEYS: dict[str, Callable[[Task], Any]] = {
     "dfk": lambda t: t.owner,
     "func": lambda t: t.app.func,
     "func_name": lambda t: t.app.name,
+    "kind": lambda t: t.app.kind,
     "args": lambda t: list(t.args or ()),
     "kwargs": lambda t: dict(t.kwargs or {}),
     "status": lambda t: TaskState(t.state),

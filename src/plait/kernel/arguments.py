@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.errors import InvalidResourceSpecification
@@ -28,7 +29,7 @@ def read_reserved(task: Task, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Reads the reserved keywords of a call into the task's details.
 
     Returns:
-        The keywords for the function. The caller's lists are never changed: it gets copies.
+        The keywords for the function, and ``inputs`` whether it takes them or not. The caller's lists are never changed: it gets copies.
 
     Raises:
         InvalidResourceSpecification, ValueError, TypeError: naming the keyword, its value and what was expected.
@@ -39,7 +40,7 @@ def read_reserved(task: Task, kwargs: dict[str, Any]) -> dict[str, Any]:
     passed = dict(kwargs)
     if given.get("inputs") is not None and "inputs" in given:
         passed["inputs"] = _inputs(given["inputs"])
-    if given.get("outputs"):
+    if not is_nothing(given.get("outputs")):
         files = [as_file(value) for value in _sequence("outputs", given["outputs"])]
         for file in files:
             _local_only(file)
@@ -56,7 +57,7 @@ def read_reserved(task: Task, kwargs: dict[str, Any]) -> dict[str, Any]:
     if spec:
         _read_specification(task, spec)
     if app.accepts is not None:
-        for key in RESERVED - app.accepts:
+        for key in RESERVED - app.accepts - {"inputs"}:
             passed.pop(key, None)
     return passed
 
@@ -71,8 +72,16 @@ def _read_specification(task: Task, spec: Any) -> None:
         details.walltime_s = walltime_s
 
 
-def _inputs(value: Any) -> list[Any]:
-    items = list(_sequence("inputs", value))
+def is_nothing(value: Any) -> bool:
+    """Whether a list of something was left open, or has nothing in it."""
+    return value is None or (isinstance(value, (list, tuple)) and not value)
+
+
+def _inputs(value: Any) -> Any:
+    sequence = _sequence("inputs", value)
+    if isinstance(value, Mapping) or hasattr(value, "__array__"):  # in a list it would lose what it is
+        return value
+    items = list(sequence)
     refuse_remote_files(items)
     return [item.cleancopy() if isinstance(item, File) and item.local_path is None else item for item in items]
 

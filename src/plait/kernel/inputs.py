@@ -53,7 +53,7 @@ class Inputs:
                 found += find_futures(kwargs, SCAN_DEPTH + 1)
         else:
             gather = self._resolver.traverse_to_gather
-            for value in [*args, *kwargs.values(), *(kwargs.get("inputs") or ())]:
+            for value in [*args, *kwargs.values(), *_listed(kwargs)]:
                 found += gather(value)
         return list(dict.fromkeys(found))
 
@@ -64,8 +64,8 @@ class Inputs:
             return replace_futures(args, SCAN_DEPTH + 1), replace_futures(kwargs, SCAN_DEPTH + 1)
         unwrap = self._resolver.traverse_to_unwrap
         unwrapped = {name: unwrap(value) for name, value in kwargs.items()}
-        if kwargs.get("inputs"):
-            unwrapped["inputs"] = [unwrap(value) for value in kwargs["inputs"]]
+        if inputs := _listed(kwargs):
+            unwrapped["inputs"] = [unwrap(value) for value in inputs]
         return tuple(unwrap(value) for value in args), unwrapped
 
     def tasks_among(self, futures: Iterable[Future[Any]]) -> Iterator[Task]:
@@ -88,6 +88,12 @@ class Inputs:
             else:
                 others.append(future)
         return parents, others
+
+
+def _listed(kwargs: dict[str, Any]) -> list[Any]:
+    """The elements of ``inputs``; none where it is an array, say, which `arguments` left as it is."""
+    inputs = kwargs.get("inputs")
+    return inputs if isinstance(inputs, list) else []
 
 
 def results_of(args: Any) -> tuple[Any, ...] | None:

@@ -21,6 +21,7 @@ import numbers
 import os
 import threading
 import time
+from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
 
 from plait._util.threads import mark
@@ -205,13 +206,17 @@ class DataFlowKernel(Lifecycle):
         except self.refusals_in_futures as error:
             refusal = error
         futures = self._inputs.futures_of(args, kwargs)
+        if "inputs" in kwargs and spec.accepts is not None and "inputs" not in spec.accepts:
+            kwargs.pop("inputs")  # the task waits for them, whether its function takes them or not
         parents, others = self._inputs.sort(futures)
         effects = Effects()
         with self._lock:
             if self._closing:
                 self._refuse_call()
             self._engine.add(task)
-            if futures:
+            if (
+                futures or not self._inputs.deep
+            ):  # a resolver of the user's has a say about arguments without futures too
                 task.depends = tuple(futures)
         if self._emit is not None:
             asks = "" if (resources := resources_of(task)).is_default else str(resources)
@@ -421,12 +426,30 @@ class DataFlowKernel(Lifecycle):
 
     def _from_memo(self, task: Task, effects: Effects) -> bool:
         known = self.memoizer.check_memo(self.task_record(task))
-        if known is None:
+        if known is None or known is task.future:  # noted at an earlier attempt
             return False
-        error = known.exception()
+        if not isinstance(known, Future):
+            raise TypeError(
+                f"{type(self.memoizer).__name__}.check_memo() returned {known!r} for {task}; expected a future, or None"
+            )
+        if known.done():
+            self._take_memo(task, known, effects)
+        else:  # an equal call that has not ended: this thread has others to launch, perhaps what that one needs
+            known.add_done_callback(lambda _: self._memo_ended(task, known))
+        return True
+
+    def _memo_ended(self, task: Task, known: Future[Any]) -> None:
+        effects = Effects()
+        self._take_memo(task, known, effects)
+        self._apply(effects)
+
+    def _take_memo(self, task: Task, known: Future[Any], effects: Effects) -> None:
+        try:
+            error = known.exception()
+        except CancelledError as cancelled:
+            error = cancelled
         with self._lock:
             self._engine.memoized(task, None if error is not None else known.result(), error, effects)
-        return True
 
     # ------------------------------------------------------------------ outcomes
     def deliver(self, outcomes: list[Outcome]) -> None:

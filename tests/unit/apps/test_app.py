@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import plait
@@ -630,3 +631,10 @@ def test_an_argument_without_a_key_fails_the_task_and_is_named(threads):
     error = plait.python_app(double, cache=True)(threading.Lock()).exception()
     assert isinstance(error, ValueError)
     assert "argument 0" in str(error)
+
+
+def test_inputs_may_be_an_array_also_by_default(threads):
+    array = np.ones(3)
+    take = plait.python_app(lambda inputs=array: inputs)
+    assert take().result(5) is array
+    assert take(inputs=array).result(5) is array

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -382,3 +382,19 @@ def test_whose_code_it_is():
     assert is_first_party("made_by_exec")
     for library in ("builtins", "sys", "logging", "pytest", "plait.futures"):
         assert not is_first_party(library)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Objects of it are equal whatever they do."""
+
+    by: int = field(compare=False)
+
+    def __call__(self, x):
+        return self.by * x
+
+
+def test_objects_that_are_equal_but_do_something_else_have_keys_of_their_own():
+    assert Scale(2) == Scale(3)
+    assert code_key(Scale(2)) == code_key(Scale(2))
+    assert code_key(Scale(2)) != code_key(Scale(3))

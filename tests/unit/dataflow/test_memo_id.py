@@ -6,6 +6,7 @@ import enum
 import itertools
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections import OrderedDict, defaultdict, namedtuple
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -36,6 +37,34 @@ class Celsius(float):
     pass
 
 
+class Metres(float):
+    __slots__ = ("scale",)
+
+    def __new__(cls, value, scale):
+        made = super().__new__(cls, value)
+        made.scale = scale
+        return made
+
+
+class Abstract(ABC):
+    @abstractmethod
+    def area(self): ...
+
+
+class Abstract2(ABC):
+    @abstractmethod
+    def length(self): ...
+
+
+@dataclass
+class Table(dict):
+    name: str
+
+    def __init__(self, name, **items):
+        super().__init__(items)
+        self.name = name
+
+
 @dataclass
 class Point:
     x: object
@@ -58,7 +87,8 @@ DISTINCT = [
     bytearray(b"ab"), ..., range(3), range(0, 3, 2), slice(3), [], (), {}, set(), frozenset(), [1], (1,), {1}, frozenset({1}), {1: 1}, {1: 2}, {"1": 1}, [[]], [()],
     [[1], 2], [[1, 2]], [1, [2]], ("a", "bc"), ("ab", "c"), ("abc",), ["a", "b"], [["a"], "b"], [None], Colour.RED, Colour.BLUE, Level.LOW, Other.LOW,
     Celsius(1.0), Point(1), Point(1, 2), Place(1), Pair(1, 2), (1, 2), PurePosixPath("ab"), Path("ab"), "x" * 300, "x" * 301, b"x" * 300, ["x" * 300], ["x", "x" * 299],
-    OrderedDict([(1, 2), (3, 4)]), OrderedDict([(3, 4), (1, 2)]), {1: 2, 3: 4}, defaultdict(int, {1: 2, 3: 4}), len, print, int, Opaque, itertools,
+    OrderedDict([(1, 2), (3, 4)]), OrderedDict([(3, 4), (1, 2)]), {1: 2, 3: 4}, defaultdict(int, {1: 2, 3: 4}), defaultdict(list, {1: 2, 3: 4}),
+    defaultdict(None, {1: 2, 3: 4}), Metres(1, 1), Metres(1, 1000), Table("a", x=1), Table("a", x=2), Table("b", x=1), Abstract, Abstract2, len, print, int, Opaque, itertools,
 ]  # fmt: skip
 
 values = st.recursive(

@@ -40,8 +40,10 @@ def test_everything_else_passes_untouched():
 def test_only_what_the_function_takes_is_passed():
     given = {"inputs": [], "outputs": [], "stdout": "o", "stderr": "e", "walltime": 1, "label": "l", "x": 1}
     assert set(read(**given)[1]) == set(given)
-    assert set(read(accepts=frozenset({"stdout"}), **given)[1]) == {"stdout", "x"}
-    assert set(read(accepts=frozenset(), **given)[1]) == {"x"}
+    assert set(read(accepts=frozenset({"stdout"}), **given)[1]) == {"inputs", "stdout", "x"}
+    assert set(read(accepts=frozenset(), **given)[1]) == {"inputs", "x"}, (
+        "which the kernel takes out when it has looked for futures"
+    )
 
 
 def test_lists_are_copied_and_files_in_them_are_fresh():
@@ -88,6 +90,27 @@ def test_none_says_nothing():
 def test_what_is_no_list_is_refused(name, value):
     with pytest.raises(TypeError, match=f"{name}=.*expected a list"):
         read(**{name: value})
+
+
+class Array:
+    """As those of numpy: whether they have anything in them is no question for them."""
+
+    def __iter__(self):
+        return iter([1, 2])
+
+    def __array__(self):
+        raise NotImplementedError
+
+    def __bool__(self):
+        raise ValueError("ambiguous")
+
+
+def test_what_would_lose_something_in_a_list_is_passed_as_it_is():
+    array, table = Array(), {"a": [1]}
+    assert read(inputs=array)[1]["inputs"] is array
+    assert read(inputs=table)[1]["inputs"] is table
+    with pytest.raises(TypeError, match="outputs: expected Files, paths or strings, not int"):
+        read(outputs=array)
 
 
 def test_a_future_is_no_list():

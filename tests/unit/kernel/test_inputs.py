@@ -45,6 +45,13 @@ def test_a_resolver_of_ones_own_looks_where_it_likes():
     assert inputs.unwrap(task) == ((1, [two]), {"inputs": [3]})
 
 
+def test_inputs_that_are_no_list_are_one_value():
+    inputs = Inputs(SHALLOW_DEPENDENCY_RESOLVER, "me")
+    table = {"a": future_of("me", 1)}
+    assert inputs.futures_of((), {"inputs": table}) == []
+    assert inputs.unwrap(Task(spec(), (), {"inputs": table}, "me", 0.0)) == ((), {"inputs": table})
+
+
 def test_results_take_the_place_of_futures(inputs):
     task = Task(spec(), ([future_of("me", 1)],), {"x": {"y": future_of("me", 2)}}, "me", 0.0)
     assert inputs.unwrap(task) == (([1],), {"x": {"y": 2}})

@@ -357,6 +357,65 @@ def test_a_lift_whose_submission_was_interrupted_is_submitted_when_it_is_asked_f
         assert part.result(10) == 5
 
 
+class Knows(BasicMemoizer):
+    """Gives the future that it was told, whether that has ended or not."""
+
+    every_task = True
+    future = None
+
+    def check_memo(self, task):
+        return self.future
+
+
+def test_a_task_waits_for_a_remembered_one_that_has_not_ended(hand):
+    memoizer = Knows()
+    with run_with(hand, memoizer=memoizer):
+        first = app(1)
+        for end, kind, value in ((1, OK, 5), (2, ERROR, KeyError("k"))):
+            memoizer.future = first
+            second = app(1)
+            assert (second.task_status(), len(hand.taken)) == ("pending", end)
+            hand.end(kind, value)
+            assert (second.exception(1) or second.result(1)) is value
+            memoizer.future = None
+            first = app(1)
+        memoizer.future = first
+        second, third = app(1), app(1)
+        assert third.cancel()
+        assert first.cancel()
+        assert isinstance(second.exception(1), TaskCancelled)
+
+
+def test_a_task_that_is_remembered_itself_does_not_wait_for_itself(hand):
+    class Notes(BasicMemoizer):
+        every_task = True
+
+        def check_memo(self, task):
+            return task["app_fu"]
+
+    with run_with(hand, memoizer=Notes()):
+        future = app(1)
+        hand.end(OK, 5)
+        assert future.result(1) == 5
+
+
+def test_a_memoizer_that_gives_no_future_is_named(hand):
+    memoizer = Knows()
+    memoizer.future = 5
+    sentence = r"Knows.check_memo\(\) returned 5 for task 0 .*expected a future, or None"
+    with run_with(hand, memoizer=memoizer), pytest.raises(TypeError, match=sentence):
+        app(1).result(1)
+
+
+def test_one_function_may_be_apps_of_several_kinds_that_share_nothing():
+    def say():
+        return "exit 0"
+
+    with run_with(plait.ThreadPoolExecutor()):
+        assert plait.python_app(say, cache=True)().result(5) == "exit 0"
+        assert plait.bash_app(say, cache=True)().result(5) == 0
+
+
 class Remembers(BasicMemoizer):
     """Takes its time over results."""
 
@@ -734,6 +793,40 @@ def test_a_resolver_of_ones_own_is_asked_about_every_argument():
         noted["noted"].set_result(None)
         assert (waits.result(5), of_map.result(5)) == ("found", "found")
         assert same(same(1)).result(5) == ("unwrapped", 1)
+
+
+class Box:
+    """Holds a future of which a resolver tells only while it has not ended."""
+
+    def __init__(self, future):
+        self.future = future
+
+
+def test_a_resolver_of_ones_own_unwraps_arguments_in_which_it_finds_no_future():
+    def gather(value):
+        return [value.future] if isinstance(value, Box) and not value.future.done() else []
+
+    def unwrap(value):
+        return value.future.result() if isinstance(value, Box) else value
+
+    ended = Future()
+    ended.set_result("value")
+    with run_with(plait.ThreadPoolExecutor(), dependency_resolver=plait.DependencyResolver(gather, unwrap)):
+        same = plait.python_app(lambda x, inputs=(): (x, inputs))
+        assert same(Box(ended), inputs=[Box(ended), 1]).result(5) == ("value", ["value", 1])
+
+
+@pytest.mark.parametrize("resolver", [plait.DEEP_DEPENDENCY_RESOLVER, plait.SHALLOW_DEPENDENCY_RESOLVER])
+def test_a_function_that_does_not_take_its_inputs_waits_for_them_all_the_same(hand, resolver):
+    after = plait.python_app(lambda: "after")
+    with run_with(hand, dependency_resolver=resolver):
+        first, second = app(1), app(2)
+        waits = [after(inputs=[first]), after(inputs=(future for future in [second]))]
+        assert [future.task_status() for future in waits] == ["pending", "pending"]
+        hand.end(OK, 1, which=0)
+        assert (waits[0].task_status(), hand.taken[-1][0].kwargs) == ("launched", {})
+        hand.end(ERROR, ValueError("no"), which=1)
+        assert isinstance(waits[1].exception(1), DependencyError)
 
 
 def test_a_call_after_the_end_is_refused():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import plait.dataflow.memo as _memo
-from plait.dataflow.memo import id_for_memo, memo_key
-from plait.dataflow.memo_code import code_key, lasting_keys
+from plait.dataflow.memo import id_for_memo, task_key
+from plait.dataflow.memo_code import lasting_keys
 from plait.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ Memoizer.register(BasicMemoizer)
 def make_hash(task: Mapping[str, Any]) -> str:
     """The key of a task's call, as text."""
     with lasting_keys():
-        return memo_key(code_key(task["func"]), task["args"], task["kwargs"], task["ignore_for_cache"] or ()).hex()
+        return task_key(task).hex()
 
 
 def refuse_checkpoints(what: str, value: Any) -> None:

@@ -90,6 +90,20 @@ def test_the_hash_of_a_call_follows_its_arguments():
     assert make_hash(task("3")) != make_hash(task("4"))
 
 
+def test_the_hash_of_a_call_is_what_its_record_says():
+    said = []
+
+    class Watching(BasicMemoizer):
+        def check_memo(self, task):
+            found = super().check_memo(task)
+            said.append((make_hash(task), task["hashsum"]))
+            return found
+
+    with parsl.load(Config(initialize_logging=False, memoizer=Watching())):
+        parsl.python_app(int, cache=True)("3").result()
+    assert [one == two for one, two in said] == [True]
+
+
 def test_a_function_that_counts_its_calls_is_the_same_function_after_that():
     calls, lock = [], threading.Lock()
 
