@@ -130,7 +130,7 @@ def _sizes(text: str) -> list[int]:
     if text in {"estimate", "exponential"}:
         return []
     parts = text.split(",")
-    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise ConfigurationError(
             f"--iterate {text!r}: expected `estimate`, `exponential`, or numbers of tasks such as 10,100,1000"
         )

@@ -131,14 +131,17 @@ def _from_journal(folder: str, driver: str) -> dict[tuple[str, str], Row]:
     found = Blocks()
     steps = found.steps()
     zero_s, wall_s, last_s = 0.0, time.time(), 0.0
-    for event in read_journal(folder):
-        last_s = max(last_s, getattr(event, "t_s", 0.0))
-        if isinstance(event, RunStarted):
-            zero_s, wall_s = event.t_s, event.wall_time_s
-        elif isinstance(event, RunEnded):
-            last_s = event.t_s
-        elif type(event) in steps:
-            steps[type(event)](event)
+    try:
+        for event in read_journal(folder):
+            last_s = max(last_s, getattr(event, "t_s", 0.0))
+            if isinstance(event, RunStarted):
+                zero_s, wall_s = event.t_s, event.wall_time_s
+            elif isinstance(event, RunEnded):
+                last_s = event.t_s
+            elif type(event) in steps:
+                steps[type(event)](event)
+    except OSError as error:  # its jobs were written down elsewhere too
+        print(f"plait: the journal of {folder} cannot be read ({error.strerror})", file=sys.stderr)
     now_s = max(last_s, zero_s + time.time() - wall_s)
     return {
         key: Row(

@@ -90,6 +90,7 @@ class Health:
         processes: of dead drivers, on this machine.
         dead: names of the runs whose driver is dead.
         elsewhere: hosts of runs that have jobs which are not over, and of whose drivers nothing can be known here.
+        unreadable: names of runs that have such jobs, and whose journals do not say whose they are.
     """
 
     checks: list[Finding] = field(default_factory=list)
@@ -97,6 +98,7 @@ class Health:
     processes: list[Orphan] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
     elsewhere: set[str] = field(default_factory=set)
+    unreadable: list[str] = field(default_factory=list)
 
     @property
     def is_good(self) -> bool:
@@ -139,6 +141,8 @@ def examine(run_dir: str) -> Health:
         if not lost_jobs.is_dead(line):
             if records and line.started is not None:
                 health.elsewhere.add(line.started.hostname)
+            elif records:
+                health.unreadable.append(os.path.basename(os.path.normpath(folder)))
             continue
         if line.state == CRASHED:
             health.dead.append(os.path.basename(os.path.normpath(folder)))
@@ -278,6 +282,7 @@ def _data(health: Health) -> dict[str, Any]:
         "checks": [vars(check) for check in health.checks],
         "dead_runs": health.dead,
         "elsewhere": sorted(health.elsewhere),
+        "unreadable": health.unreadable,
         "jobs": [
             {"run": job.run, "executor": job.record.label, "block": job.record.block, "job": job.record.job, "name": job.record.name,
              "provider": job.record.provider, "state": job.status.state.name, "why": job.status.message, "cancelled": job.cancelled}
@@ -300,6 +305,10 @@ def _print(health: Health, run_dir: str, *, fixed: bool) -> None:
         hosts = ", ".join(sorted(health.elsewhere))
         print(
             f"{WARN:4}  runs: some have jobs, and their drivers are on {hosts}; whether they live can be seen there: `plait doctor`"
+        )
+    for name in health.unreadable:
+        print(
+            f"{WARN:4}  runs: run {name} has jobs, and its journal cannot be read: `plait blocks {name}` shows them, with --cancel it ends them"
         )
     for job in health.jobs:
         record = job.record

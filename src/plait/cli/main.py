@@ -23,7 +23,10 @@ def app_main() -> NoReturn:
         "-V",
         "--json",
     }:  # quick: without the command line's library
-        print(_version_data() if "--json" in asked else version_text())
+        try:
+            print(_version_data() if "--json" in asked else version_text(), flush=True)
+        except OSError as error:
+            _leave(error)
         sys.exit(DONE)
     from plait.errors import ConfigurationError
     from plait.monitoring.runs import RunNotFound
@@ -40,10 +43,7 @@ def app_main() -> NoReturn:
     except OSError as error:
         if not is_own:
             raise
-        if not isinstance(error, BrokenPipeError):  # whoever reads has read enough
-            print(f"plait: {error}", file=sys.stderr)
-        _close_output()
-        sys.exit(FAILED)
+        _leave(error)
     except (RunNotFound, ConfigurationError) as error:
         print(f"plait: {error}", file=sys.stderr)
         sys.exit(WRONG_INPUT)
@@ -51,9 +51,12 @@ def app_main() -> NoReturn:
         sys.exit(INTERRUPTED)
 
 
-def _close_output() -> None:
+def _leave(error: OSError) -> NoReturn:
     """Nothing more is written: what could not be would be tried again when Python ends."""
+    if not isinstance(error, BrokenPipeError):  # whoever reads has read enough
+        print(f"plait: {error}", file=sys.stderr)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(FAILED)
 
 
 def version_text() -> str:

@@ -72,10 +72,8 @@ def run_script(plan: Plan) -> None:
     if plan.as_parsl:
         importlib.import_module("plait.compat.parsl")  # like a library of the user's: importing it is all that it takes
     if plan.report is not None:
-        report = os.path.abspath(plan.report)
-        atexit.register(
-            lambda: _write_report(kernels, report)
-        )  # first registered, last called: after the kernels ended
+        # First registered, last called: after the kernels ended.
+        atexit.register(_write_report, kernels, os.path.abspath(plan.report), os.getpid())
     module = _become_main(path, plan)
     _configure(plan)
     sys.excepthook = EXCEPTHOOK
@@ -214,7 +212,9 @@ def _leave_now() -> None:
     os._exit(INTERRUPTED)
 
 
-def _write_report(kernels: list[Lifecycle], report: str) -> None:
+def _write_report(kernels: list[Lifecycle], report: str, pid: int) -> None:
+    if os.getpid() != pid:
+        return  # a process that the script forked ends; the run goes on
     from plait.monitoring.report import write_report
 
     journaled = [kernel for kernel in kernels if kernel.config.initialize_logging]

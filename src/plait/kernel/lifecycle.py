@@ -138,6 +138,7 @@ class Lifecycle:
         self._emit = self._endings.emit = self._stream.emit
         self._emit((RUN_STARTED, time.monotonic(), time.time(), self.run_id, SCHEMA_VERSION, _version(), platform.python_version(),
                     platform.node(), os.getpid(), script_name(), [e.label for e in self.config.executors]))  # fmt: skip
+        self._stream.flush()  # if this process is killed now, others shall know whose blocks are left
         self._logger.info(
             "run %s in %s: plait %s, Python %s, %s",
             self.run_id,

@@ -219,9 +219,13 @@ def read_frames(path: str) -> Iterator[bytes]:
 def edge_frames(directory: str) -> Iterator[bytes]:
     """The bodies of a journal's first and last whole frame; what lies between is passed over, not read."""
     files = journal_files(directory)
-    for path, last in ((files[:1], False), (files[-1:], True)):
-        for name in path:
-            yield from _edge_frame(name, last=last)
+    for name in files[:1]:
+        yield from _edge_frame(name, last=False)
+    for name in reversed(files):
+        last = list(_edge_frame(name, last=True))
+        yield from last
+        if last:  # a new file is made when one is full, so the newest may be empty still
+            return
 
 
 def _edge_frame(path: str, *, last: bool) -> Iterator[bytes]:

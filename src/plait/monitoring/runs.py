@@ -44,6 +44,7 @@ ENDED: Final = "ended"
 LIVE: Final = "live"
 CRASHED: Final = "crashed"
 ELSEWHERE: Final = "elsewhere"  #: on another host, which cannot be asked from here
+UNREADABLE: Final = "unreadable"  #: its journal, or the beginning of that, cannot be read, so nothing is known of it
 
 
 class RunNotFound(PlaitError):
@@ -78,7 +79,7 @@ def find_run(which: str = "last", run_dir: str | os.PathLike[str] = "runinfo") -
         RunNotFound: saying what there is instead.
     """
     base = os.fspath(run_dir)
-    if which != "last" and not which.isdigit():
+    if which != "last" and not which.isdecimal():
         if _has_journal(which):
             return which
         if _is_closed(which):
@@ -224,7 +225,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """`ENDED`, `LIVE`, `CRASHED` or `ELSEWHERE`."""
+        """`ENDED`, `LIVE`, `CRASHED`, `ELSEWHERE` or `UNREADABLE`."""
         return state_of(self.started, self.ended)
 
     def now_s(self) -> float:
@@ -341,24 +342,27 @@ class RunLine:
 
 
 def glance(path: str) -> RunLine:
-    """How a run began and ended, without reading what lies between."""
+    """How a run began and ended, without reading what lies between. One whose journal cannot be opened says so by its state, and hides no other."""
     started = ended = None
     decode = decoder()
-    for body in edge_frames(path):
-        for event in decode(body):
-            if isinstance(event, RunStarted):
-                started = event
-            elif isinstance(event, RunEnded):
-                ended = event
+    try:
+        for body in edge_frames(path):
+            for event in decode(body):
+                if isinstance(event, RunStarted):
+                    started = event
+                elif isinstance(event, RunEnded):
+                    ended = event
+    except OSError:
+        pass
     return RunLine(path, state_of(started, ended), started, ended)
 
 
 def state_of(started: RunStarted | None, ended: RunEnded | None) -> str:
-    """Whether a run is over, lives, crashed, or cannot be asked."""
+    """Whether a run is over, lives, crashed, or cannot be asked. It begins its journal before anything else, and that goes to disk at once."""
     if ended is not None:
         return ENDED
     if started is None:
-        return CRASHED
+        return UNREADABLE
     if started.hostname != platform.node():
         return ELSEWHERE
     return LIVE if _is_its_process(started) else CRASHED

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from plait.model.task import CANCELLED, EXEC_DONE, JOINING, LAUNCHED, MEMO_DONE, PENDING, TaskState
 from plait.model.units import format_duration
-from plait.monitoring.runs import CRASHED, ELSEWHERE, ENDED, LIVE, Run, TaskHistory
+from plait.monitoring.runs import CRASHED, ELSEWHERE, ENDED, LIVE, UNREADABLE, Run, TaskHistory
 from plait.monitoring.summary import closing_sentence
 from plait.monitoring.usage import usage_of
 
@@ -131,6 +131,7 @@ def _but(run: Run) -> str:
     return {
         CRASHED: ", when the run's process was ended without cleaning up",
         ENDED: ", when the run ended",
+        UNREADABLE: ", as far as can be read of the journal",
         ELSEWHERE: f", as far as the journal says (the run is on host {run.started.hostname if run.started else '?'})",
     }.get(run.state, "")
 
@@ -151,6 +152,7 @@ def headline(run: Run) -> str:
         ENDED: f"ended after {took}",
         LIVE: f"has been running for {took}",
         CRASHED: f"crashed: its process{_process(run)} is gone without having ended the run; the journal holds {took} of it",
+        UNREADABLE: "has a journal whose beginning cannot be read (damaged, of another version, or never written for want of space); what can be read says",
         ELSEWHERE: f"is on another host{_process(run)}, so whether it still lives cannot be seen from here; the journal holds {took} of it",
     }[run.state]
     if run.ended is not None:

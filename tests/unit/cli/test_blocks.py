@@ -152,3 +152,13 @@ def test_none(tmp_path, capsys):
     assert "run 0 has had no blocks" in capsys.readouterr().err
     with pytest.raises(RunNotFound):
         blocks("7", str(tmp_path), cancel=False, as_json=False)
+
+
+def test_jobs_of_a_run_whose_journal_cannot_be_read_are_shown_and_can_be_ended(tmp_path, systems, capsys):  # noqa: F811
+    provider = systems()
+    (tmp_path / "000" / "journal.plj").mkdir(parents=True)
+    leave(tmp_path / "000", provider)
+    (row,), code = answer(capsys, None, str(tmp_path), cancel=True)
+    assert (row["driver"], row["state"], row["cancelled"], code) == ("unreadable", "RUNNING", None, 0)
+    (row,), code = answer(capsys, "000", str(tmp_path), cancel=True)
+    assert (row["cancelled"], code) == (True, 0)

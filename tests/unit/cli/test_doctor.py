@@ -94,6 +94,15 @@ def test_whether_a_driver_on_another_host_lives_is_not_known(tmp_path, systems, 
     assert "their drivers are on login2; whether they live can be seen there" in capsys.readouterr().out
 
 
+def test_jobs_of_a_run_whose_journal_cannot_be_read_are_told_of(tmp_path, systems, capsys):  # noqa: F811
+    (tmp_path / "000" / "journal.plj").mkdir(parents=True)
+    leave(tmp_path / "000", systems())
+    health = examine(str(tmp_path))
+    assert (health.jobs, health.unreadable) == ([], ["000"])
+    doctor(str(tmp_path), fix=True, as_json=False)
+    assert "`plait blocks 000` shows them" in capsys.readouterr().out
+
+
 def test_what_could_not_be_ended_is_said(tmp_path, systems, capsys):  # noqa: F811
     provider = systems()
     provider.be_deaf(9)

@@ -101,6 +101,14 @@ def test_output_that_cannot_be_written_is_a_failure_in_one_line():
     assert (ran.returncode, ran.stderr) == (1, b"plait: [Errno 28] No space left on device\n")
 
 
+def test_a_version_that_cannot_be_written_is_a_failure_in_one_line():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "plait", "--version"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+
+
 def test_a_reader_who_has_read_enough_is_told_nothing():
     read, write = os.pipe()
     os.close(read)

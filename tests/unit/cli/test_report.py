@@ -32,3 +32,9 @@ def test_a_device_gets_the_page_and_no_line_behind_it(tmp_path, capfd):
 def test_no_run():
     with pytest.raises(RunNotFound):
         write_report("last", "runinfo", "r.html")
+
+
+def test_a_run_that_cannot_be_read_is_not_the_fault_of_the_output(tmp_path):
+    (tmp_path / "runinfo" / "000" / "journal.plj").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError, match=r"journal\.plj"):
+        write_report("last", "runinfo", "r.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import SimpleNamespace
 
@@ -114,8 +115,13 @@ def test_run_dir():
     ],
 )
 def test_no_report_is_said(kernels, says, capsys):
-    run._write_report(kernels, "r.html")
+    run._write_report(kernels, "r.html", os.getpid())
     assert says in capsys.readouterr().err
+
+
+def test_a_process_that_the_script_forked_writes_no_report(capsys):
+    run._write_report([], "r.html", os.getpid() + 1)
+    assert capsys.readouterr().err == ""
 
 
 FILE = (

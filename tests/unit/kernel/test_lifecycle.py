@@ -19,6 +19,7 @@ from plait.errors import ConfigurationError, NoDataFlowKernelError
 from plait.executors.base import Executor, ExecutorStatus
 from plait.kernel.lifecycle import _RunLog
 from plait.model.task import TaskState
+from plait.monitoring.runs import glance
 from tests.support import require_linux, wait_until
 
 
@@ -74,6 +75,19 @@ def test_a_run_has_a_folder_for_its_owner_with_log_and_journal(tmp_path):
     assert "ended: 1 done" in log
     with plait.load(config(initialize_logging=True)) as kernel:
         assert kernel.run_dir.endswith("001")
+
+
+def test_who_runs_is_in_the_journal_before_anything_is_begun(monkeypatch):
+    monkeypatch.setattr("plait.monitoring.journal.JOURNAL_FLUSH_S", 3600)
+    seen = []
+
+    class Looks(plait.ThreadPoolExecutor):
+        def start(self, context):
+            seen.append(glance(os.path.dirname(context.log_dir(self.label))).started)
+            super().start(context)
+
+    with plait.load(config(Looks(), initialize_logging=True)) as kernel:
+        assert [started.run_id for started in seen] == [kernel.run_id]
 
 
 def test_runs_that_start_at_one_moment_have_folders_of_their_own():

@@ -175,6 +175,15 @@ def test_rotation(tmp_path):
     assert next(msgspec.msgpack.decode(body)[0][2] for body in edge_frames(str(tmp_path))) == 0
 
 
+def test_the_end_is_found_when_it_filled_its_file(tmp_path):
+    log = Journal(str(tmp_path), file_bytes=1)
+    for event in (EVERY_KIND[0], EVERY_KIND[-1]):
+        log.write([event])
+    log.close()
+    assert len(journal_files(str(tmp_path))) == 3
+    assert [msgspec.msgpack.decode(body)[0][0] for body in edge_frames(str(tmp_path))] == [ev.RUN_STARTED, ev.RUN_ENDED]
+
+
 def test_other_files_are_not_journals(tmp_path, written):
     for name in ("journal-1.plj", "journal.plj.bak", "plait.log"):
         (tmp_path / name).write_text("x")

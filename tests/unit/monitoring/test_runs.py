@@ -14,6 +14,7 @@ from plait.monitoring.runs import (
     ELSEWHERE,
     ENDED,
     LIVE,
+    UNREADABLE,
     Run,
     RunNotFound,
     find_run,
@@ -71,6 +72,7 @@ def test_finding(tmp_path):
         ("last", "empty", "has no run with a journal"),
         ("9", "runinfo", "has 1, from 000 to 000"),
         ("nonsense", "runinfo", "expected `last`, a number, or a run's folder"),
+        ("²", "runinfo", "expected `last`, a number"),
         ("runinfo", "runinfo", "use --run-dir runinfo"),
     ],
 )
@@ -154,7 +156,7 @@ def test_an_old_attempt_does_not_replace_a_newer():
         (started(pid=2**22 + 5), None, CRASHED),
         (started(wall_s=1000.0), None, CRASHED),  # the number was used again since
         (started(host="elsewhere"), None, ELSEWHERE),
-        (None, None, CRASHED),
+        (None, None, UNREADABLE),
     ],
 )
 def test_states(start, end, state):
@@ -181,3 +183,9 @@ def test_a_glance_at_a_torn_journal(tmp_path):
     line = glance(path)
     assert (line.state, line.ended) == (CRASHED, None)
     assert list(read_run(path).tasks) == [0]
+
+
+def test_a_glance_at_a_journal_that_cannot_be_opened(tmp_path):
+    (tmp_path / "000" / "journal.plj").mkdir(parents=True)
+    line = glance(str(tmp_path / "000"))
+    assert (line.state, line.started, line.ended) == (UNREADABLE, None, None)

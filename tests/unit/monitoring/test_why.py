@@ -178,3 +178,10 @@ def test_failures_are_grouped_and_those_that_follow_come_last():
     assert first == "2× ValueError in f(); the first: task 3 (f) failed"
     assert second.startswith("3× DependencyError")
     assert note == "note: workers could not start"
+
+
+def test_a_journal_without_its_beginning_is_no_proof_of_a_crash():
+    run = Run("runinfo/007")
+    run.take([ev.TaskSubmitted(1.0, 0, "f")])
+    assert headline(run).startswith("run 007 has a journal whose beginning cannot be read")
+    assert said(run, 0).endswith(", as far as can be read of the journal")
