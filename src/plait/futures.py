@@ -405,7 +405,7 @@ class AppFuture(PlaitFuture[R], Generic[R]):
     def __getattr__(self, name: str) -> AppFuture[Any]:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        if self._state is FINISHED and self._exception is None and not hasattr(self._result, name):
+        if self._state is FINISHED and self._exception is None and _lacks(self._result, name):
             raise AttributeError(
                 f"the result of {self._task}, of type {type(self._result).__name__!r}, has no attribute {name!r}"
             )
@@ -495,15 +495,33 @@ class LiftedFuture(AppFuture[Any]):
 
 
 class DataFuture(PlaitFuture["File"]):
-    """A file that a task will have made; its result is the File, once the file is there."""
+    """A file that a task will have made; its result is the File, once the file is there.
 
-    __slots__ = ("_file", "_parent")
+    Args:
+        fut: the future of the task that makes the file.
+        file_obj: the file.
+        tid: number of the task. Who gives it makes a future of their own, which ends with ``fut``; the kernel sets its own ones.
+    """
 
-    def __init__(self, parent: AppFuture[Any], file: File, tid: int | None = None) -> None:
-        del tid  # accepted for the signature that users know
+    __slots__ = ("_file", "_origin", "_parent", "_tid")
+
+    def __init__(self, fut: AppFuture[Any], file_obj: File, tid: int | None = None) -> None:
         super().__init__()
-        self._parent = parent
-        self._file = file
+        self._parent = fut
+        self._file = file_obj
+        self._tid = tid
+        self._origin: Future[Any] = fut if tid is None else self  # whose end to wait for
+        if tid is not None:
+            fut.add_done_callback(self._follow)
+
+    def _follow(self, fut: Future[Any]) -> None:
+        if fut.cancelled():
+            self._publish(CANCELLED, None, None)
+            self._run_callbacks()
+        elif (error := fut.exception()) is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(self._file)
 
     @property
     def parent(self) -> AppFuture[Any]:
@@ -513,7 +531,7 @@ class DataFuture(PlaitFuture["File"]):
     @property
     def tid(self) -> int:
         """Number of that task."""
-        return self._parent.tid
+        return self._parent.tid if self._tid is None else self._tid
 
     @property
     def file_obj(self) -> File:
@@ -539,13 +557,23 @@ class DataFuture(PlaitFuture["File"]):
         return self._parent.running()
 
     def _check_waiting(self) -> None:
-        self._parent._check_waiting()
+        if isinstance(self._parent, PlaitFuture):
+            self._parent._check_waiting()
 
     def _cancellation(self) -> CancelledError:
-        return self._parent._cancellation()
+        return self._parent._cancellation() if isinstance(self._parent, PlaitFuture) else super()._cancellation()
 
     def __repr__(self) -> str:
-        return f"<DataFuture {self._file.url} of {self._parent._task}: {'done' if self.done() else 'not yet'}>"
+        maker = self._parent._task if isinstance(self._parent, AppFuture) else f"task {self._tid}"
+        return f"<DataFuture {self._file.url} of {maker}: {'done' if self.done() else 'not yet'}>"
+
+
+def _lacks(value: Any, name: str) -> bool:
+    """Whether the value has no such attribute. One that raises something else is there."""
+    try:
+        return not hasattr(value, name)
+    except Exception:  # noqa: BLE001 - a property of the user's class: what it raises is the outcome of the lift
+        return False
 
 
 def is_final(task: Task) -> bool:

@@ -623,6 +623,18 @@ def test_a_known_result_decides_on_names():
         future.nothing
 
 
+class Touchy:
+    @property
+    def temper(self):
+        raise ValueError("not now")
+
+
+def test_what_an_attribute_raises_belongs_to_its_future():
+    future = app_future()
+    future.set_result(Touchy())
+    assert isinstance(future.temper, LiftedFuture)
+
+
 # ------------------------------------------------------------------ files
 def test_the_future_of_a_file():
     parent = app_future()
@@ -637,6 +649,22 @@ def test_the_future_of_a_file():
     future.set_result(future.file_obj)
     assert future.result() is future.file_obj
     assert "not yet" not in repr(future)
+
+
+def test_the_future_of_a_file_that_a_user_makes_ends_with_its_task():
+    made, failed, cancelled, foreign = app_future(), app_future(), app_future(), concurrent.futures.Future()
+    files = [DataFuture(fut=each, file_obj=File("f"), tid=3) for each in (made, failed, cancelled, foreign)]
+    assert not any(future.done() for future in files)
+    made.set_result(5)
+    failed.set_exception(KeyError("k"))
+    cancel(cancelled)
+    foreign.set_result(6)
+    assert all(future.done() for future in files)
+    assert files[0].result() is files[0].file_obj
+    assert isinstance(files[1].exception(), KeyError)
+    assert files[2].cancelled()
+    assert files[3].result() is files[3].file_obj
+    assert (files[3].tid, repr(files[3])) == (3, "<DataFuture f of task 3: done>")
 
 
 def test_the_traceback_of_an_error_is_that_of_who_asks():

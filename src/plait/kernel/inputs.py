@@ -71,7 +71,7 @@ class Inputs:
     def tasks_among(self, futures: Iterable[Future[Any]]) -> Iterator[Task]:
         """The tasks of this kernel behind futures, those of files included."""
         for future in futures:
-            origin = future._parent if isinstance(future, DataFuture) else future  # noqa: SLF001 - our own classes
+            origin = future._origin if isinstance(future, DataFuture) else future  # noqa: SLF001 - our own classes
             if isinstance(origin, AppFuture) and origin._task.owner is self._owner:  # noqa: SLF001
                 yield origin._task  # noqa: SLF001
 
@@ -80,7 +80,7 @@ class Inputs:
         parents: list[Task] = []
         others: list[Future[Any]] = []
         for future in futures:
-            origin = future._parent if isinstance(future, DataFuture) else future  # noqa: SLF001 - our own classes
+            origin = future._origin if isinstance(future, DataFuture) else future  # noqa: SLF001 - our own classes
             if isinstance(origin, LiftedFuture):
                 origin.start()
             if isinstance(origin, AppFuture) and origin._task.owner is self._owner:  # noqa: SLF001

@@ -816,6 +816,14 @@ def test_a_resolver_of_ones_own_unwraps_arguments_in_which_it_finds_no_future():
         assert same(Box(ended), inputs=[Box(ended), 1]).result(5) == ("value", ["value", 1])
 
 
+def test_a_future_of_a_file_that_the_user_made_is_waited_for(hand):
+    with run_with(hand):
+        first = app(1)
+        second = app(plait.DataFuture(first, plait.File("f"), first.tid))
+        hand.end(OK, 1)
+        assert (second.task_status(), hand.taken[-1][0].args[0].url) == ("launched", "f")
+
+
 @pytest.mark.parametrize("resolver", [plait.DEEP_DEPENDENCY_RESOLVER, plait.SHALLOW_DEPENDENCY_RESOLVER])
 def test_a_function_that_does_not_take_its_inputs_waits_for_them_all_the_same(hand, resolver):
     after = plait.python_app(lambda: "after")
