@@ -304,7 +304,7 @@ class InterchangeCore(State):
             self._members.settle_freed(now_s)
         if now_s - self._reviewed_s >= _REVIEW_S:
             self._reviewed_s = now_s
-            self.lanes.news = bool(self.lanes.lanes)
+            self._filler.granter.review()
         self._filler.recall(now_s)
 
     def next_tick_s(self, now_s: float) -> float:

@@ -62,6 +62,10 @@ class Filler:
         self._fills = bool(getattr(policy, "fills", False))
         self.line: deque[ManagerState] = deque()  # those with room for plain tasks
         self._overfull: dict[str, ManagerState] = {}  # those where plain tasks may wait behind others
+        self._left_out: list[
+            ManagerState
+        ] = []  # of those in the line: what a policy that sees all of them does not want
+        self._is_asked = False  # whether that was found out since somebody joined the line
         self._batches: dict[ManagerState, tuple[list[SentTask], int]] = {}  # small ones that are about to be sent
         self._recall_s = -math.inf
         self.granter = Granter(state, self, policy)
@@ -85,6 +89,7 @@ class Filler:
             if len(manager.held) - len(manager.granted) <= credit - low:
                 manager.room = True
                 self.line.append(manager)
+                self._is_asked = False
 
     def forget(self, manager: ManagerState) -> None:
         """It is gone."""
@@ -111,6 +116,7 @@ class Filler:
         if self._batches:
             for manager in list(self._batches):
                 self._flush(manager)
+        self._ask_again()
         return left <= 0
 
     def _give(self, manager: ManagerState, items: list[OfferedTask], now_s: float) -> None:
@@ -160,6 +166,8 @@ class Filler:
             share = len(queue.tasks) // (len(self.line) + 1) + 1
         else:
             share = BATCH_TASKS
+        if self.ranking.sees_all and not self._is_asked:
+            self._choose()
         line, each = self.line, self.each()
         while line:
             manager = line.popleft()
@@ -178,6 +186,22 @@ class Filler:
                 self.ranking.update(manager)
             return len(items)
         return 0
+
+    def _choose(self) -> None:
+        """Only those of the line get something that the policy names."""
+        self._ask_again()
+        managers = list(self.line)
+        chosen = self.ranking.chosen([manager for manager in managers if manager.is_open])
+        wanted = set(chosen)
+        self.line = deque(chosen)
+        self._left_out = [manager for manager in managers if manager not in wanted]
+        self._is_asked = True
+
+    def _ask_again(self) -> None:
+        """The policy may have another opinion the next time."""
+        self.line.extend(self._left_out)
+        self._left_out.clear()
+        self._is_asked = False
 
     def _divide(self, now_s: float) -> int:
         """Few are left: they go to free workers, in the policy's order."""

@@ -102,6 +102,9 @@ class Granter:
         self._grown: dict[str, ManagerState] = {}  # those that may fit now what did not fit before
         self._looked_at: dict[str, ManagerState] = {}  # the same, in this round
         self._candidates: dict[Lane, list[Ranked]] = {}  # where tasks of a lane fit, in this round
+        self._left_out: dict[
+            str, ManagerState
+        ] = {}  # where some would have fitted, had a policy that sees all managers named them
         self._turn = 0
         self.reservation: Reservation | None = None
         self.plain_stopped = False
@@ -115,11 +118,17 @@ class Granter:
 
     def forget(self, manager: ManagerState) -> None:
         """It is gone."""
-        self._grown.pop(manager.name, None)
-        self._looked_at.pop(manager.name, None)
+        for managers in (self._grown, self._looked_at, self._left_out):
+            managers.pop(manager.name, None)
         if self.reservation is not None and manager in self.reservation.managers:
             self._release()
             self._state.lanes.news = True
+
+    def review(self) -> None:
+        """A while has passed: the order of what waits, and whom a policy leaves out, may be other ones."""
+        self._state.lanes.news = bool(self._state.lanes.lanes)
+        self._grown.update(self._left_out)
+        self._left_out.clear()
 
     def place(self, now_s: float, left: int) -> int:
         """Places up to so many, plain ones in their turn. Returns how many more may be placed."""
@@ -284,8 +293,10 @@ class Granter:
                 return self._search(lane, now_s)
             else:
                 pool = self._able(lane, now_s)
-            heap = self._ranking.heap([manager for manager in pool if self._may(manager, lane, now_s)])
-            self._candidates[lane] = heap
+            fitting = [manager for manager in pool if self._may(manager, lane, now_s)]
+            heap = self._candidates[lane] = self._ranking.heap(fitting)
+            if len(heap) < len(fitting):
+                self._left_out.update((manager.name, manager) for manager in fitting)
         while heap:
             _, number, version, manager = heap[0]
             if not self._may(manager, lane, now_s):

@@ -2,7 +2,7 @@
 
 A policy is an object with a method `rank` that looks at one manager and returns anything that can be compared; the lowest is next.
 It is asked for managers that have changed, not for each task that is placed, so that the cost of placing does not grow with the number of managers.
-It decides only where there is a choice: while more plain tasks wait than there are workers, all managers are filled, whatever the policy.
+It decides only where there is a choice: while more plain tasks wait than there are workers, all managers are filled, whatever their rank.
 
 ```python
 class Newest:                                   # blocks that were started last have most of their walltime left
@@ -12,6 +12,7 @@ class Newest:                                   # blocks that were started last 
 
 Such a class runs unchanged in the interchange (`HighThroughputExecutor(manager_selector=Newest())`) and in the simulator.
 A policy that must see all managers at once has a method `order` besides, as `Selected` does; it costs in proportion to their number.
+Those that it leaves out get nothing, until it is asked again and names them.
 
 How the shipped ones differ
     `Spread`       the least busy first, tasks one by one: each has most of its node's memory and bandwidth to itself. The default.
@@ -305,6 +306,21 @@ class Ranking:
 
     def __iter__(self) -> Iterator[ManagerState]:
         return iter(self.managers.values())
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the policy looks at all managers at once, so that it may leave some out."""
+        return self._order is not None
+
+    def chosen(self, managers: list[ManagerState]) -> list[ManagerState]:
+        """Those that may get something, of a policy that sees them all; in its order."""
+        if self._order is None:
+            return managers
+        try:
+            return list(dict.fromkeys(self._order(managers)))
+        except Exception as error:  # noqa: BLE001 - likewise
+            self.give_up(error)
+            return managers
 
     def heap(self, managers: list[ManagerState]) -> list[Ranked]:
         """A heap of some managers by rank."""

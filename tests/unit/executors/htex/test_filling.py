@@ -19,6 +19,41 @@ def test_few_tasks_are_packed_if_the_policy_says_so():
     assert counts(lab.place()) == {"a": 4, "b": 1}
 
 
+class Without:
+    """A selector that leaves some managers out."""
+
+    def __init__(self, *names):
+        self.names = set(names)
+
+    def sort_managers(self, ready_managers, manager_list):
+        return sorted(manager_list - self.names)
+
+
+def test_who_is_left_out_gets_nothing_however_many_wait():
+    selector = Without("a", "c")
+    lab = lab_of(2, 2, 2, policy=selector)
+    lab.core.mean_s = 1.0
+    lab.offer_plain(20)
+    assert counts(lab.place()) == {"b": 2}
+    assert lab.place() == {}
+    selector.names = {"a"}
+    assert counts(lab.place()) == {"c": 2}, "it is asked each time"
+    lab.ends("b", 1, 2, seconds=1.0)
+    assert counts(lab.place()) == {"b": 2}
+
+
+def test_a_selector_that_fails_is_replaced_while_many_wait_too():
+    class Wrong:
+        def sort_managers(self, ready_managers, manager_list):
+            raise ZeroDivisionError
+
+    lab = lab_of(2, 2, policy=Wrong(), forgiving=True)
+    lab.offer_plain(20)
+    lab.core.place(0.0)
+    assert "ZeroDivisionError" in lab.core.out[0][1].text
+    assert {conn for conn, _ in lab.take(m.Tasks)} == {"a", "b"}
+
+
 def test_free_workers_go_first_and_nobody_waits_behind_long_tasks():
     lab = lab_of(2, 4)
     lab.core.mean_s = 1.0

@@ -61,6 +61,22 @@ def test_plain_tasks_do_not_take_the_worker_that_a_small_urgent_one_waits_for():
     assert lab.place()["b"][0] == urgent
 
 
+def test_a_selector_that_leaves_a_manager_out_is_asked_again():
+    class Without:
+        names = frozenset({"a", "b"})
+
+        def sort_managers(self, ready_managers, manager_list):
+            return sorted(manager_list - self.names)
+
+    selector = Without()
+    lab = lab_of(2, 2, policy=selector)
+    (task,) = lab.offer(m.Ask(priority=1.0))
+    assert lab.place() == {}
+    selector.names = {"a"}
+    lab.at(1.0)
+    assert lab.place() == {"b": [task]}
+
+
 def test_a_walltime_is_not_sent_where_less_is_left():
     lab = Lab()
     lab.comes("short", walltime_left_s=60.0)
