@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from plait.cli.dry_run import cluster_of
+from plait.configfile.rules import permits
 from plait.errors import InvalidResourceSpecification, text_of
 from plait.model.resources import DEFAULT
 from plait.model.units import format_duration
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _LOOK_S: Final = 1.0
 #: A block of the try asks for no more than this, so that it begins soon.
 _WALLTIME_S: Final = 600
+_WALLTIME: Final = "00:10:00"
 
 
 @dataclass
@@ -73,17 +76,35 @@ def _where() -> dict[str, Any]:
 
 
 def one_block(config: Config) -> Config:
-    """The same with one small block for each executor, and nothing that begins more of them."""
+    """The same with one small block for each executor, and nothing that begins more of them, as far as the machine's rules let that be."""
     made = copy.copy(config)
     made.strategy, made.progress, made.retries = "none", False, 0
     for executor in made.executors:
         provider = getattr(executor, "provider", None)
         if provider is None:
             continue
-        provider.init_blocks, provider.min_blocks, provider.max_blocks = 1, 0, 1
-        if getattr(provider, "walltime_s", None) is not None and provider.walltime_s > _WALLTIME_S:
-            provider.walltime = provider.walltime_s = _WALLTIME_S
+        _say(provider, "min_blocks", 0)
+        _say(provider, "init_blocks", max(1, provider.min_blocks))
+        _say(provider, "max_blocks", max(1, provider.init_blocks, provider.min_blocks))
+        if not provider.init_blocks:  # by a rule: blocks come when there are tasks
+            made.strategy = "simple"
+        _shorten(provider)
+        inner = cluster_of(provider)
+        if inner is not None and inner is not provider:  # behind ssh
+            _shorten(inner)
+            provider.walltime = inner.walltime
     return made
+
+
+def _say(provider: Any, name: str, value: Any) -> None:
+    if permits(provider, name, value):
+        setattr(provider, name, value)
+
+
+def _shorten(provider: Any) -> None:
+    lasts_s = getattr(provider, "walltime_s", None)
+    if lasts_s is not None and lasts_s > _WALLTIME_S and permits(provider, "walltime", _WALLTIME):
+        provider.walltime, provider.walltime_s = _WALLTIME, _WALLTIME_S
 
 
 def try_out(config: Config, timeout_s: float, say: Callable[[str], object]) -> list[Trial]:

@@ -185,6 +185,17 @@ def enforce(thing: Any) -> None:
         _enforce(thing, all_rules, set())
 
 
+def permits(thing: Any, name: str, value: Any) -> bool:
+    """Whether a parameter of an object may be given a value."""
+    cls = type(thing)
+    return all(
+        rules.of("pinned", cls).get(name, value) == value
+        and value in rules.of("allowed", cls).get(name, [value])
+        and (name not in rules.of("limits", cls) or not _exceeds(name, value, rules.of("limits", cls)[name]))
+        for rules in system_rules()
+    )
+
+
 def _enforce(thing: Any, all_rules: Sequence[Rules], seen: set[int]) -> bool:
     """Whether the object, or one in it, is another now. What is inside comes first."""
     if id(thing) in seen:

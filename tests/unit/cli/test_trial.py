@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import plait
 from plait.cli import trial
-from plait.providers import LocalProvider, SlurmProvider
+from plait.cli.dry_run import submission
+from plait.configfile import system
+from plait.providers import LocalProvider, SlurmProvider, SSHProvider
 
 
 def config(tmp_path, *executors):
@@ -67,3 +69,30 @@ def test_a_small_block_is_enough():
     short = SlurmProvider(walltime="00:05:00")
     trial.one_block(plait.Config([plait.HighThroughputExecutor(provider=short, address="127.0.0.1")]))
     assert short.walltime == "00:05:00"
+
+
+def test_a_batch_system_behind_ssh_is_asked_for_no_more():
+    provider = SSHProvider(host="login", provider=SlurmProvider(walltime="24:00:00"))
+    executor = plait.HighThroughputExecutor(provider=provider, address="127.0.0.1")
+    trial.one_block(plait.Config([executor]))
+    assert "#SBATCH --time=10\n" in submission(executor, "runinfo").script
+    assert provider.walltime == "00:10:00"
+
+
+def test_what_rules_pin_is_left_as_it_is(tmp_path, monkeypatch):
+    rules = tmp_path / "rules.toml"
+    rules.write_text(
+        "[pinned.LocalProvider]\ninit_blocks = 0\nmax_blocks = 2\n[allowed.SlurmProvider]\nwalltime = ['24:00:00']\n"
+    )
+    monkeypatch.setattr(system, "tried", [str(rules)])
+    slurm = SlurmProvider(walltime="24:00:00")
+    given = config(
+        tmp_path,
+        plait.HighThroughputExecutor("pilot", max_workers_per_node=1),
+        plait.HighThroughputExecutor("slurm", provider=slurm, address="127.0.0.1"),
+    )
+    assert trial.one_block(given).strategy == "simple"
+    assert (slurm.walltime, slurm.max_blocks) == ("24:00:00", 1)
+    given.executors = given.executors[:1]
+    given.strategy_period = 0.1
+    assert trial.try_out(given, 60, print)[0].worked

@@ -222,6 +222,21 @@ def test_a_file_that_is_wrong_stops_everything(write, text, message):
     assert message in str(caught.value)
 
 
+def test_what_would_be_permitted(write):
+    write(
+        "[pinned.LocalProvider]\ninit_blocks = 0\n[allowed.LocalProvider]\nmin_blocks = [0, 1]\n[limits.LocalProvider]\nmax_blocks = 3\n"
+    )
+    asked = [
+        ("init_blocks", 0),
+        ("init_blocks", 1),
+        ("min_blocks", 1),
+        ("min_blocks", 2),
+        ("max_blocks", 3),
+        ("max_blocks", 4),
+    ]
+    assert [rules.permits(Site(), name, value) for name, value in asked] == [True, False, True, False, True, False]
+
+
 def test_no_file_no_rules(write, tmp_path):
     assert rules.system_rules() == []
     rules.enforce(LocalProvider(max_blocks=1000))
