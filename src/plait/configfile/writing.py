@@ -62,6 +62,10 @@ def plain(thing: Any, path: Path = (), *, defaults: bool = False) -> dict[str, A
     except UnknownName as error:
         raise CannotWrite(f"{show(path)}: {error}") from None
     known = parameters(cls)
+    if not known and not _is_like_new(thing):
+        raise CannotWrite(
+            f"{show(path)}: nothing says what {cls.__name__} takes, so a file cannot be made of it; give text, numbers, lists or tables instead"
+        )
     values = {name: _of(thing, name, path) for name in known}
     for name, value in values.items():
         if value is not _NOTHING:
@@ -72,6 +76,15 @@ def plain(thing: Any, path: Path = (), *, defaults: bool = False) -> dict[str, A
         if name in table:
             table[name] = _encode(values[name], (*path, name), _ANYTHING)
     return table
+
+
+def _is_like_new(thing: Any) -> bool:
+    """Whether a class of which no parameters are known makes the same again without any: most that are written in C have some."""
+    try:
+        fresh = type(thing)()
+    except Exception:  # noqa: BLE001 - anybody's class
+        return False
+    return getattr(type(thing), "__eq__", None) is object.__eq__ or bool(fresh == thing)
 
 
 def _default(thing: Any, name: str) -> Any:

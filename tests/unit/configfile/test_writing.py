@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 import json
 import math
@@ -208,6 +209,10 @@ def test_text_of_a_known_parameter():
         ([1, {"a": lambda: 1}], r"value\[1\]\.a: "),
         ("\ud800", "no text that a file could hold"),
         (Forgetful(), r"value\.value: Forgetful does not keep this parameter"),
+        (dt.timedelta(hours=1), "value: nothing says what timedelta takes"),
+        ([Path("a")], r"value\[0\]: nothing says what \w+Path takes"),
+        (b"a", "value: nothing says what bytes takes"),
+        (range(3), "value: nothing says what range takes"),
     ],
 )
 def test_what_cannot_stand_in_a_file_is_refused_with_its_path(value, message):
