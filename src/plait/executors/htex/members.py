@@ -200,6 +200,7 @@ class Members:
         """Compares what a manager says it has with what we know."""
         state = self._state
         manager.known.clear()
+        manager.asks = 0
         has, done = dict(r.holds), dict(r.finished)
         lost = [item for item in manager.held.values() if has.get(item[0]) != item[1] and done.get(item[0]) != item[1]]
         for item in lost:
@@ -222,7 +223,9 @@ class Members:
         state = self._state
         has, done = dict(r.holds), dict(r.finished)
         lost = [item for item in manager.held.values() if has.get(item[0]) != item[1] and done.get(item[0]) != item[1]]
-        if manager.asked_s <= manager.spoke_s:  # it was not us who asked, or something was sent since
+        asks, manager.asks = manager.asks, 0
+        # It was not us who asked, or more than once, and this may be the answer to the first time; or something was sent since.
+        if asks != 1 or manager.asked_s <= manager.spoke_s:
             # Of big tasks it drops what is not complete, and the rest of them is not sent. One that was granted something waits to be asked about:
             # that it is gone is said late, and could be taken to be about the same attempt placed anew.
             lost = [item for item in lost if item[4] is not None and item[5] is None]
@@ -454,6 +457,7 @@ class Members:
         """Asks one that is quiet what it has."""
         if now_s - max(manager.spoke_s, manager.moved_s, manager.asked_s) >= manager.audit_s:
             manager.asked_s = now_s
+            manager.asks += 1
             self._state.out.append((manager.conn, m.WhoAreYou(), b""))
 
     def _push_due(self, manager: ManagerState, due_s: float) -> None:

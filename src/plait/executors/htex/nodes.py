@@ -87,6 +87,7 @@ class ManagerState:
         spoke_s: when it last delivered, gave back, or was sent tasks.
         moved_s: when it last registered, or a part of a big value came or was acknowledged.
         asked_s, audit_s: when it was last asked what it has, and after how long it is asked again.
+        asks: how often it was asked that since it registered last.
         draining: why it gets nothing new; None if it does.
         drain_s: since when.
         on_hold: whether it is held back.
@@ -114,6 +115,7 @@ class ManagerState:
         "ahead",
         "aside",
         "asked_s",
+        "asks",
         "audit_s",
         "block",
         "claims",
@@ -211,6 +213,7 @@ class ManagerState:
         self.version = 0  # of its rank
         self.recalled_s = -math.inf
         self.asked_s = -math.inf
+        self.asks = 0
         self.settles_s = self.kills_s = -math.inf
         self.audit_s = math.inf
         self.idle_since_s = self.spoke_s = now_s

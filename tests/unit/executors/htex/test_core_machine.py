@@ -244,7 +244,8 @@ class Manager:
         self.acknowledged = message.seq
 
     def on_stop(self, message):
-        assert not self.held
+        for task, (attempt, _) in self.held.items():  # that it is cancelled was lost with a connection
+            assert self.world.ended.get(task) == "cancelled" or self.world.attempt[task] > attempt
         for key in self.finished():
             self.world.may_be_forgotten(key)
         self.die()

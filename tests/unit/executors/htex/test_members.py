@@ -317,6 +317,23 @@ def test_a_quiet_manager_is_asked_what_it_has():
     assert lab.place() == {"a": [1]}
 
 
+def test_the_answer_to_an_earlier_question_is_not_taken_for_that_to_the_last():
+    lab = with_tasks(2)
+    while not lab.take(m.WhoAreYou):
+        lab.at(lab.now_s + 1.0, beats="a")
+    lab.now_s += 0.1
+    third = lab.offer_plain(1)
+    assert lab.place() == {"a": third}
+    while not lab.take(m.WhoAreYou):
+        lab.at(lab.now_s + 1.0, beats="a")
+    lab.comes("a", prefetch=10, holds=[(1, 1), (2, 1)])  # said when the third had not come
+    assert lab.place() == {}
+    while not lab.take(m.WhoAreYou):
+        lab.at(lab.now_s + 1.0, beats="a")
+    lab.comes("a", prefetch=10, holds=[(1, 1), (2, 1)])
+    assert lab.place() == {"a": third}
+
+
 def test_what_was_sent_after_the_question_is_not_in_the_answer():
     lab = with_tasks(2)
     while not lab.take(m.WhoAreYou):
