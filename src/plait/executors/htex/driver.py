@@ -121,7 +121,7 @@ class DriverLink:
         os.set_blocking(self._wake_w, False)
         self._poll.register(self._wake_r, select.POLLIN)
         # held by the I/O thread except while it sleeps, and by a caller that sends for it meanwhile
-        self._io = threading.Lock()
+        self._io = threading.RLock()
         self._turn = Turn(f"plait-htex-{label}", self._run, self._io)
         self._turn.start()
         _live.add(self)
@@ -145,10 +145,11 @@ class DriverLink:
 
     def nudge(self) -> None:
         """Has a task that was just queued looked at: sends it from this thread when workers are idle, else wakes the I/O thread."""
-        if len(self.offers.held) < self.hearing.slots and not self._commands and self._io.acquire(blocking=False):
+        io = self._io
+        if len(self.offers.held) < self.hearing.slots and not self._commands and not io._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - a signal handler in the middle of this
             try:
                 child = self.lives.child
-                if self.sleeping and child is not None and not self._done:
+                if io.acquire(blocking=False) and self.sleeping and child is not None and not self._done:
                     self._pump()
                     if not (self.offers.queue or child.stream.pending or self._deep):
                         return
@@ -158,7 +159,10 @@ class DriverLink:
                 self.command("restart")
                 raise
             finally:
-                self._io.release()
+                try:  # the first call here, before which no signal can be: between taking it and the next instruction it leaves no trace to ask for
+                    io.release()
+                except RuntimeError:  # it was not free
+                    pass
         self.wake()
 
     def wake(self) -> None:

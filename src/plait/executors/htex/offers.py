@@ -91,8 +91,9 @@ class Offers:
         room = min(BATCH_TASKS, WINDOW_TASKS - len(self.unplaced))
         size = 0
         while self.special and room > 0 and size < BATCH_BYTES:
-            task = heapq.heappop(self.special)[3]
+            task = self.special[0][3]
             item = self.offer(task, ask_of(task))
+            heapq.heappop(self.special)  # once it is held: a Ctrl-C may come between
             if item is None:
                 self.wishes.drop(task.id)
             else:
@@ -101,12 +102,14 @@ class Offers:
                 room -= 1
         queue, held, unplaced, number_of = self.queue, self.held, self.unplaced, self._number_of
         while queue and room > 0 and size < BATCH_BYTES:  # `offer` written out: this runs once per task
-            task = queue.popleft()
+            task = queue[0]
             payload = task.payload
-            if payload is None or task.state != LAUNCHED:
-                continue  # cancelled meanwhile
+            if payload is None or task.state != LAUNCHED:  # cancelled meanwhile
+                del queue[0]
+                continue
             number = task.id
             held[number] = task
+            del queue[0]  # no call in between, after which a Ctrl-C could find it in neither
             if type(payload) is bytes:
                 unplaced[number] = length = len(payload)
                 size += length
@@ -174,7 +177,7 @@ class Offers:
             self.wishes.drop(number)
         place = self.places.pop(number, None)
         if place is None:
-            self.waiting_bytes -= self.unplaced.pop(number)
+            self.waiting_bytes -= self.unplaced.pop(number, 0)  # none where a Ctrl-C came while it was being offered
         else:
             self.counts[place] -= 1
         return task
@@ -188,6 +191,10 @@ class Offers:
         """After a loss of the interchange: what is to be offered as placed on managers that may come back, and the tasks to be queued again."""
         placed: dict[str, list[OfferedTask]] = {}
         rest: list[Task] = []
+        while self.queue and self.queue[0].id in self.held:  # a Ctrl-C came while it was being offered
+            self.queue.popleft()
+        while self.special and self.special[0][3].id in self.held:
+            heapq.heappop(self.special)
         before = self.places
         tasks = list(self.held.values())
         self.held, self.places, self.counts, self.unplaced, self.waiting_bytes = {}, {}, {}, {}, 0

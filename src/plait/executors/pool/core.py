@@ -246,12 +246,15 @@ class PoolCore:
         held = worker.held
         sequence = worker.sequence
         while room > 0 and queue:
-            task = queue.popleft()
+            task = queue[0]
             if task.state == LAUNCHED:
                 held[sequence] = (task, task.attempt)
+                del queue[0]  # no call in between, after which a Ctrl-C could find it in neither or in both
                 batch.append((sequence, task))
                 sequence += 1
                 room -= 1
+            else:
+                del queue[0]
         worker.sequence = sequence
         if batch:
             out.append((worker, batch))

@@ -207,8 +207,10 @@ class PoolLink:
                 self.command("recycle", "sending to it was interrupted")
                 raise
             finally:
-                if io._is_owned():  # type: ignore[attr-defined] # noqa: SLF001 - a signal between taking it and the next instruction leaves no other trace
+                try:  # the first call here, before which no signal can be: between taking it and the next instruction it leaves no trace to ask for
                     io.release()
+                except RuntimeError:  # it was not free
+                    pass
         self.wake()
 
     def wake(self) -> None:

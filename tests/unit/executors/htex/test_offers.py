@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from plait.executors.htex import offers as module
 from plait.executors.htex.messages import Ask
 from plait.executors.htex.offers import Offers, ask_of, batches
 from plait.model.task import CANCELLED, LAUNCHED
+from tests.interrupts import Interrupt
 from tests.unit.executors.htex.helpers import make_task
 
 
@@ -144,6 +147,29 @@ def test_after_a_loss_of_the_interchange(offers):
     assert sorted(task.id for task in rest) == [1, 2, 3, 4]
     assert [item[0] for item in offers.next_batch()] == [4, 1, 2, 5]
     assert set(offers.held) == {0, 1, 2, 4, 5}
+
+
+def test_a_ctrl_c_while_tasks_are_offered_loses_none_and_doubles_none():
+    """The call of a user's thread that offers may be interrupted; then the interchange is started anew."""
+    place, come = 0, True
+    while come:
+        place += 1
+        offers = Offers(lambda _: 5)
+        tasks = [make_task(n, n) for n in range(3)] + [make_task(n, n, cores=2.0) for n in range(3, 6)]
+        tasks[1].state, tasks[1].payload = CANCELLED, None
+        offers.queue.extend(tasks[:3])
+        for task in tasks[3:]:
+            offers.add_special(task)
+        with Interrupt((Offers.next_batch, Offers.offer), place) as interrupt, contextlib.suppress(KeyboardInterrupt):
+            offers.next_batch()
+        come = interrupt.came
+        offers.take(2, 1)  # cancelled just then
+        offers.again(set())
+        left = [task.id for task in offers.queue if task.state == LAUNCHED] + [entry[3].id for entry in offers.special]
+        assert sorted(set(left) - {2}) == [0, 3, 4, 5], place
+        assert len(set(left)) == len(left), place
+        assert (offers.held, offers.unplaced, offers.waiting_bytes) == ({}, {}, 0)
+    assert place > 20
 
 
 def test_messages_are_of_bounded_size(monkeypatch):
