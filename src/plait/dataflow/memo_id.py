@@ -267,7 +267,7 @@ def _frozenset(obj: frozenset[Any], output_ref: bool) -> bytes:
 
 def _members(obj: Iterable[Any], output_ref: bool) -> bytes:
     try:
-        return b"".join(sorted(parts(obj, output_ref)))
+        return b"".join(sorted(parts(list(obj), output_ref)))  # in one step: a task in another thread may add to it
     except UnknownTypeForMemo as error:
         inner = error.path.partition("]")[2]  # a set has no places
         raise UnknownTypeForMemo(error.kind, "{…}" + inner) from None
@@ -287,7 +287,7 @@ def _items(obj: dict[Any, Any], output_ref: bool) -> list[bytes]:
     items: list[bytes] = []
     step = ""
     try:
-        for key, value in obj.items():
+        for key, value in list(obj.items()):  # likewise
             step = " key "
             name = part(key, output_ref)
             step = f"[{key!r}]"

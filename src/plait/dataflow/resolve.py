@@ -65,11 +65,12 @@ def _find(value: Any, depth: int, found: list[Future[Any]], seen: dict[int, tupl
     if id(value) in seen and depth <= seen[id(value)][0]:
         return
     seen[id(value)] = depth, value  # which keeps its id its own
+    # Sets and dictionaries are read in one step: tasks in other threads may add to them.
     if kind == _ITEMS:
-        for item in value:
+        for item in list(value) if isinstance(value, set) else value:
             _find(item, depth - 1, found, seen)
     elif kind == _DICT:
-        for key, item in value.items():
+        for key, item in list(value.items()):
             _find(key, depth - 1, found, seen)
             _find(item, depth - 1, found, seen)
     else:
@@ -78,7 +79,10 @@ def _find(value: Any, depth: int, found: list[Future[Any]], seen: dict[int, tupl
 
 
 def _is_plain(value: Any, kind: int) -> bool:
-    return PLAIN.issuperset(map(type, value)) and (kind == _ITEMS or PLAIN.issuperset(map(type, value.values())))
+    try:
+        return PLAIN.issuperset(map(type, value)) and (kind == _ITEMS or PLAIN.issuperset(map(type, value.values())))
+    except RuntimeError:  # a task in another thread just added to it
+        return False
 
 
 def replace_futures(value: Any, depth: int = SCAN_DEPTH) -> Any:
@@ -113,7 +117,7 @@ def _rebuild_items(value: Any, depth: int, rebuilt: dict[int, tuple[Any, Any]]) 
         rebuilt[id(value)] = value, twin
         twin.extend(_replace(item, depth - 1, rebuilt) for item in value)
         return twin
-    items = [_replace(item, depth - 1, rebuilt) for item in value]
+    items = [_replace(item, depth - 1, rebuilt) for item in list(value)]
     if hasattr(value, "_fields"):  # a named tuple takes its fields one by one
         return type(value)(*items)
     return type(value)(items)
@@ -124,7 +128,7 @@ def _rebuild_dict(value: dict[Any, Any], depth: int, rebuilt: dict[int, tuple[An
     twin.clear()
     if type(twin) is type(value):  # may hold itself
         rebuilt[id(value)] = value, twin
-    for key, item in value.items():
+    for key, item in list(value.items()):
         twin[_replace(key, depth - 1, rebuilt)] = _replace(item, depth - 1, rebuilt)
     return twin if type(twin) is type(value) else type(value)(twin)
 

@@ -231,3 +231,25 @@ def test_dataclass_fields_that_are_missing_do_not_raise():
         x: int = field(init=False)
 
     assert id_for_memo(Late()) == id_for_memo(Late())
+
+
+class Meddler:
+    """Stands for another thread, which changes a container while it is read."""
+
+    def __init__(self, change):
+        self.change = change
+
+
+@id_for_memo.register(Meddler)
+def _meddle(obj, output_ref=False):
+    obj.change()
+    return b"meddled"
+
+
+def test_a_container_may_change_while_it_is_read():
+    table, members = {}, set()
+    table["x"] = Meddler(lambda: table.update(y=1))
+    members.add(Meddler(lambda: members.add(1)))
+    assert id_for_memo(table)
+    assert id_for_memo(members)
+    assert (len(table), len(members)) == (2, 2)

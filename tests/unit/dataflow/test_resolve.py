@@ -208,3 +208,41 @@ def test_the_two_resolvers():
     nest = [F]
     assert SHALLOW_DEPENDENCY_RESOLVER.traverse_to_unwrap(nest) is nest
     assert DEEP_DEPENDENCY_RESOLVER.traverse_to_unwrap(nest) == ["value"]
+
+
+class Shared(dict):
+    """Has something added, as by a task in another thread, between any two steps in which it is read."""
+
+    def __iter__(self):
+        for key in super().__iter__():
+            self[len(self)] = [0]
+            yield key
+
+
+@dataclass
+class Meddler:
+    change: object
+
+    def __getattribute__(self, name):
+        if name == "change":
+            object.__getattribute__(self, name)()
+        return object.__getattribute__(self, name)
+
+
+class Meddling(Meddler):
+    def __init__(self, members):
+        super().__init__(lambda: members.add(len(members)))
+
+    __hash__ = object.__hash__
+
+
+def test_what_tasks_in_other_threads_add_to_may_be_an_argument():
+    table, future = {}, done(1)
+    table |= {"x": Meddler(lambda: table.update({len(table): 0})), "y": future}
+    assert find_futures(table) == [future]
+    assert replace_futures(table)["y"] == 1
+    assert find_futures(Shared(a=[future])) == [future]
+    members = set()
+    members |= {Meddling(members), future}
+    assert find_futures(members) == [future]
+    assert 1 in replace_futures(members)

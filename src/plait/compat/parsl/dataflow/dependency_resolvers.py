@@ -56,7 +56,8 @@ def deep_traverse_to_gather(o: Any) -> Sequence[Future[Any]]:
 @deep_traverse_to_gather.register(tuple)
 @deep_traverse_to_gather.register(set)
 def _gather_items(items: Any) -> Sequence[Future[Any]]:
-    return [future for item in items for future in deep_traverse_to_gather(item)]
+    # read in one step: tasks in other threads may add to them
+    return [future for item in list(items) for future in deep_traverse_to_gather(item)]
 
 
 @deep_traverse_to_gather.register(dict)
@@ -75,7 +76,7 @@ def deep_traverse_to_unwrap(o: Any) -> Any:
 def _unwrap_items(items: Any) -> Any:
     if not _gather_items(items):
         return items
-    parts = [deep_traverse_to_unwrap(item) for item in items]
+    parts = [deep_traverse_to_unwrap(item) for item in list(items)]
     return type(items)(*parts) if hasattr(items, "_fields") else type(items)(parts)
 
 
@@ -83,7 +84,7 @@ def _unwrap_items(items: Any) -> Any:
 def _unwrap_dict(dictionary: dict[Any, Any]) -> Any:
     if not _gather_dict(dictionary):
         return dictionary
-    pairs = {deep_traverse_to_unwrap(key): deep_traverse_to_unwrap(value) for key, value in dictionary.items()}
+    pairs = {deep_traverse_to_unwrap(key): deep_traverse_to_unwrap(value) for key, value in list(dictionary.items())}
     copy = dictionary.copy()  # keeps the class, and what it needs beside its items (such as a default factory)
     copy.clear()
     copy.update(pairs)

@@ -70,3 +70,29 @@ def test_types_of_users_can_be_registered():
     (box,) = DEEP_DEPENDENCY_RESOLVER.traverse_to_unwrap([Box(future)])
     assert box.content == 7
     assert list(DEEP_DEPENDENCY_RESOLVER.traverse_to_gather([Box(future)])) == [future]
+
+
+class Meddler:
+    pass
+
+
+def test_what_tasks_in_other_threads_add_to_may_be_an_argument():
+    table, members = {"x": Meddler(), "y": done(1)}, {Meddler(), done(1)}
+
+    def add():
+        table[len(table)] = 0
+        members.add(len(members))
+
+    @deep_traverse_to_gather.register(Meddler)
+    def _(found):
+        add()
+        return [done(found)]
+
+    @deep_traverse_to_unwrap.register(Meddler)
+    def _(found):
+        add()
+        return found
+
+    assert len(deep_traverse_to_gather(table)) == len(deep_traverse_to_gather(members)) == 2
+    assert deep_traverse_to_unwrap(table)["y"] == 1
+    assert 1 in deep_traverse_to_unwrap(members)
