@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ from plait.simulate.draws import parse_draw, parse_size
 from plait.simulate.workload import DEFAULT_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 _KEYS: Final = frozenset({
     "tasks", "duration", "cores", "memory", "gpus", "disk", "walltime", "priority", "label", "near", "input", "output", "fail", "start", "every",
@@ -59,6 +60,8 @@ def described(data: Mapping[str, Any], name: str = "workload") -> Described:
     Raises:
         ConfigurationError: naming what cannot be read.
     """
+    if not isinstance(data, Mapping):
+        raise ConfigurationError(f"workload {name}: expected tables `bag.NAME`, or the path of a file, found {data!r}")
     unknown = set(data) - {"name", "bag"}
     bags = data.get("bag")
     if unknown or not isinstance(bags, dict):
@@ -188,4 +191,6 @@ def _others(value: Any, name: str) -> tuple[str, ...]:
 
 
 def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (str, list, tuple)):
+        raise TypeError(f"near={value!r}: expected a name, or several")
     return (value,) if isinstance(value, str) else tuple(map(str, value))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from plait.errors import ConfigurationError
+from plait.model.units import number_of
 from plait.scaling.policy import STRATEGIES
 from plait.simulate.draws import Draw, constant
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 _HOUR_S: Final = 3600.0
 #: Nodes, workers and GPUs of a node: more than any machine has, and few enough to count.
 _MOST: Final = {"nodes": 10_000_000, "workers": 10_000_000, "gpus": 100_000}
+#: What may be infinite.
+_ENDLESS: Final = frozenset({"max_idletime_s", "bandwidth_bytes_s"})
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ class Machine:
             ("prefetch", 0),
             ("max_losses", 0),
             ("retries", 0),
+            ("init_blocks", 0),
+            ("min_blocks", 0),
         ):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
@@ -125,14 +131,31 @@ class Machine:
         for name, most in _MOST.items():
             if getattr(self, name) > most:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: expected at most {most:,}")
-        for name in ("latency_s", "failures_per_hour", "drain_s", "max_idletime_s"):
-            if not getattr(self, name) >= 0:
-                raise ConfigurationError(f"{name}={getattr(self, name)!r}: expected 0 or more")
-        for name in ("bandwidth_bytes_s", "heartbeat_period_s", "heartbeat_threshold_s", "walltime_s"):
+        for name in (
+            "latency_s",
+            "failures_per_hour",
+            "drain_s",
+            "max_idletime_s",
+            "parallelism",
+            "memory_bytes",
+            "disk_bytes",
+        ):
+            number = number_of(getattr(self, name))
+            if number is None or not (0 <= number < math.inf or (number > 0 and name in _ENDLESS)):
+                raise ConfigurationError(f"{name}={getattr(self, name)!r}: expected a number, 0 or more")
+        for name in ("bandwidth_bytes_s", "heartbeat_period_s", "heartbeat_threshold_s", "walltime_s", "cores"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigurationError(f"{name}={value!r}: expected more than 0")
-        if isinstance(self.strategy, str) and self.strategy not in STRATEGIES:
+            number = number_of(value)
+            if value is not None and (
+                number is None or not (0 < number < math.inf or (number > 0 and name in _ENDLESS))
+            ):
+                raise ConfigurationError(f"{name}={value!r}: expected a number, more than 0")
+        for name in ("queue_wait", "start"):
+            value = getattr(self, name)
+            if not isinstance(value, Draw):
+                raise ConfigurationError(f"{name}={value!r}: expected what parse_draw({value!r}, {name!r}) makes")
+        known = self.strategy is None or callable(getattr(self.strategy, "decide", None))
+        if not (self.strategy in STRATEGIES if isinstance(self.strategy, str) else known):
             raise ConfigurationError(
                 f"strategy={self.strategy!r}: expected one of {', '.join(STRATEGIES)}, or a policy"
             )

@@ -26,7 +26,7 @@ class Recorded:
     """The tasks of a journal.
 
     Tasks that never ran (cancelled, unfinished, or because of a failed one) are left out; those that ended with an earlier result, and the bodies of join
-    apps, take no time and no worker. The journal does not say what tasks asked for: say it by app.
+    apps, take no time and no worker. What a join app waits for was submitted by its body, and so comes after what the join app itself needs. The journal does not say what tasks asked for: say it by app.
 
     Args:
         events: of the run.
@@ -65,12 +65,14 @@ class Recorded:
         submitted: dict[int, tuple[str, float, list[int]]] = {}
         joins: dict[int, list[int]] = {}
         ended: dict[int, float] = {}
+        over_s: dict[int, float] = {}  # when a task came to its end
         for event in events:
             if isinstance(event, TaskSubmitted):
                 submitted[event.task] = (event.app, event.t_s, event.depends)
             elif isinstance(event, TaskJoining):
                 joins[event.task] = event.joins
             elif isinstance(event, TaskEnded) and event.state in {EXEC_DONE, FAILED, MEMO_DONE}:
+                over_s[event.task] = event.t_s
                 ran = event.state != MEMO_DONE and event.task not in joins and event.start_s and event.stop_s
                 ended[event.task] = max(0.0, event.stop_s - event.start_s) if ran else -1.0
         self.left_out = len(submitted) - sum(task in submitted for task in ended)
@@ -84,8 +86,25 @@ class Recorded:
             self.app_of.append(numbers.setdefault(app, len(numbers)))
             self.submits_s.append(t_s - first_s)
         self.apps = list(numbers)
+        body_of: dict[int, int] = {}  # the place of the body that submitted a task
+        for task in sorted(joins.keys() & places.keys()):
+            _, submit_s, needs = submitted[task]
+            began_s = max([submit_s, *(over_s[other] for other in needs if other in over_s)])
+            inner = [other for other in joins[task] if other in places and submitted[other][1] >= began_s]
+            if inner and needs:  # a body, which waits for what the join app needs
+                body_of.update(dict.fromkeys(inner, len(self.durations)))
+                places[-1 - task] = len(self.durations)
+                self.durations.append(-1.0)
+                self.app_of.append(self.app_of[places[task]])
+                self.submits_s.append(submit_s - first_s)
+            elif task in body_of:
+                body_of.update(dict.fromkeys(inner, body_of[task]))
         for task, place in places.items():
-            before = {places[other] for other in (*submitted[task][2], *joins.get(task, ())) if other in places}
+            own = task if task >= 0 else -1 - task
+            others = (*submitted[own][2], *(joins.get(own, ()) if own == task else ()))
+            before = {places[other] for other in others if other in places}
+            if own in body_of:
+                before.add(body_of[own])
             before.discard(place)
             self.needs.append(len(before))
             for other in before:

@@ -10,6 +10,7 @@ All of it happens on one clock (`clock`), in one thread, in an order that only t
 from __future__ import annotations
 
 import gc
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -141,7 +142,9 @@ class Simulation:
             self._idle_s += now_s - self._looked_s
         self._looked_s = now_s
         capped_s = HOUR_S if getattr(machine.strategy, "max_submissions_per_hour", None) else 0.0
-        patience_s = _STUCK_S + 2 * machine.heartbeat_threshold_s + machine.max_idletime_s + capped_s
+        idle_s = machine.max_idletime_s if machine.max_idletime_s < math.inf else 0.0
+        starts_s = machine.start.at(0.999)
+        patience_s = _STUCK_S + 2 * machine.heartbeat_threshold_s + idle_s + capped_s + starts_s
         return self._idle_s > patience_s + (machine.walltime_s or 0.0)
 
     def _say_stuck(self, now_s: float) -> None:

@@ -25,6 +25,8 @@ from plait.simulate.description import described, read_description
         ({"bag": {"a": {"tasks": 1, "duration": 1, "layers": 2, "chain": 2}}}, "exclude"),
         ({"bag": {"a/1": {"tasks": 1, "duration": 1}, "a": {"tasks": 1, "duration": 1, "layers": 2}}}, "two of this name"),
         ({"jobs": 1, "bag": {}}, "found jobs"),
+        ([1], r"or the path of a file, found \[1\]"),
+        ({"bag": {"a": {"tasks": 1, "duration": 1, "near": 3}}}, "near=3: expected a name"),
         ({"bag": {"a": {"tasks": 1, "duration": 1, "after": 5}}}, "after=5: expected the name of a bag"),
         ({"bag": {"a": {"tasks": 1, "duration": 1, "each": 5}}}, "each=5: expected the name of a bag"),
         ({"bag": {"a": {"tasks": 1, "duration": 1, "cores": -1}}}, "cores=-1: expected a number from 0"),

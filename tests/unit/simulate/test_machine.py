@@ -14,6 +14,11 @@ def test_what_follows_from_the_rest():
     assert (Machine(nodes=3).block_nodes, Machine(nodes=3).max_blocks, Machine(workers=5).node_cores) == (3, 1, 5.0)
 
 
+def test_some_things_may_be_without_an_end():
+    machine = Machine(max_idletime_s=float("inf"), bandwidth_bytes_s=float("inf"), memory_bytes=16e9, strategy=None)
+    assert machine.worker_memory_bytes == 16 * 10**9
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -31,6 +36,16 @@ def test_what_follows_from_the_rest():
         {"bandwidth_bytes_s": 0},
         {"walltime_s": 0.0},
         {"strategy": "wild"},
+        {"strategy": object()},
+        {"init_blocks": -1},
+        {"min_blocks": 1.5},
+        {"parallelism": -0.5},
+        {"memory_bytes": "2GB"},
+        {"latency_s": float("inf")},
+        {"walltime_s": float("inf")},
+        {"cores": 0},
+        {"queue_wait": "exponential:15m"},
+        {"start": 3},
     ],
 )
 def test_what_cannot_be_is_named(wrong):

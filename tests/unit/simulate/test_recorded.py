@@ -111,6 +111,32 @@ def test_join_apps_wait_for_what_they_joined():
     assert source.waiting(0.0) == 1
 
 
+def test_what_a_join_app_submitted_comes_after_what_it_needed():
+    events = [
+        ev.TaskSubmitted(0.0, 0, "first"),
+        ev.TaskSubmitted(0.0, 1, "outer", [0]),
+        ev.TaskSubmitted(1.0, 2, "elsewhere"),
+        ended(0),
+        ev.TaskSubmitted(102.5, 3, "middle"),
+        ev.TaskJoining(102.5, 1, [2, 3]),
+        ev.TaskSubmitted(102.6, 4, "inner", [2]),
+        ev.TaskJoining(102.6, 3, [4]),
+        ended(2, start_s=100.0, stop_s=102.55),
+        *(ended(task, start_s=103.0, stop_s=104.0) for task in (4, 3, 1)),
+    ]
+    source = Recorded(events, "run", copies=2).source(0)
+    assert source.total == 6
+    names = []
+    while works := source.take(0, 9, 0.0):
+        names.append(sorted({source.kinds[load.kind] for _, load, _ in works}))
+        finish(source, works)
+    assert names == [["elsewhere", "first"], ["inner"]]
+    source = Recorded(events, "run").source(0)
+    first, _ = source.take(0, 9, 0.0)
+    source.ended(first[0], first[1], ok=False)
+    assert source.skipped == 1, "only what ran is counted"
+
+
 def test_from_disk(tmp_path):
     folder = tmp_path / "004"
     folder.mkdir()

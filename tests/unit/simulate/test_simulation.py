@@ -165,6 +165,17 @@ def test_blocks_that_come_and_go_do_not_hide_it():
     assert "1 GPU" in result.stuck
 
 
+def test_nodes_that_start_slowly_are_waited_for():
+    result = simulate(bag(tasks=3), machine(workers=4, start=parse_draw("1h", "start")))
+    assert (result.done, result.stuck) == (3, "")
+    assert result.makespan_s > 3600
+
+
+def test_what_can_never_run_is_said_though_idle_blocks_are_kept_for_ever():
+    result = simulate(bag(tasks=3, cores=9), machine(workers=4, max_idletime_s=float("inf")))
+    assert result.unfinished == 3
+
+
 def test_tasks_longer_than_any_block_are_given_up():
     result = simulate(bag(tasks=2, duration=200), machine(workers=2, walltime_s=100.0))
     assert (result.done, result.failed) == (0, 2)
