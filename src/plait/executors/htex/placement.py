@@ -158,10 +158,20 @@ class Selected:
         return 0
 
     def order(self, managers: Sequence[ManagerState]) -> list[ManagerState]:
-        """As the selector says; those that it leaves out get nothing."""
+        """As the selector says; those that it leaves out get nothing.
+
+        Raises:
+            ValueError: what it names is nobody.
+        """
         records: Mapping[str, dict[str, Any]] = {manager.name: record(manager) for manager in managers}
         by_name = {manager.name: manager for manager in managers}
-        return [by_name[name] for name in self.selector.sort_managers(records, set(by_name)) if name in by_name]
+        names = list(self.selector.sort_managers(records, set(by_name)))
+        found = [by_name[name] for name in names if name in by_name]
+        if names and not found:  # tasks would wait for ever
+            raise ValueError(
+                f"sort_managers named {names[0]!r}, which is not among the names that it was given, such as {min(by_name)!r}"
+            )
+        return found
 
 
 def record(manager: ManagerState) -> dict[str, Any]:

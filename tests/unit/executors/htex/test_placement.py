@@ -107,6 +107,15 @@ def test_a_selector_may_leave_managers_out():
     assert taken(ranking_of(Selected(Only()), manager("a"), manager("b"))) == "b"
 
 
+def test_a_selector_that_names_nobody_is_an_error():
+    class Bytes:
+        def sort_managers(self, ready_managers, manager_list):
+            return [name.encode() for name in sorted(manager_list)]
+
+    with pytest.raises(ValueError, match=r"sort_managers named b'a', .* such as 'a'"):
+        ranking_of(Selected(Bytes()), manager("a"), manager("b")).take()
+
+
 def test_what_is_a_policy():
     assert isinstance(as_policy(None), Spread)
     mine = Pack()
