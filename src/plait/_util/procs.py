@@ -108,6 +108,14 @@ def snapshot() -> dict[int, Process]:
     return {pid: process for pid in numbers() if (process := look(pid)) is not None}
 
 
+def number_space() -> str:
+    """Within what the numbers of processes that this one sees count: in a container others often have them too. Empty where that is not known."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
 def is_alive(pid: int) -> bool:
     """Whether there is such a process and it is not a zombie."""
     process = look(pid)

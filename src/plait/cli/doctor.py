@@ -304,7 +304,7 @@ def _print(health: Health, run_dir: str, *, fixed: bool) -> None:
     if health.elsewhere:
         hosts = ", ".join(sorted(health.elsewhere))
         print(
-            f"{WARN:4}  runs: some have jobs, and their drivers are on {hosts}; whether they live can be seen there: `plait doctor`"
+            f"{WARN:4}  runs: some have jobs, and their drivers are on {hosts}, or in a container there; whether they live can be seen there: `plait doctor`"
         )
     for name in health.unreadable:
         print(

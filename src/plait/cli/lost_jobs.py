@@ -85,7 +85,7 @@ class LostJob:
 
 
 def is_dead(line: RunLine) -> bool:
-    """Whether the driver of a run is surely gone. Of one on another host, or whose journal has lost its beginning, that is not known."""
+    """Whether the driver of a run is surely gone. Of one on another host or in another container, or whose journal has lost its beginning, that is not known."""
     return line.started is not None and line.state in {CRASHED, ENDED}
 
 

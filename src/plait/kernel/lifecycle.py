@@ -19,6 +19,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from plait._util import procs
 from plait._util.dirs import make_numbered_dir
 from plait._util.threads import running
 from plait._util.timers import Timers
@@ -137,7 +138,7 @@ class Lifecycle:
         self._stream = EventStream(sinks)
         self._emit = self._endings.emit = self._stream.emit
         self._emit((RUN_STARTED, time.monotonic(), time.time(), self.run_id, SCHEMA_VERSION, _version(), platform.python_version(),
-                    platform.node(), os.getpid(), script_name(), [e.label for e in self.config.executors]))  # fmt: skip
+                    platform.node(), os.getpid(), script_name(), [e.label for e in self.config.executors], procs.number_space()))  # fmt: skip
         self._stream.flush()  # if this process is killed now, others shall know whose blocks are left
         self._logger.info(
             "run %s in %s: plait %s, Python %s, %s",

@@ -46,7 +46,11 @@ class Event(msgspec.Struct, array_like=True, frozen=True):
 
 
 class RunStarted(Event, tag=RUN_STARTED, frozen=True):
-    """A kernel was loaded."""
+    """A kernel was loaded.
+
+    Attributes:
+        pid_space: within what its process number counts (a container's numbers are its own); empty in journals of versions that did not say.
+    """
 
     t_s: float
     wall_time_s: float
@@ -58,6 +62,7 @@ class RunStarted(Event, tag=RUN_STARTED, frozen=True):
     pid: int
     name: str
     executors: list[str]
+    pid_space: str = ""
 
 
 class TaskSubmitted(Event, tag=TASK_SUBMITTED, frozen=True):

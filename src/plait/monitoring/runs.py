@@ -43,7 +43,7 @@ _CLOCK_SLACK_S: Final = 2.0
 ENDED: Final = "ended"
 LIVE: Final = "live"
 CRASHED: Final = "crashed"
-ELSEWHERE: Final = "elsewhere"  #: on another host, which cannot be asked from here
+ELSEWHERE: Final = "elsewhere"  #: on another host, or in another container, which cannot be asked from here
 UNREADABLE: Final = "unreadable"  #: its journal, or the beginning of that, cannot be read, so nothing is known of it
 
 
@@ -365,6 +365,8 @@ def state_of(started: RunStarted | None, ended: RunEnded | None) -> str:
         return UNREADABLE
     if started.hostname != platform.node():
         return ELSEWHERE
+    if started.pid_space and started.pid_space != procs.number_space():
+        return ELSEWHERE  # its number is another process here, or none
     return LIVE if _is_its_process(started) else CRASHED
 
 

@@ -153,7 +153,7 @@ def headline(run: Run) -> str:
         LIVE: f"has been running for {took}",
         CRASHED: f"crashed: its process{_process(run)} is gone without having ended the run; the journal holds {took} of it",
         UNREADABLE: "has a journal whose beginning cannot be read (damaged, of another version, or never written for want of space); what can be read says",
-        ELSEWHERE: f"is on another host{_process(run)}, so whether it still lives cannot be seen from here; the journal holds {took} of it",
+        ELSEWHERE: f"is on another host or in another container{_process(run)}, so whether it still lives cannot be seen from here; the journal holds {took} of it",
     }[run.state]
     if run.ended is not None:
         return f"run {run.name}{script} {how}: {run.ended.sentence}"

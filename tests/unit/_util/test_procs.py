@@ -64,6 +64,16 @@ def test_psutil_tells_the_same():
         assert procs.look_by_psutil(child.pid).state == "Z"
 
 
+def test_where_numbers_count(monkeypatch):
+    def missing(path):
+        raise FileNotFoundError(path)
+
+    if sys.platform == "linux":
+        assert procs.number_space().startswith("pid:[")
+    monkeypatch.setattr(os, "readlink", missing)
+    assert procs.number_space() == ""
+
+
 def test_alive_means_not_a_zombie_and_there():
     with subprocess.Popen(["/bin/true"]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead and not reaped

@@ -91,7 +91,10 @@ def test_whether_a_driver_on_another_host_lives_is_not_known(tmp_path, systems, 
     health = examine(str(tmp_path))
     assert (health.jobs, health.elsewhere) == ([], {"login2"})
     doctor(str(tmp_path), fix=False, as_json=False)
-    assert "their drivers are on login2; whether they live can be seen there" in capsys.readouterr().out
+    assert (
+        "their drivers are on login2, or in a container there; whether they live can be seen there"
+        in capsys.readouterr().out
+    )
 
 
 def test_jobs_of_a_run_whose_journal_cannot_be_read_are_told_of(tmp_path, systems, capsys):  # noqa: F811

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import plait
+from plait._util import procs
 from plait.errors import ConfigurationError, NoDataFlowKernelError
 from plait.executors.base import Executor, ExecutorStatus
 from plait.kernel.lifecycle import _RunLog
@@ -87,7 +88,7 @@ def test_who_runs_is_in_the_journal_before_anything_is_begun(monkeypatch):
             super().start(context)
 
     with plait.load(config(Looks(), initialize_logging=True)) as kernel:
-        assert [started.run_id for started in seen] == [kernel.run_id]
+        assert [(started.run_id, started.pid_space) for started in seen] == [(kernel.run_id, procs.number_space())]
 
 
 def test_runs_that_start_at_one_moment_have_folders_of_their_own():

@@ -11,7 +11,7 @@ from plait.model import events
 from plait.model.events import AnyEvent, Event
 
 EXAMPLES = [
-    (events.RunStarted(1.5, 2.5, "run", 1, "0.1", "3.11", "host", 42, "demo", ["processes"]), (events.RUN_STARTED, 1.5, 2.5, "run", 1, "0.1", "3.11", "host", 42, "demo", ["processes"])),
+    (events.RunStarted(1.5, 2.5, "run", 1, "0.1", "3.11", "host", 42, "demo", ["processes"], "pid:[1]"), (events.RUN_STARTED, 1.5, 2.5, "run", 1, "0.1", "3.11", "host", 42, "demo", ["processes"], "pid:[1]")),
     (events.TaskSubmitted(1.5, 7, "align", [1, 2], "2 cores"), (events.TASK_SUBMITTED, 1.5, 7, "align", [1, 2], "2 cores")),
     (events.AttemptStarted(1.5, 7, 1, "htex", -1, "m1", 2.0), (events.ATTEMPT_STARTED, 1.5, 7, 1, "htex", -1, "m1", 2.0)),
     (events.TaskEnded(1.5, 7, 3, 1, 1.0, 1.25, 3, "E: x", "because", "Traceback"), (events.TASK_ENDED, 1.5, 7, 3, 1, 1.0, 1.25, 3, "E: x", "because", "Traceback")),

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from plait._util import procs
 from plait.model import events as ev
 from plait.model.task import DEP_FAIL, EXEC_DONE, FAILED, JOINING, LAUNCHED, PENDING, TaskState
 from plait.monitoring.journal import Journal
@@ -25,7 +26,7 @@ from plait.monitoring.runs import (
 )
 
 
-def started(pid=None, host=None, wall_s=None):
+def started(pid=None, host=None, wall_s=None, space=""):
     return ev.RunStarted(
         100.0,
         time.time() if wall_s is None else wall_s,
@@ -37,6 +38,7 @@ def started(pid=None, host=None, wall_s=None):
         pid or os.getpid(),
         "a.py",
         ["p"],
+        space,
     )
 
 
@@ -156,6 +158,9 @@ def test_an_old_attempt_does_not_replace_a_newer():
         (started(pid=2**22 + 5), None, CRASHED),
         (started(wall_s=1000.0), None, CRASHED),  # the number was used again since
         (started(host="elsewhere"), None, ELSEWHERE),
+        (started(space="pid:[1]"), None, ELSEWHERE),  # in a container, whose numbers are its own
+        (started(pid=2**22 + 5, space="pid:[1]"), None, ELSEWHERE),
+        (started(pid=2**22 + 5, space=procs.number_space()), None, CRASHED),
         (None, None, UNREADABLE),
     ],
 )

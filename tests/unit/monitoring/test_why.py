@@ -140,7 +140,7 @@ def test_says_that_the_run_is_not_alive(how, words):
         ({"ended": True}, "run 007 (fit.py) ended after 1m30s: 2 done"),
         (
             {"host": "away"},
-            f"run 007 (fit.py) is on another host (process {os.getpid()} on away), so whether it still lives cannot be seen",
+            f"run 007 (fit.py) is on another host or in another container (process {os.getpid()} on away), so whether it still lives cannot be seen",
         ),
         ({"pid": 999_999_999}, "run 007 (fit.py) crashed: its process (process 999999999 on "),
     ],
