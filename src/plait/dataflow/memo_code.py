@@ -24,6 +24,7 @@ from hashlib import blake2b
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from plait._util.identity import identity_of
 from plait.dataflow.memo_bytecode import SOURCE_NOTES, assigned_by, code_form, globals_of
 from plait.dataflow.memo_id import UnknownTypeForMemo, part, register, stand_in, tagged, text, type_name
 
@@ -60,20 +61,13 @@ def code_key(func: Callable[..., Any]) -> bytes:
     Raises:
         ValueError: it closes over a value, or is bound to one, of a type that `id_for_memo` does not know.
     """
-    comparison: Any = type(func).__eq__
-    if comparison is not object.__eq__ and not isinstance(func, (MethodType, BuiltinFunctionType)):
-        return CodeKey(
-            func
-        ).key  # an object that can be called, and is equal to others which do something else, perhaps
     remembered = _remembered[_lasting.get()]
-    try:
-        known = remembered.get(func)
-    except TypeError:  # an object that can be called, but not hashed
-        return CodeKey(func).key
+    identity = identity_of(func)
+    known = remembered.get(identity)
     if known is None or not known.is_current():
         if len(remembered) >= _REMEMBERED:
             remembered.clear()
-        known = remembered[func] = CodeKey(func)
+        known = remembered[identity] = CodeKey(func)
     return known.key
 
 
@@ -98,9 +92,10 @@ class CodeKey:
         key: 32 bytes.
     """
 
-    __slots__ = ("_cells", "_contents", "_functions", "_names", "key")
+    __slots__ = ("_cells", "_contents", "_func", "_functions", "_names", "key")
 
     def __init__(self, func: Callable[..., Any]) -> None:
+        self._func = func  # it may be known by its number, which is its own while it is kept
         walk = _Walk()
         self.key = walk.run(func)
         self._functions = [

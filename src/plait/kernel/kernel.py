@@ -24,6 +24,7 @@ import time
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
 
+from plait._util.identity import identity_of
 from plait._util.threads import mark
 from plait.dataflow.check import check
 from plait.dataflow.engine import Effects, Engine
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
 _monotonic = time.monotonic
 #: Calls of a `plait.map` that are submitted at once: workers begin while the next are prepared.
 _MAP_CHUNK = 512
+#: Functions given to `DataFlowKernel.submit` of which is kept what was made of them.
+_SPECS_KEPT = 1000
 _VALIDATE = bool(os.environ.get("PLAIT_VALIDATE"))
 #: Results of these types answer ``future[key]`` and ``future.name`` at once; others are asked in a thread, because their code is the user's.
 _PLAIN_CONTAINERS = (dict, list, tuple, str, bytes)
@@ -318,10 +321,12 @@ class DataFlowKernel(Lifecycle):
     ) -> AppFuture[Any]:
         """Submits a call of a function that is no app."""
         labels = None if executors == "all" else tuple(executors)
-        key = (func, labels, cache, tuple(ignore_for_cache or ()), join)
+        key = (identity_of(func), labels, cache, tuple(ignore_for_cache or ()), join)
         spec = self._specs.get(key)
         if spec is None:
             name = getattr(func, "__name__", type(func).__name__)
+            if len(self._specs) >= _SPECS_KEPT:  # a program may submit a new function each time
+                self._specs.clear()
             spec = self._specs[key] = AppSpec(
                 func,
                 name,

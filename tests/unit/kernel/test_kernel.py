@@ -461,6 +461,28 @@ def test_submit_takes_functions_that_are_no_apps():
         assert kernel.submit(lambda: app(4), [], join=True).result() == (4,)
 
 
+class Greedy:
+    """Objects of it are equal, have no hash, and do different things."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+    def __call__(self):
+        return self.found
+
+
+def test_submit_tells_equal_objects_apart_and_keeps_no_function_for_ever(monkeypatch):
+    monkeypatch.setattr("plait.kernel.kernel._SPECS_KEPT", 2)
+    with run_with(plait.ThreadPoolExecutor()) as kernel:
+        assert [kernel.submit(Greedy(found), []).result() for found in range(5)] == list(range(5))
+        assert len(kernel._specs) <= 2
+
+
 # ------------------------------------------------------------------ retries
 def test_failures_spend_the_retries_of_the_run(hand):
     with run_with(hand, retries=2):

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 import plait.apps
+from plait._util.identity import identity_of
 from plait.compat.parsl.app.python import PythonApp
 from plait.compat.parsl.dataflow.dflow import DataFlowKernel, DataFlowKernelLoader
 
@@ -42,17 +43,12 @@ class ParslPoolExecutor(Executor):
         return len(self._apps)
 
     def get_app(self, fn: Callable[..., Any]) -> PythonApp:
-        """The app of a function; the same one each time, except for methods of objects that have no hash."""
-        try:
-            app = self._apps.get(fn)
-        except TypeError:
-            return self._new_app(fn)
+        """The app of a function; the same one each time."""
+        app = self._apps.get(identity_of(fn))
         if app is None:
-            app = self._apps[fn] = self._new_app(fn)
+            app = PythonApp(fn, data_flow_kernel=self._running(), executors=self._executors)
+            self._apps[identity_of(fn)] = app
         return app
-
-    def _new_app(self, fn: Callable[..., Any]) -> PythonApp:
-        return PythonApp(fn, data_flow_kernel=self._running(), executors=self._executors)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Submits a call. Futures among the arguments, of apps as well, are waited for."""

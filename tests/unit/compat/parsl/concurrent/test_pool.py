@@ -50,6 +50,19 @@ def test_methods_of_objects_without_a_hash():
         assert list(pool.map(Model(3).predict, range(3))) == [0, 3, 6]
 
 
+def test_objects_that_are_equal_are_functions_of_their_own():
+    @dataclasses.dataclass(frozen=True)
+    class Scale:
+        by: int = dataclasses.field(compare=False)
+
+        def __call__(self, x):
+            return self.by * x
+
+    with ParslPoolExecutor(config()) as pool:
+        assert [pool.submit(Scale(by), 1).result() for by in (2, 3)] == [2, 3]
+        assert [list(pool.map(Scale(by), [1])) for by in (2, 3)] == [[2], [3]]
+
+
 def test_futures_chain():
     with ParslPoolExecutor(config()) as pool:
         other = parsl.python_app(square)
