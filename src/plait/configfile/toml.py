@@ -58,7 +58,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         ConfigurationError: it cannot be read.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # some editors begin a file with a mark of their own
             return file.read()
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{os.fspath(path)}: this is no TOML: {error}") from None

@@ -2,7 +2,7 @@
 
 A file is a header and then frames: length of the body (4 bytes), CRC32 of the body (4 bytes), body (a msgpack array of events).
 A torn end costs the frame that it tore. Writing happens in a thread of its own, within `limits.JOURNAL_FLUSH_S`;
-a full disk stops the journal with one warning, and never a task.
+a full disk stops the journal with one warning, and never a task. How the run ended is written all the same where there is room for that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from plait.limits import JOURNAL_FILE_BYTES, JOURNAL_FLUSH_S
-from plait.model.events import TASKS_SUBMITTED
+from plait.model.events import NOTE, RUN_ENDED, TASKS_SUBMITTED
 from plait.monitoring.base import EventSink
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ class Journal(EventSink):
         self._file_bytes = file_bytes
         self._number = 0
         self._written = 0
+        self._whole = 0  # bytes of the file's header and whole frames
+        self._why = ""  # it cannot be written any more
         self._fd = -1
         self._open()
 
@@ -135,6 +137,12 @@ class Journal(EventSink):
         """Appends a frame."""
         if self._fd < 0:
             return
+        if self._why:
+            ending = [event for event in events if event[0] == RUN_ENDED]
+            if not ending:
+                return
+            lacks = f"the journal lacks what happened in between: it could not be written ({self._why})"
+            events = [(NOTE, ending[0][1], lacks), *ending]
         try:
             body = self._encode(events)
         except UnicodeEncodeError:  # the name of a file, in an error, say
@@ -152,29 +160,49 @@ class Journal(EventSink):
 
     def close(self) -> None:
         """Closes the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._fd < 0:
+            return
+        fd, self._fd = self._fd, -1
+        try:
+            os.close(fd)
+        except OSError as error:  # network file systems say only now that there is no room
+            _logger.warning("the journal in %s may lack its end (%s); tasks are not affected", self._directory, error)
 
     def _open(self) -> None:
         name = "journal.plj" if self._number == 0 else f"journal-{self._number:03d}.plj"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
         self._fd = os.open(os.path.join(self._directory, name), flags, 0o600)
-        self._written = 0
+        self._written = self._whole = 0
         self._append(MAGIC)
 
     def _append(self, data: bytes) -> None:
+        left = data
         try:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            while left:
+                left = left[os.write(self._fd, left) :]
         except OSError as error:
             self._give_up(error)
+        else:
+            self._whole += len(data)
 
     def _give_up(self, error: OSError) -> None:
-        _logger.warning(
-            "the journal in %s cannot be written any more (%s); the run goes on without it", self._directory, error
-        )
+        if not self._why:
+            self._why = error.strerror or str(error)
+            _logger.warning(
+                "the journal in %s cannot be written any more (%s); the run goes on without it", self._directory, error
+            )
+            if self._fd >= 0 and self._whole and self._cut():
+                return
         self.close()
+
+    def _cut(self) -> bool:
+        """Takes the torn frame away, whose room is mostly enough for how the run ended."""
+        try:
+            os.ftruncate(self._fd, self._whole)
+            os.lseek(self._fd, self._whole, os.SEEK_SET)
+        except OSError:
+            return False
+        return True
 
 
 def _text(value: Any) -> str:

@@ -108,3 +108,8 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "x.toml").write_bytes(b"a = '\xff'")
     with pytest.raises(ConfigurationError, match=r"x.toml: this is no TOML"):
         toml.read_text(tmp_path / "x.toml")
+
+
+def test_the_mark_with_which_some_editors_begin_a_file_is_no_part_of_it(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbfa = 1\r\n")
+    assert toml.parse(toml.read_text(tmp_path / "x.toml"), "x.toml") == {"a": 1}

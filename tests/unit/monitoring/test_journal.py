@@ -230,7 +230,43 @@ def test_a_full_disk_ends_the_journal_with_one_warning(tmp_path, monkeypatch, ca
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "No space left" in caplog.text
     assert len(list(read_journal(str(tmp_path)))) == 3
+    log.write(EVERY_KIND[9:])
     log.close()
+    *_, note, ended = read_journal(str(tmp_path))
+    assert (type(note), type(ended)) == (ev.Note, ev.RunEnded)
+    assert "it could not be written (No space left on device)" in note.text
+    assert len(list(read_journal(str(tmp_path)))) == 5
+
+
+def test_no_room_for_the_end_either(tmp_path, monkeypatch, caplog):
+    log = Journal(str(tmp_path))
+    log.write(EVERY_KIND[:3])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal.os, "write", full)
+    log.write(EVERY_KIND[3:5])
+    log.write(EVERY_KIND[9:])
+    monkeypatch.undo()
+    log.write(EVERY_KIND[9:])
+    log.close()
+    assert len(caplog.records) == 1
+    assert len(list(read_journal(str(tmp_path)))) == 3
+
+
+def test_a_full_disk_that_says_so_at_the_end_only(tmp_path, monkeypatch, caplog):
+    log = Journal(str(tmp_path))
+    real = os.close
+
+    def full(fd):
+        real(fd)
+        raise OSError(122, "Disk quota exceeded")
+
+    monkeypatch.setattr(journal.os, "close", full)
+    log.close()
+    log.close()
+    assert "may lack its end ([Errno 122] Disk quota exceeded)" in caplog.text
 
 
 def test_a_short_write_is_continued(tmp_path, monkeypatch):
