@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from pathlib import PurePath
 from urllib.parse import urlparse
 
 
@@ -27,7 +29,7 @@ class File:
         if not isinstance(text, str) or not text:
             raise ValueError(f"File({url!r}): expected a path or a URL")
         self.url = text
-        parsed = urlparse(text)
+        parsed = urlparse("" if isinstance(url, PurePath) else text)  # a path may have a colon in it
         self.scheme = parsed.scheme or "file"
         self.netloc = parsed.netloc
         self.query = parsed.query
@@ -37,7 +39,9 @@ class File:
 
     def cleancopy(self) -> File:
         """A new File of the same URL that knows nothing of copies."""
-        return type(self)(self.url)
+        twin = copy.copy(self)  # a derived class may take something else than a URL
+        twin.local_path = None
+        return twin
 
     @property
     def filepath(self) -> str:

@@ -76,3 +76,22 @@ def test_as_file():
     assert as_file("a").url == as_file(Path("a")).url == "a"
     with pytest.raises(TypeError, match=r"not int \(3\)"):
         as_file(3)
+
+
+def test_a_colon_in_a_path_makes_no_url_of_it():
+    file = File(Path("chr1:100-200.bam"))
+    assert (file.scheme, file.filepath, file.filename) == ("file", "chr1:100-200.bam", "chr1:100-200.bam")
+    assert file.cleancopy().filepath == "chr1:100-200.bam"
+
+
+class Sample(File):
+    def __init__(self, name, kind):
+        super().__init__(f"/data/{name}.{kind}")
+        self.kind = kind
+
+
+def test_a_clean_copy_of_a_derived_file_is_the_same_file():
+    sample = Sample("a", "csv")
+    sample.local_path = "copy"
+    clean = sample.cleancopy()
+    assert (type(clean), clean.filepath, clean.kind, sample.local_path) == (Sample, "/data/a.csv", "csv", "copy")
