@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,8 @@ from plait.sites.machine import SCHEDULERS
 from plait.sites.queues import find_accounts, find_queues
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from plait.config import Config
     from plait.sites.machine import Scheduler
     from plait.sites.queues import Queue
@@ -330,10 +333,30 @@ def _bash(provider: Any, about: str, findings: Findings) -> None:
             return
     if getattr(provider, "shell", None) is not None or not provider.shares_files:
         return  # the files are somewhere else
-    for match in re.finditer(r"^\s*(?:source|\.)\s+([^\s;&|$`]+)", lines, re.MULTILINE):
-        path = os.path.expanduser(match[1].strip("'\""))
-        if not glob.glob(path):
+    for name in sourced(lines):
+        path = os.path.expanduser(name)
+        if not os.path.exists(path) and not glob.glob(path):
             findings.problem(f"{about}.worker_init", f"there is no file {path}")
+
+
+def sourced(lines: str) -> Iterator[str]:
+    """Files that lines of bash read whatever happens. What bash works out first, or may do without, is left out."""
+    if "<<" in lines:
+        return  # text that only looks like commands
+    moves = re.search(r"^\s*(?:cd|pushd)\b", lines, re.MULTILINE)
+    for line in textwrap.dedent(lines.replace("\\\n", "")).splitlines():
+        match = re.match(r"(?:source|\.)[ \t]+(.+)", line)  # what stands further in belongs to an `if`
+        if match is None:
+            continue
+        words = shlex.shlex(match[1], posix=True, punctuation_chars=True)
+        words.whitespace_split, words.commenters = True, ""
+        try:
+            name, *rest = words
+        except ValueError:
+            continue
+        is_plain = "/" in name and not set("$`<>();&|") & set(name)  # one without a folder is looked for on PATH
+        if is_plain and "||" not in rest and (name.startswith(("/", "~")) or not moves):
+            yield name
 
 
 def _launcher(provider: Any, about: str, findings: Findings) -> None:

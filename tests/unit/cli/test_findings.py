@@ -87,3 +87,21 @@ def test_a_partition_must_be_named_where_none_is_the_default(slurm, capsys):
         "warning  cpu.provider.partition: there is no default partition, so it must be named: debug, wide, old"
         in capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "files"),
+    [
+        ("source /a/b; . ~/c # d\nsource /e f", ["/a/b", "/e"]),
+        ("module load x\nsource '/a b/c'\nsource \"/d e\"\n. /f\\ g", ["/a b/c", "/d e", "/f g"]),
+        ("  source /a\n  if b; then\n    source /c\n  fi", ["/a"]),
+        ('source "$HOME/a"\nsource $HOME/b\nsource <(c)\nsource `d`/e', []),
+        (". /a || true\ntest -e /b && . /b\nsource activate env\nsource 'c", []),
+        ("cd /a\nsource b/c\nsource /d", ["/d"]),
+        ("source a/b \\\n  c", ["a/b"]),
+        ("cat <<END\nsource /a\nEND", []),
+        ("source ", []),
+    ],
+)
+def test_files_that_bash_will_read(lines, files):
+    assert list(module.sourced(lines)) == files
