@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from plait.model.resources import DEFAULT
 
 if TYPE_CHECKING:
     from plait.model.resources import Resources
+
+_TOO_LARGE: Final = 1e100
 
 
 @dataclass(frozen=True)
@@ -74,4 +76,5 @@ def as_retry(value: Any) -> Retry | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether it is a number that can be reckoned with: not infinite, and not so large that it soon is."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
