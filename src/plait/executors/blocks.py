@@ -22,7 +22,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from plait._util.dirs import remove_busy_dir
-from plait.errors import text_of
+from plait.errors import ExecutorError, text_of
 from plait.executors.jobs_file import JobsFile
 from plait.executors.polling import Poller
 from plait.executors.submitting import Submitter
@@ -303,9 +303,16 @@ class BlockKeeper:
             while not self._stopping:
                 self._turn()
             self._stop()
-        except Exception as error:  # the thread's boundary: an executor without it would wait for blocks for ever
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # the thread's boundary: an executor without it would wait for blocks for ever
             _logger.exception("executor %s: the thread that keeps its blocks failed", self.label)
-            self.set_bad_state_and_fail_all(error)
+            self.set_bad_state_and_fail_all(
+                error
+                if isinstance(error, Exception)
+                else ExecutorError(self.label, f"its strategy called sys.exit({error})")
+            )
             self._stop()
         finally:
             with self._lock:
@@ -392,7 +399,7 @@ class BlockKeeper:
             _logger.warning("executor %s: job %s was begun when it was too late; it is cancelled", self.label, job_id)
             try:
                 self.provider.cancel(self._as_given([job_id]))
-            except Exception as error:  # noqa: BLE001 - plug-ins and the world: it is in jobs.jsonl
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - plug-ins and the world: it is in jobs.jsonl
                 _logger.warning("executor %s: job %s could not be cancelled: %s", self.label, job_id, text_of(error))
 
     def _cancel_some(self) -> None:
@@ -407,7 +414,7 @@ class BlockKeeper:
             return
         try:
             answers = [bool(answer) for answer in self.provider.cancel(self._as_given(jobs))]
-        except Exception as error:  # noqa: BLE001 - plug-ins and the world: asked again later
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - plug-ins, which may call sys.exit(), and the world: asked again later
             _logger.warning(
                 "executor %s: jobs %s could not be cancelled: %s", self.label, ", ".join(jobs), text_of(error)
             )
@@ -450,7 +457,7 @@ class BlockKeeper:
             statuses = self._core.statuses()
         try:
             error = self._handler(self._owner, statuses)
-        except Exception:  # the user's code; blocks go on without it
+        except (Exception, SystemExit):  # the user's code; blocks go on without it
             _logger.exception("executor %s: its block_error_handler raised", self.label)
             return
         if isinstance(error, Exception):

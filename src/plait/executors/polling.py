@@ -75,7 +75,7 @@ class Poller:
             statuses = self._provider.status(jobs)
             if len(statuses) != len(jobs) or not all(isinstance(status, JobStatus) for status in statuses):
                 raise TypeError(f"expected {len(jobs)} statuses, not {statuses!r}")  # noqa: TRY301 - handled like other failures
-        except Exception as error:  # noqa: BLE001 - plug-ins and the world: not knowing is not the end of a job
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - plug-ins, which may call sys.exit(), and the world: not knowing is not the end of a job
             self.failures += 1
             if self.failures == _QUIET_FAILURES:
                 _logger.warning(

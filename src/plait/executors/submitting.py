@@ -155,7 +155,7 @@ class Submitter:
     def _command(self, block: str) -> str | None:
         try:
             return self._launch(block)
-        except Exception as error:  # noqa: BLE001 - folders, keys, users' templates: this block's end
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - folders, keys, users' templates: this block's end
             self._say(block, "", None, f"could not be begun: {type(error).__name__}: {text_of(error)}")
             return None
 
@@ -172,10 +172,10 @@ class Submitter:
                     raise TypeError(f"expected {len(requests)} answers, not {answers!r}")  # noqa: TRY301 - as other failures
             else:
                 answers = [self._provider.submit(*requests[0])]
-        except Exception as error:  # noqa: BLE001 - plug-ins and the world: blocks that could not be begun
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - plug-ins, which may call sys.exit(), and the world: blocks that could not be begun
             answers = [error] * len(requests)
         for (block, _), answer in zip(commands, answers, strict=True):
-            if isinstance(answer, Exception):
+            if isinstance(answer, BaseException):
                 self._failed(block, f"could not be begun: {type(answer).__name__}: {text_of(answer)}")
             elif not answer:
                 self._failed(block, f"the provider {self._provider.label} did not say why it begins no job")

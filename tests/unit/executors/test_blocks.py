@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -183,6 +184,25 @@ def test_a_policy_that_raises_ends_the_scaling_and_not_the_blocks_of_others(owne
     wait_until(lambda: it.provider.unfinished() == [])
 
 
+def test_a_policy_that_calls_sys_exit_ends_the_scaling_too(owner):
+    class Leaves:
+        def decide(self, view):
+            sys.exit("enough")
+
+    it = owner(strategy=Leaves())
+    (error,) = wait_until(lambda: it.broken)
+    assert str(error) == "Executor x failed due to: its strategy called sys.exit(enough)"
+    wait_until(lambda: it.provider.unfinished() == [])
+
+
+def test_a_provider_that_calls_sys_exit_has_failed_blocks(owner, monkeypatch):
+    it = owner(start=False)
+    monkeypatch.setattr(it.provider, "submit", lambda *_: sys.exit("bad usage"))
+    it.keeper.start()
+    (error,) = wait_until(lambda: it.broken)
+    assert "could not be begun: SystemExit: bad usage" in str(error)
+
+
 def test_a_policy_whose_error_says_nothing_ends_the_scaling_too(owner):
     class Broken:
         def decide(self, view):
@@ -318,7 +338,7 @@ def test_when_a_manager_is_lost_the_provider_is_asked_before_its_time(owner):
     wait_until(lambda: it.gone == ["0"], timeout_s=3.0)
 
 
-@pytest.mark.parametrize("answer", [TimeoutError("squeue: timed out"), ["too", "many"], None, [None]])
+@pytest.mark.parametrize("answer", [TimeoutError("squeue: timed out"), SystemExit(2), ["too", "many"], None, [None]])
 def test_answers_that_are_none_leave_everything_as_it_is(owner, answer, monkeypatch):
     it = owner()
     it.running("0")
@@ -326,7 +346,7 @@ def test_answers_that_are_none_leave_everything_as_it_is(owner, answer, monkeypa
 
     def status(jobs):
         asked.append(jobs)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
