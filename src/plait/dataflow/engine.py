@@ -298,8 +298,13 @@ class Engine:
         if task.state in FINAL_STATES:
             return False
         start = len(effects.settled)
-        self._cancel_one(task, reason, effects)
-        self._spread(effects, start)
+        try:
+            self._cancel_one(task, reason, effects)
+            self._spread(effects, start)
+        except (KeyboardInterrupt, SystemExit):  # a signal: what has begun is finished, or nothing was
+            effects.stop[:] = [each for each in effects.stop if each.state == CANCELLED]
+            self._spread(effects, start)
+            raise
         return True
 
     def _cancel_one(self, task: Task, reason: str, effects: Effects) -> None:
@@ -316,12 +321,8 @@ class Engine:
         while at < len(settled):
             parent = settled[at][0]
             at += 1
-            dependants = parent.dependants
-            if dependants is None:
-                continue
-            parent.dependants = None
             ok = parent.state in (EXEC_DONE, MEMO_DONE)
-            for child in dependants:
+            for child in parent.dependants or ():
                 if child.state in FINAL_STATES:
                     continue
                 if parent.state == CANCELLED:
@@ -332,6 +333,7 @@ class Engine:
                 child.waiting -= 1
                 if child.waiting == 0:
                     self._inputs_ended(child, effects)
+            parent.dependants = None
 
     def _inputs_ended(self, task: Task, effects: Effects) -> None:
         if task.state == JOINING:
@@ -370,11 +372,11 @@ class Engine:
     def _end(
         self, task: Task, state: int, result: Any, error: BaseException | None, effects: Effects, *, spread: bool = True
     ) -> None:
-        self._move(task, state)
-        effects.dropped.append((task.args, task.kwargs, task.depends))
-        task.args = task.kwargs = task.payload = task.depends = None
         if error is not None:
             task.more().error = error
+        effects.dropped.append((task.args, task.kwargs, task.depends))
+        self._move(task, state)  # from here to its being settled nothing is called that a signal could follow
+        task.args = task.kwargs = task.payload = task.depends = None
         if not self.keep:
             del self.tasks[task.id]
         effects.settled.append((task, result, error))

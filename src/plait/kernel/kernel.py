@@ -688,13 +688,17 @@ class DataFlowKernel(Lifecycle):
         ):
             return False
         effects = Effects()
-        with self._lock:
-            if task.id < 0:  # a lifted one, which another thread is just submitting
-                task.more().cancel_reason = reason or f"{task.app.name} was cancelled"
-                return True
-            if not self._engine.cancel(task, reason or f"{task} was cancelled", effects):
-                return task.state == CANCELLED
-        self._apply(effects)
+        try:
+            with self._lock:
+                if task.id < 0:  # a lifted one, which another thread is just submitting
+                    task.more().cancel_reason = reason or f"{task.app.name} was cancelled"
+                    return True
+                if not self._engine.cancel(task, reason or f"{task} was cancelled", effects):
+                    return task.state == CANCELLED
+            self._apply(effects)
+        except (KeyboardInterrupt, SystemExit):  # what has been cancelled is told: done twice it does no harm
+            self._apply(effects)
+            raise
         for future in inner or ():
             future.cancel()
         return True

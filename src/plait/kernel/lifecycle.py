@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import weakref
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -322,12 +323,8 @@ class Lifecycle:
             futures += [ended[0].future for effects in list(self._ending) for ended in effects.settled]
         for future in futures:
             if future is not None and not future.done():
-                try:
+                with contextlib.suppress(CancelledError):
                     future.exception()
-                except BaseException as error:
-                    if not future.done():  # not the task's own end: somebody interrupts the waiting
-                        raise
-                    del error
 
     # ------------------------------------------------------------------ choosing executors
     def _candidates(self, task: Task, resources: Resources | None = None) -> list[Executor]:

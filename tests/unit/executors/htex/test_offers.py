@@ -160,7 +160,7 @@ def test_a_ctrl_c_while_tasks_are_offered_loses_none_and_doubles_none():
         offers.queue.extend(tasks[:3])
         for task in tasks[3:]:
             offers.add_special(task)
-        with Interrupt((Offers.next_batch, Offers.offer), place) as interrupt, contextlib.suppress(KeyboardInterrupt):
+        with Interrupt(place, Offers.next_batch, Offers.offer) as interrupt, contextlib.suppress(KeyboardInterrupt):
             offers.next_batch()
         come = interrupt.came
         offers.take(2, 1)  # cancelled just then
@@ -169,7 +169,7 @@ def test_a_ctrl_c_while_tasks_are_offered_loses_none_and_doubles_none():
         assert sorted(set(left) - {2}) == [0, 3, 4, 5], place
         assert len(set(left)) == len(left), place
         assert (offers.held, offers.unplaced, offers.waiting_bytes) == ({}, {}, 0)
-    assert place > 20
+    assert place > 8
 
 
 def test_messages_are_of_bounded_size(monkeypatch):
