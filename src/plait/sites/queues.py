@@ -33,6 +33,7 @@ class Queue:
         gpus: of a node, at most.
         gpu_kind: what these are called.
         notes: anything else that a user should see.
+        routes: whether it runs no jobs itself and gives them to other queues.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Queue:
     gpus: int = 0
     gpu_kind: str = ""
     notes: tuple[str, ...] = field(default=())
+    routes: bool = False
 
     @property
     def walltime(self) -> str:
@@ -175,7 +177,7 @@ def pbs(out: str) -> list[Queue]:
             document = json.loads(out).get("Queue", {})
         except (ValueError, AttributeError):
             return []
-        return [_pbs_queue(name, table) for name, table in document.items() if _takes_jobs(table)]
+        return [_pbs_queue(name, table) for name, table in document.items()]
     found = []
     for part in re.split(r"^Queue:\s*", out, flags=re.MULTILINE)[1:]:
         name, _, rest = part.partition("\n")
@@ -187,20 +189,19 @@ def pbs(out: str) -> list[Queue]:
                 table.setdefault(group, {})[inner] = value
             elif equals:
                 table[key] = value
-        if _takes_jobs(table):
-            found.append(_pbs_queue(name.strip(), table))
+        found.append(_pbs_queue(name.strip(), table))
     return found
-
-
-def _takes_jobs(table: dict[str, Any]) -> bool:
-    return str(table.get("queue_type", "Execution")).startswith(("E", "e"))
 
 
 def _pbs_queue(name: str, table: dict[str, Any]) -> Queue:
     most = table.get("resources_max", {})
-    notes = () if "acl_groups" not in table and "acl_users" not in table else ("for some users only",)
+    routes = str(table.get("queue_type", "Execution")).startswith(("R", "r"))
+    notes: tuple[str, ...] = ("gives jobs to other queues",) if routes else ()
+    if "acl_groups" in table or "acl_users" in table:
+        notes += ("for some users only",)
     return Queue(
         name,
+        routes=routes,
         open=str(table.get("enabled")) == "True" and str(table.get("started")) == "True",
         walltime_s=_time(most.get("walltime")),
         max_nodes=_whole(most.get("nodect")),
@@ -335,7 +336,7 @@ def _whole(value: Any) -> int:
 
 def choose(queues: Iterable[Queue]) -> Queue | None:
     """The one to begin with: the default if it is open, else the open one that lets jobs run longest."""
-    usable = [queue for queue in queues if queue.open]
+    usable = [queue for queue in queues if queue.open and not queue.routes]
     for queue in usable:
         if queue.default:
             return queue

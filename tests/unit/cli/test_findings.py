@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from plait.cli import findings as module
+from plait.providers import PBSProProvider
+from plait.sites.machine import SCHEDULERS
+from plait.sites.queues import Queue
 from tests.unit.cli.conftest import FILE, SINFO
 
 
@@ -105,3 +108,11 @@ def test_a_partition_must_be_named_where_none_is_the_default(slurm, capsys):
 )
 def test_files_that_bash_will_read(lines, files):
     assert list(module.sourced(lines)) == files
+
+
+@pytest.mark.parametrize(("queue", "level"), [("prod", "ok"), ("small", "ok"), ("prod2", "problem")])
+def test_a_queue_that_gives_jobs_to_others_is_one(queue, level):
+    pbs = next(each for each in SCHEDULERS if each.system == "pbspro")
+    found = module.Findings()
+    module._queue(pbs, PBSProProvider(queue=queue), [Queue("prod", routes=True), Queue("small")], "x", found)
+    assert [each.level for each in found.those] == [level]

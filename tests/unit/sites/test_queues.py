@@ -128,12 +128,14 @@ def test_resources_of_slurm(text, gpus):
 
 
 def test_pbs_as_text_and_as_json():
-    batch, closed = queues.find_queues(
+    batch, route, closed = queues.find_queues(
         "torque", answers(**{"qstat_-Q": PBS_TEXT, "qstat_-B": "Server: x\n    default_queue = batch\n"})
     )
     assert batch == Queue("batch", default=True, walltime_s=172800, max_nodes=16)
     assert not closed.open
     assert closed.notes == ("for some users only",)
+    assert str(route) == "route: walltime no limit, gives jobs to other queues"
+    assert queues.choose([route, closed]) is None
     said = {
         "pbs_version": "22.05.11",
         "Queue": {
@@ -146,8 +148,9 @@ def test_pbs_as_text_and_as_json():
             "routing": {"queue_type": "Route", "enabled": "True", "started": "True"},
         },
     }
-    (workq,) = queues.find_queues("pbspro", answers(**{"qstat_-Q_json": json.dumps(said)}))
+    workq, routing = queues.find_queues("pbspro", answers(**{"qstat_-Q_json": json.dumps(said)}))
     assert workq == Queue("workq", walltime_s=86400)
+    assert routing.routes
     assert queues.pbs('{"Queue": ') == []
 
 
