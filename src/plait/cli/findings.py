@@ -142,7 +142,9 @@ def _provider(executor: Any, provider: Any, config: Config, about: str, findings
     if scheduler is not None and not _commands(scheduler, used, ask, about, findings):
         scheduler = None
     if scheduler is not None:
-        _queue(scheduler, used, find_queues(scheduler.system, ask), about, findings)
+        clusters = getattr(used, "clusters", None)
+        options = ["--all", *([f"--clusters={clusters}"] if clusters else [])]  # hidden ones too
+        _queue(scheduler, used, find_queues(scheduler.system, ask, *options), about, findings)
         _account(scheduler, used, ask, about, findings)
     _bash(used, about, findings)
     if not isinstance(executor, MPIExecutor):  # which starts its own programs on the nodes

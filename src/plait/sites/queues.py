@@ -85,15 +85,19 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def find_queues(system: str, ask: Ask) -> list[Queue] | None:
+def find_queues(system: str, ask: Ask, *slurm_options: str) -> list[Queue] | None:
     """The queues of a batch system, the default one first; None when it has none, or does not say.
 
     Args:
         system: as `plait.sites.machine.SCHEDULERS` names it.
         ask: runs a command.
+        slurm_options: more options of Slurm's: for queues that it shows only when it is asked to.
     """
-    reader = _READERS.get(system)
-    found = None if reader is None else reader(ask)
+    if system == "slurm":
+        found = _ask_slurm(ask, *slurm_options)
+    else:
+        reader = _READERS.get(system)
+        found = None if reader is None else reader(ask)
     return None if found is None else sorted(found, key=lambda queue: not queue.default)
 
 
@@ -164,8 +168,8 @@ def _slurm_time(text: str) -> float:
     return int(days) * 86400 + fields[0] * 3600 + fields[1] * 60 + fields[2]
 
 
-def _ask_slurm(ask: Ask) -> list[Queue] | None:
-    out = ask("sinfo", "--noheader", _SINFO)
+def _ask_slurm(ask: Ask, *options: str) -> list[Queue] | None:
+    out = ask("sinfo", "--noheader", *options, _SINFO)
     return None if out is None else slurm(out)
 
 
@@ -312,7 +316,6 @@ def find_accounts(system: str, user: str, ask: Ask) -> list[str]:
 
 # ------------------------------------------------------------------
 _READERS: Final[dict[str, Callable[[Any], list[Queue] | None]]] = {
-    "slurm": _ask_slurm,
     "pbspro": lambda ask: _ask_pbs(ask, "-F", "json"),
     "torque": _ask_pbs,
     "lsf": _ask_lsf,

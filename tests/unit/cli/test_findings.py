@@ -116,3 +116,13 @@ def test_a_queue_that_gives_jobs_to_others_is_one(queue, level):
     found = module.Findings()
     module._queue(pbs, PBSProProvider(queue=queue), [Queue("prod", routes=True), Queue("small")], "x", found)
     assert [each.level for each in found.those] == [level]
+
+
+def test_partitions_that_are_hidden_or_on_another_cluster(slurm, capsys):
+    (slurm.bin / "sinfo").write_text(
+        '#!/bin/sh\ncase "$*" in *--all*--clusters=b*) echo "secret|up|1:00:00|4|4|4000|(null)|1-4";; esac\n'
+    )
+    slurm('partition = "secret"\nclusters = "b"')
+    assert "ok       cpu.provider.partition: secret: walltime 01:00:00" in capsys.readouterr().out
+    slurm('partition = "secret"')
+    assert "'secret' is not there" in capsys.readouterr().out
