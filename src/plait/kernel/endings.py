@@ -99,9 +99,20 @@ class Endings:
                 )
             )
 
-    def publish_all(self, settled: list[tuple[Task, Any, BaseException | None]]) -> list[PlaitFuture[Any]]:
-        """Sets the futures of tasks that ended, and of their files; those that have callbacks to run, which may wait for any of them."""
-        ended: list[PlaitFuture[Any]] = []
+    def publish_all(
+        self, settled: list[tuple[Task, Any, BaseException | None]], ended: list[PlaitFuture[Any]] | None = None
+    ) -> list[PlaitFuture[Any]]:
+        """Sets the futures of tasks that ended, and of their files.
+
+        Args:
+            settled: (task, result, error) of each.
+            ended: where to put those with callbacks to run, which may wait for any of them. After a signal in the middle the same is done again
+                with the same list, since those that were set by then are no longer known to their tasks.
+
+        Returns:
+            That list.
+        """
+        ended = [] if ended is None else ended
         plain: list[AppFuture[Any]] = []
         now_s = _monotonic()
         keep = self._keep
@@ -109,6 +120,8 @@ class Endings:
         traces: dict[int, str] = {}  # thousands may fail for one cause
         for task, result, error in settled:
             future = task.future
+            if future is not None:
+                ended.append(future)
             if (
                 everything
                 or task.state != EXEC_DONE
@@ -117,28 +130,41 @@ class Endings:
                 or task.app.kind == "join"
                 or future is None
             ):
-                self._publish(task, result, error, now_s, traces)
                 if (details := task.details) is not None:
                     ended += [*details.outputs, *details.outputs_hidden]
+                self._publish(task, result, error, now_s, traces)
             else:  # `_publish` for what most tasks are, written out
                 task.end_s = now_s
                 future._result = result  # noqa: SLF001 - our own class
                 plain.append(future)
-            if future is not None:
-                ended.append(future)
         finish_all(plain)
         if not keep:
             for future in plain:
                 future._task.future = None  # noqa: SLF001 - future -> task stays; the circle would keep both until the collector comes
-        return [future for future in ended if future._cbs is not None]  # noqa: SLF001
+        ended[:] = [future for future in ended if future._cbs is not None]  # noqa: SLF001
+        return ended
 
     def _publish(
         self, task: Task, result: Any, error: BaseException | None, now_s: float, traces: dict[int, str]
     ) -> None:
         """Sets the future of a task that ended, and what hangs on it."""
         future = task.future
-        if future is None or future._state != PENDING:  # noqa: SLF001 - our own class; a signal came in the middle, and this is the second time
+        if future is None:
             return
+        state = task.state
+        if future._state == PENDING:  # noqa: SLF001 - our own class; else a signal came in the middle, and this is the second time
+            self._note(task, result, error, now_s, traces)
+        details = task.details
+        ending = FUTURE_CANCELLED if state == CANCELLED else FINISHED
+        if details is not None and (details.outputs or details.outputs_hidden):
+            _publish_with_files(future, ending, result, error, [*details.outputs, *details.outputs_hidden])
+        elif future._state == PENDING:  # noqa: SLF001
+            future._publish(ending, result, error)  # noqa: SLF001
+        if not self._keep:
+            task.future = None
+
+    def _note(self, task: Task, result: Any, error: BaseException | None, now_s: float, traces: dict[int, str]) -> None:
+        """Tells of the end of a task whose future is about to be set."""
         task.end_s = now_s
         state = task.state
         if (task.app.cache or self._memo_all) and state not in (MEMO_DONE, CANCELLED):
@@ -147,14 +173,6 @@ class Endings:
             self._note_end(task, error, now_s, traces)
         if error is not None:
             self._count_failure(task, error)
-        details = task.details
-        ending = FUTURE_CANCELLED if state == CANCELLED else FINISHED
-        if details is not None and (details.outputs or details.outputs_hidden):
-            _publish_with_files(future, ending, result, error, [*details.outputs, *details.outputs_hidden])
-        else:
-            future._publish(ending, result, error)  # noqa: SLF001 - our own class
-        if not self._keep:
-            task.future = None
 
     def _memoize(self, task: Task, result: Any, error: BaseException | None) -> None:
         try:
@@ -204,7 +222,8 @@ def _trace_of(error: BaseException, traces: dict[int, str]) -> str:
 def _publish_with_files(
     future: AppFuture[Any], ending: str, result: Any, error: BaseException | None, files: list[DataFuture]
 ) -> None:
-    """Ends a future and those of its files: whoever waits for one finds the others ended too."""
+    """Ends a future and those of its files, as far as they have not ended: whoever waits for one finds the others ended too."""
+    files = [of_file for of_file in files if of_file._state == PENDING]  # noqa: SLF001 - our own classes
     outcomes = [_outcome_of(of_file, ending, error) for of_file in files]  # looks at the disk before anything ends
     waited_for = []
     for of_file, (file, failure) in zip(files, outcomes, strict=True):

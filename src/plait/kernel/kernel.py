@@ -647,7 +647,7 @@ class DataFlowKernel(Lifecycle):
                 if executor is not None:
                     executor.cancel(task, task.attempt)
             if effects.settled:
-                called += self._endings.publish_all(effects.settled)
+                self._endings.publish_all(effects.settled, called)
             effects.dropped.clear()
             following = Effects()
             todo.append(following)

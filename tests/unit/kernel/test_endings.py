@@ -113,6 +113,39 @@ def test_whoever_waits_for_a_task_or_for_its_file_finds_the_other_ended_too(monk
     assert isinstance(missing.exception(), MissingOutputs)
 
 
+@pytest.mark.parametrize("at", range(6))
+def test_after_a_signal_in_the_middle_it_is_done_again_and_nothing_is_forgotten(monkeypatch, at):
+    what, _ = endings()
+    tasks = [ended(number, EXEC_DONE if number == 1 else FAILED) for number in range(4)]
+    for task in tasks:
+        task.owner = SimpleNamespace(check_waiting=lambda _: None)
+        task.more().outputs = [DataFuture(task.future, File("there"))]
+    files = [task.details.outputs[0] for task in tasks]
+    futures = [task.future for task in tasks]
+    assert concurrent.futures.wait(files[::2], 0).not_done
+    seen = []
+    for future in [*futures, *files]:
+        future.add_done_callback(seen.append)
+    publish, count = PlaitFuture._publish, iter(range(100))
+
+    def interrupted(self, *how):
+        publish(self, *how)
+        if next(count) == at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(PlaitFuture, "_publish", interrupted)
+    settled = [(task, 5, None) if task.state == EXEC_DONE else (task, None, KeyError(task.id)) for task in tasks]
+    called = []
+    with pytest.raises(KeyboardInterrupt):
+        what.publish_all(settled, called)
+    what.publish_all(settled, called)
+    assert all(future.done() for future in [*futures, *files])
+    for future in called:
+        future._run_callbacks()
+    assert sorted(map(id, seen)) == sorted(map(id, [*futures, *files]))
+    assert what.failures == {("KeyError", "abs"): [3, 0]}
+
+
 def test_what_is_kept_keeps_its_future():
     what, _ = endings(keep=True)
     task = ended(1)
