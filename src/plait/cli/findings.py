@@ -364,14 +364,15 @@ def sourced(lines: str) -> Iterator[str]:
 def _launcher(provider: Any, about: str, findings: Findings) -> None:
     launcher = getattr(provider, "launcher", None)
     name = type(launcher).__name__
-    if (
-        provider.nodes_per_block > 1
-        and name in {"SimpleLauncher", "SingleNodeLauncher", "WrappedLauncher"}
-        and not stays_here(provider)
-    ):
+    if provider.nodes_per_block > 1 and name in {"SimpleLauncher", "SingleNodeLauncher"} and not stays_here(provider):
         findings.problem(
             f"{about}.launcher",
             f"{name} starts workers on the first of the block's {provider.nodes_per_block} nodes only; use one that starts them on all, such as SrunLauncher",
+        )
+    if provider.nodes_per_block > 1 and name == "WrappedLauncher" and not stays_here(provider):
+        findings.warning(
+            f"{about}.launcher",
+            f"{name} starts workers on the first of the block's {provider.nodes_per_block} nodes only, unless its prefix starts them on all",
         )
     program = _PROGRAMS.get(name)
     if program is not None and shutil.which(program) is None and getattr(provider, "shell", None) is None:

@@ -235,8 +235,9 @@ def lsf(out: str) -> list[Queue]:
             Queue(
                 name,
                 default=bool(re.search(r"This is (the|a) default queue", part)),
-                open="Open:Active" in part,
+                open=bool(re.search(r"\bOpen:(Active|Inact_Win)\b", part)),
                 walltime_s=float(limit[1]) * 60 if limit else math.inf,
+                notes=("begins jobs at certain hours only",) if "Open:Inact_Win" in part else (),
             )
         )
     return found

@@ -21,6 +21,7 @@ from tests.unit.cli.conftest import FILE, SINFO
         ("nodes_per_block = 5\nlauncher = { type = 'SrunLauncher' }", "PROBLEM  cpu.provider.nodes_per_block: 5 is more than debug has, which is 4"),
         ("partition = 'wide'\nnodes_per_block = 9\nlauncher = { type = 'SrunLauncher' }", "PROBLEM  cpu.provider.nodes_per_block: 9 is more than wide gives to one job, which is 8"),
         ("nodes_per_block = 2", "PROBLEM  cpu.provider.launcher: SingleNodeLauncher starts workers on the first of the block's 2 nodes only"),
+        ("nodes_per_block = 2\nlauncher = { type = 'WrappedLauncher', prepend = 'srun' }", "warning  cpu.provider.launcher: WrappedLauncher starts workers on the first of the block's 2 nodes only, unless its prefix"),
         ('worker_init = "if true; then"', "PROBLEM  cpu.provider.worker_init: bash does not understand it: "),
         ('worker_init = "source /nowhere/bin/activate"', "PROBLEM  cpu.provider.worker_init: there is no file /nowhere/bin/activate"),
         ("cores_per_node = 8", "warning  cpu.provider.cores_per_node: 8 is more than the smallest nodes of debug have, which is 4"),

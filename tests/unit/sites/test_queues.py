@@ -163,7 +163,8 @@ def test_the_limit_of_an_lsf_queue_is_not_its_default():
 def test_lsf():
     normal, night = queues.find_queues("lsf", answers(bqueues=BQUEUES))
     assert normal == Queue("normal", default=True, walltime_s=86400)
-    assert night == Queue("night", open=False)
+    assert night == Queue("night", notes=("begins jobs at certain hours only",))
+    assert not queues.lsf(BQUEUES.replace("Inact_Win", "Inact_Adm"))[1].open
 
 
 def test_grid_engine():
