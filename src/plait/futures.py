@@ -290,8 +290,9 @@ class PlaitFuture(Future[R]):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
-            f"{self!r} cannot be sent to another process; its result can: give the future to an app as an argument, by itself or "
-            f"in lists, tuples, sets, dictionaries and dataclasses, at most {SCAN_DEPTH} deep"
+            f"{self!r} cannot be sent to another process; its result can: give the future to an app as an argument, by itself or, "
+            "where the configuration's dependency_resolver is DEEP_DEPENDENCY_RESOLVER (which it is for `import plait`, and not for "
+            f"`import parsl`, if nothing is said), in lists, tuples, sets, dictionaries and dataclasses, at most {SCAN_DEPTH} deep"
         )
 
 
