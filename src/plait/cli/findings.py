@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
@@ -267,12 +268,13 @@ def _queue(scheduler: Scheduler, provider: Any, queues: list[Queue] | None, abou
             return
     else:
         names = re.split(r"[,+]", str(wanted))
-        by_name = {queue.name: queue for queue in queues}
-        unknown = [name for name in names if name.partition("@")[0] not in by_name]
+        meant = {name: [q for q in queues if fnmatch.fnmatchcase(q.name, name.partition("@")[0])] for name in names}
+        unknown = [name for name, those in meant.items() if not those]
         if unknown:
-            findings.problem(key, f"{unknown[0]!r} is not there; {scheduler.title} has {', '.join(by_name)}")
+            has = ", ".join(queue.name for queue in queues)
+            findings.problem(key, f"{unknown[0]!r} is not there; {scheduler.title} has {has}")
             return
-        chosen = [by_name[name.partition("@")[0]] for name in names]
+        chosen = [queue for those in meant.values() for queue in those]
     _limits(provider, chosen, about, key, findings)
 
 
@@ -283,7 +285,7 @@ def _account(scheduler: Scheduler, provider: Any, ask: Any, about: str, findings
     who = (ask("id", "-un") or "").strip()
     accounts = find_accounts(scheduler.system, who, ask)
     key = f"{about}.{scheduler.account}"
-    if accounts and wanted.lower() not in accounts:  # Slurm writes them small
+    if accounts and wanted.lower() not in map(str.lower, accounts):  # Slurm mostly writes them small
         findings.problem(key, f"{wanted!r} is none of yours, which are {', '.join(accounts)}")
     elif accounts:
         findings.ok(key, f"{wanted} is yours")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plait.cli import findings as module
-from plait.providers import PBSProProvider
+from plait.providers import GridEngineProvider, PBSProProvider, SlurmProvider
 from plait.sites.machine import SCHEDULERS
 from plait.sites.queues import Queue
 from tests.unit.cli.conftest import FILE, SINFO
@@ -127,3 +127,19 @@ def test_partitions_that_are_hidden_or_on_another_cluster(slurm, capsys):
     assert "ok       cpu.provider.partition: secret: walltime 01:00:00" in capsys.readouterr().out
     slurm('partition = "secret"')
     assert "'secret' is not there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("queue", "level"), [("*.q", "ok"), ("all.q@node1,long.q@@big", "ok"), ("*.x", "problem")])
+def test_queues_of_grid_engine_by_patterns_and_hosts(queue, level):
+    system = next(each for each in SCHEDULERS if each.system == "gridengine")
+    found = module.Findings()
+    module._queue(system, GridEngineProvider(queue=queue), [Queue("all.q"), Queue("long.q")], "x", found)
+    assert [each.level for each in found.those] == [level]
+
+
+@pytest.mark.parametrize(("account", "level"), [("Abc", "ok"), ("abc", "ok"), ("other", "problem")])
+def test_accounts_in_whatever_letters(account, level):
+    system = next(each for each in SCHEDULERS if each.system == "slurm")
+    found = module.Findings()
+    module._account(system, SlurmProvider(account=account), lambda *_: "ABC", "x", found)
+    assert [each.level for each in found.those] == [level]
