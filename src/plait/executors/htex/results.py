@@ -95,6 +95,7 @@ class Results:
         self.bytes = 0
         # Of each manager: numbers of messages whose results have come, and may come again.
         self._had: dict[Conn, set[int]] = {}
+        self._told: dict[Conn, int] = {}  # the number up to which it need not keep them
 
     def __len__(self) -> int:
         return len(self._results) + len(self._complete)
@@ -114,7 +115,7 @@ class Results:
         running = self._results.get(key)
         if running is not None and running.conn == conn and running.message.seq == message.seq:
             return  # the announcement came twice
-        if message.seq in self._had.get(conn, ()):
+        if message.seq <= self._told.get(conn, 0) or message.seq in self._had.get(conn, ()):
             self._send(conn, ChunkTaken(*key, -1), b"")
             self._tell(conn, message)  # which knows that it had it
             return
@@ -210,8 +211,9 @@ class Results:
     def manager_told(self, conn: Conn, number: int) -> None:
         """The manager hears that it need not keep its messages up to this number."""
         had = self._had.get(conn)
-        if had:
+        if had is not None:
             self._had[conn] = {each for each in had if each > number}
+            self._told[conn] = max(number, self._told.get(conn, 0))
 
     def tick(self, now_s: float) -> None:
         """Reminds managers of results that do not come on: an answer of ours may have been lost."""
@@ -254,11 +256,14 @@ class Results:
             self._end(key)
         if old in self._had:
             self._had[new] = self._had.pop(old)
+        if old in self._told:
+            self._told[new] = self._told.pop(old)
 
     def manager_gone(self, conn: Conn) -> None:
         """Nothing more comes from there."""
         self.manager_back(conn, conn)
         self._had.pop(conn, None)
+        self._told.pop(conn, None)
 
     def close(self) -> None:
         """Closes all files."""

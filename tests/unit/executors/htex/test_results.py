@@ -244,3 +244,24 @@ def test_a_result_that_was_complete_is_not_sent_again(bench):
     assert bench.results._had == {B: set()}
     bench.results.manager_gone(B)
     assert bench.results._had == {}
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_result_whose_manager_was_told_that_it_need_not_keep_it_is_not_waited_for(bench, is_back):
+    """That may have been lost with a connection: the manager announces it again, hears it then, and sends nothing."""
+    bench.results.announced(A, big(1))
+    chunk(bench, A, 1, 0, bytes(128))
+    os.close(*bench.results.file((1, 1), 1))
+    bench.results.driver_took(1)
+    if is_back:
+        bench.results.manager_back(A, B)
+    bench.results.manager_told(B if is_back else A, 1)
+    bench.results.manager_back(A, B)
+    bench.results.announced(B, big(1))
+    assert bench.told[1:] == [(B, big(1))]
+    assert bench.to(B, ChunkTaken) == [ChunkTaken(1, 1, -1)]
+    assert (len(bench.results), bench.results.bytes) == (0, 0)
+    bench.results.announced(B, big(2, seq=2))
+    assert bench.to(B, ChunkTaken)[-1] == ChunkTaken(2, 1, 0)
+    bench.results.manager_gone(B)
+    assert bench.results._told == {}
