@@ -1,7 +1,7 @@
 """Functions as bytes that change when what they do changes.
 
-The key of a function is made of its byte code (without what comments, formatting and line numbers leave in it), its defaults, the values that
-it closes over, and the globals that it names: plain values as they are, functions and classes of the user's own code by *their* code,
+The key of a function is made of its byte code (without what comments, formatting and line numbers leave in it), its defaults, its attributes,
+the values that it closes over, and the globals that it names: plain values as they are, functions and classes of the user's own code by *their* code,
 and so on from there. Libraries count by name and version. Docstrings and annotations do not count.
 
 Not seen: what a function imports while it runs, names that it computes, and the inside of globals of types that `id_for_memo` does not know
@@ -92,26 +92,30 @@ class CodeKey:
         key: 32 bytes.
     """
 
-    __slots__ = ("_cells", "_contents", "_func", "_functions", "_names", "key")
+    __slots__ = ("_cells", "_contents", "_func", "_functions", "_is_lasting", "_names", "_nodes", "key")
 
     def __init__(self, func: Callable[..., Any]) -> None:
         self._func = func  # it may be known by its number, which is its own while it is kept
         walk = _Walk()
         self.key = walk.run(func)
         self._functions = [
-            (f, f.__code__, f.__defaults__, f.__kwdefaults__)
+            (f, f.__code__, f.__defaults__, f.__kwdefaults__, bool(f.__dict__))
             for f in walk.nodes.values()
             if isinstance(f, FunctionType)
         ]
+        self._nodes = list(walk.nodes.values())  # whose numbers stay their own
         self._names = list(walk.used)
         self._cells = list(walk.cells)
+        self._is_lasting = walk.lasting
         changing = [] if walk.lasting else [value for value in walk.values if not _is_fixed(value)]
         self._contents = [(value, _contents(value)) for value in changing]
 
     def is_current(self) -> bool:
         """Whether everything that the key was made from is still the same."""
-        for func, code, defaults, kwdefaults in self._functions:
+        for func, code, defaults, kwdefaults, has_more in self._functions:
             if func.__code__ is not code or func.__defaults__ is not defaults or func.__kwdefaults__ is not kwdefaults:
+                return False
+            if bool(func.__dict__) is not has_more and not self._is_lasting:
                 return False
         for space, name, value in self._names:
             if space.get(name, _MISSING) is not value:
@@ -135,8 +139,9 @@ _walk: ContextVar[_Walk | None] = ContextVar("walk", default=None)
 
 
 def _contents(value: Any) -> bytes:
-    """Bytes of a value that can change in place; functions in it count by name, since each is watched by itself."""
+    """Bytes of a value that can change in place; functions in it count as the objects that they are, since each is watched by itself."""
     walk = _Walk()
+    walk.by_identity = True
     with walk:
         return walk.value(value, lenient=True)
 
@@ -151,9 +156,11 @@ class _Walk:
         cells: (cell, content): what functions close over.
         values: what was turned into bytes.
         lasting: whether the key is to be one of `lasting_keys`.
+        by_identity: whether functions and classes count as the objects that they are.
     """
 
     def __init__(self) -> None:
+        self.by_identity = False
         self.lasting = _lasting.get()
         self.nodes: dict[int, Any] = {}
         self.used: list[tuple[Mapping[str, Any], str, Any]] = []
@@ -212,7 +219,7 @@ class _Walk:
             self.nodes[id(node)] = node
             if stand_in.get() == self._refuse:
                 self._strict.add(id(node))
-        return tagged(b"R", self._colours.get(id(node)) or _name(node))
+        return tagged(b"R", text(str(id(node))) if self.by_identity else self._colours.get(id(node)) or _name(node))
 
     def _refuse(self, value: Any) -> bytes:
         """An app, or a function in another's coat, stands for that function; no other value of unknown type stands for anything."""
@@ -250,6 +257,8 @@ class _Walk:
             pieces.extend(
                 text(name) + self.value(self._look_up(keywords, name), lenient=lenient) for name in sorted(keywords)
             )
+        if func.__dict__:  # its attributes; of functions for single dispatch they have the registry
+            pieces.append(self.value(func.__dict__, lenient=True))
         pieces += [
             text(".".join(path)) + self._global(func.__globals__, path)
             for path in sorted(globals_of(func.__code__))

@@ -398,3 +398,46 @@ def test_objects_that_are_equal_but_do_something_else_have_keys_of_their_own():
     assert Scale(2) == Scale(3)
     assert code_key(Scale(2)) == code_key(Scale(2))
     assert code_key(Scale(2)) != code_key(Scale(3))
+
+
+def test_attributes_of_functions_count():
+    def scaled(x):
+        return x * scaled.by
+
+    before = code_key(scaled)
+    scaled.by = 2
+    with_two = code_key(scaled)
+    scaled.by = [3]
+    with_three = code_key(scaled)
+    scaled.by[0] = 4
+    assert len({before, with_two, with_three, code_key(scaled)}) == 4
+    scaled.by = 2
+    assert code_key(scaled) == with_two
+    with lasting_keys():
+        lasting = code_key(scaled)
+        del scaled.by
+        assert code_key(scaled) == lasting
+
+
+def test_what_is_registered_with_a_function_for_single_dispatch_counts():
+    @functools.singledispatch
+    def area(x):
+        return 0
+
+    keys = {code_key(area)}
+    area.register(int, lambda x: x)
+    keys.add(code_key(area))
+    area.register(int, lambda x: 2 * x)
+    keys.add(code_key(area))
+    assert len(keys) == 3
+    assert code_key(area) in keys
+
+
+def test_a_function_in_a_container_that_is_replaced_by_one_of_its_name_counts():
+    space = module("handlers = {'x': lambda x: x}\ndef f(x): return handlers['x'](x)")
+    before = code_key(space.f)
+    space.handlers["x"] = module("f = lambda x: 2 * x").f
+    after = code_key(space.f)
+    assert after != before
+    space.handlers["x"] = module("f = lambda x: x").f
+    assert code_key(space.f) == before
