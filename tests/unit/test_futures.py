@@ -422,7 +422,7 @@ def test_where_the_end_is_not_heard_of_nobody_waits_for_it():
     ):
         with pytest.raises(RuntimeError, match="task 7 .* is another's"):
             wait()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(concurrent.futures.TimeoutError):
         future.result(0)
     future.set_result(1)
     assert future.result() == 1
