@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from plait.compat.parsl.app.app import AppBase
 from plait.errors import AppTimeout
@@ -79,21 +80,36 @@ def timeout(f: Callable[..., Any], seconds: float) -> Callable[..., Any]:
     return wrapper
 
 
+#: Calls in which an exception from another thread is surely met.
+_LOOKS: Final = 100
+
+
+def _nothing() -> None:
+    """A call, before which the interpreter looks for it."""
+
+
 class _Limit:
     """Raises AppTimeout in a thread, unless the thread came to its end before."""
 
     def __init__(self, thread: int) -> None:
         self._thread = ctypes.c_ulong(thread)
         self._lock = threading.Lock()
-        self._over = False
+        self._over = self._struck = False
 
     def strike(self) -> None:
         with self._lock:
             if not self._over:
+                self._struck = True
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, ctypes.py_object(AppTimeout))
 
     def lift(self) -> None:
-        """The function is over; an exception that is on its way no longer strikes."""
+        """The function is over; an exception that is on its way no longer strikes.
+
+        It is met here rather than taken back: CPython 3.11 would go on looking for it at each call, for ever, and stand still once it is traced.
+        """
         with self._lock:
             self._over = True
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, None)
+        if self._struck:
+            with contextlib.suppress(AppTimeout):
+                for _ in range(_LOOKS):
+                    _nothing()

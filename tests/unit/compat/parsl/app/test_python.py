@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from plait.compat import parsl
-from plait.compat.parsl.app.python import PythonApp, timeout
+from plait.compat.parsl.app.python import PythonApp, _Limit, timeout
 from plait.compat.parsl.config import Config
 from plait.errors import AppTimeout
 
@@ -31,6 +33,31 @@ def test_the_timers_end_with_their_calls():
     for _ in range(20):
         timeout(int, 60)()
     assert threading.active_count() <= before + 20  # each is cancelled; conftest sees that all end
+
+
+def test_one_that_was_in_time_just_so_is_not_struck_later():
+    limit = _Limit(threading.get_ident())
+    try:
+        limit.strike()  # by its timer, just before this thread says that it is done
+        limit.lift()
+    except AppTimeout:
+        pass  # it was met before `lift`
+    assert sum(_one() for _ in range(1000)) == 1000
+
+
+def _one():
+    return 1
+
+
+def test_the_program_can_be_traced_afterwards():
+    """By a debugger, say: CPython 3.11 stands still when it was told to take such an exception back."""
+    script = (
+        "import faulthandler, sys; from plait.compat.parsl.app.python import timeout\n"
+        "assert timeout(int, 60)('3') == 3\n"
+        "faulthandler.dump_traceback_later(60, exit=True); sys.settrace(lambda *_: None); print(timeout(int, 60)('4'))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr
 
 
 def test_the_class_makes_apps_and_join_apps():
