@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import itertools
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +39,8 @@ IN_DRIVER = (DriverLink.nudge, DriverLink._pump, Offers.next_batch)
 def places(link: Any, functions: tuple[Callable[..., Any], ...], is_idle: Callable[[], Any]) -> int:
     """Interrupts a call at each place, after other threads have submitted tasks; the number of places."""
     echo = plait.python_app(tasks.echo)
-    place = 0
-    while True:
+    place = missed = 0
+    while missed < 5:  # the executor's own thread may just have been awake, and done it in place of the call
         wait_until(is_idle, WAIT_S)
         link.nudge = lambda: None  # theirs wait until somebody sends
         others = [echo(number) for number in range(3)]
@@ -52,10 +51,13 @@ def places(link: Any, functions: tuple[Callable[..., Any], ...], is_idle: Callab
         except KeyboardInterrupt:
             pass
         if not interrupt.came:
-            return place
+            missed += 1
+            continue
+        missed = 0
         place += 1
         assert echo(-1).result(WAIT_S) == -1, f"place {place}"
         assert [future.result(WAIT_S) for future in others] == [0, 1, 2], f"place {place}"
+    return place
 
 
 def test_while_tasks_are_sent_to_workers():
@@ -112,7 +114,8 @@ def test_whatever_a_call_is_at_others_go_on_and_all_that_was_submitted_ends(call
     with plait.load(
         plait.Config([plait.ThreadPoolExecutor(max_threads=1)], initialize_logging=False, progress=False)
     ) as kernel:
-        for place in itertools.count(1):
+        place, missed = 1, 0
+        while missed < 5:  # the tasks may just have ended before the call
             others = [echo(number) for number in range(3)]
             victim = total(others)
             after = [total([victim]), total([victim], more=1)]
@@ -123,8 +126,8 @@ def test_whatever_a_call_is_at_others_go_on_and_all_that_was_submitted_ends(call
             except KeyboardInterrupt:
                 raised = True
             assert raised == interrupt.came, f"place {place}"
-            if not raised:
-                break
+            missed = 0 if raised else missed + 1
+            place += raised
             assert [future.result(WAIT_S) for future in others] == [0, 1, 2], f"place {place}"
             for future in [victim, *after]:
                 with contextlib.suppress(plait.errors.PlaitError, concurrent.futures.CancelledError):
