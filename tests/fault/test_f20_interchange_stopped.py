@@ -17,7 +17,7 @@ echo = plait.python_app(tasks.echo)
 
 def test_no_manager_is_declared_dead(tmp_path):
     require_linux("reads /proc")
-    with pilot_jobs(max_losses=0, options={"blocks": 2, "heartbeat_threshold": 2.0}) as kernel:
+    with pilot_jobs(max_losses=0, options={"blocks": 2, "heartbeat_threshold": 6.0}) as kernel:
         htex = up(kernel, 2)
         before = {m["manager"] for m in htex.connected_managers()}
         notes, gate = tmp_path / "notes", tmp_path / "gate"
@@ -25,7 +25,7 @@ def test_no_manager_is_declared_dead(tmp_path):
         wait_until(lambda: len(tasks.notes(str(notes))) == 4, 20)
         (pid,) = interchanges()
         os.kill(pid, signal.SIGSTOP)
-        let_pass(1.8)  # managers are patient for 2 s
+        let_pass(5.4)  # managers are patient for 6 s
         os.kill(pid, signal.SIGCONT)
         gate.touch()
         assert all(future.result(30) for future in running)

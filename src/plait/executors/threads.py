@@ -225,17 +225,34 @@ class ThreadPoolExecutor(Executor):
             capacity.take(resources)
             return task
         if queue and capacity.used_cores + 1 <= capacity.cores + TOLERANCE:
+            task = queue[0]
             capacity.used_cores += 1
-            return queue.popleft()
+            del queue[0]
+            return task
         return None
 
     def _admit(self) -> None:
-        while (self._queue or self._special) and (task := self._next()) is not None:
-            self._ready.put(task)
-            if self._spare > 0:
-                self._spare -= 1
-            else:
+        """Gives threads what fits.
+
+        A Ctrl-C may come after any call of what is written in C: from the taking of a plain task to its being given there is none.
+        """
+        while self._queue or self._special:
+            if self._spare <= 0:
+                if not self._has_next():
+                    return
                 self._start_thread()
+                self._spare += 1
+            task = self._next()
+            if task is None:
+                return
+            self._spare -= 1
+            self._ready.put(task)
+
+    def _has_next(self) -> bool:
+        """Whether something fits, unless it was cancelled meanwhile."""
+        capacity, special = self._capacity, self._special
+        plain = bool(self._queue) and capacity.used_cores + 1 <= capacity.cores + TOLERANCE
+        return plain or (bool(special) and capacity.fits(resources_of(special[0][2])))
 
     def _start_thread(self, task: Task | None = None, call: tuple[Any, Any] | None = None) -> None:
         thread = threading.Thread(
@@ -253,7 +270,12 @@ class ThreadPoolExecutor(Executor):
         assert context is not None  # noqa: S101 - set by start
         if task is not None:  # another thread began it
             slot.begin(task)
+        me = threading.current_thread()
         try:
+            with self._lock:  # a Ctrl-C may have come before who started it could note it
+                if self._stopped and me not in self._threads:
+                    return
+                self._threads.add(me)
             while True:
                 if task is None:
                     task = self._ready.get()
@@ -291,7 +313,7 @@ class ThreadPoolExecutor(Executor):
                 del outcome
         finally:
             with self._lock:
-                self._threads.discard(threading.current_thread())
+                self._threads.discard(me)
 
     def _begin(self, task: Task, slot: _Slot) -> tuple[Any, Any] | None:
         """Notes that the thread begins a task (the lock is held); its arguments, or None when it is not to be run."""
