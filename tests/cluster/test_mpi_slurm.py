@@ -20,7 +20,7 @@ INIT = "".join(f"export {name}='{value}'\n" for name, value in BY_SRUN.items())
 
 
 @plait.bash_app
-def program(command, stdout=None, stderr=None, parsl_resource_specification=None):
+def program(command, stdout=None, stderr=None, parsl_resource_specification=None, walltime=25):
     return f"$PARSL_MPI_PREFIX {command}"
 
 
@@ -47,9 +47,9 @@ def provider(nodes, launcher):
 
 
 def loaded(executor, tmp_path):
-    return plait.load(
-        plait.Config(executors=[executor], run_dir=str(tmp_path / "runs"), progress=False, strategy="none")
-    )
+    """A run whose programs have a walltime and are tried again: where all nodes are one machine, Slurm's PMIx now and then loses a message of theirs."""
+    config = plait.Config([executor], run_dir=str(tmp_path / "runs"), progress=False, strategy="none", retries=2)
+    return plait.load(config)
 
 
 def ranks(path):
