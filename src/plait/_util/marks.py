@@ -39,9 +39,8 @@ def environ(pid: int) -> bytes:
             return b""  # gone, or of another user
         state, *fields = facts[facts.rindex(b")") + 2 :].split()
         memory, code, begin, end = (int(fields[number]) for number in (19, 22, 46, 47))
-        if (
-            state in b"ZX" or not memory or (code and begin == end)
-        ):  # the address of the code is written after those of the environment
+        is_whole = code != 0  # its address is written after those of the environment
+        if state in b"ZX" or not memory or (is_whole and begin == end):
             return b""  # it has ended, is a thread of the kernel, or was given an empty environment
         now_s = time.monotonic()
         deadline_s = deadline_s or now_s + EXEC_S

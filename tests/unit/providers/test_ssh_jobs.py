@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 
 import pytest
@@ -100,6 +101,21 @@ def test_a_script_that_is_at_no_command_ends_too(shell, begin, tmp_path):
         procs.end_tree(pid)
         os.unlink(tmp_path / "fifo")
     assert how(shell, path).is_over
+
+
+def test_one_that_is_not_seen_for_a_moment_is_looked_for_again(shell, begin, tmp_path, monkeypatch):
+    """The system shows no environment of a process that is just becoming another program."""
+    begin(f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 600; done")
+    wait_until(lambda: os.path.exists(tmp_path / "pid") and text(tmp_path / "pid").strip())
+    grep = tmp_path / "bin" / "grep"
+    grep.parent.mkdir()
+    hidden = f'echo >> {tmp_path}/looks; [ "$(wc -l < {tmp_path}/looks)" = 2 ] && exit 1'  # of the two that there are without a time to leave
+    grep.write_text(f'#!/bin/sh\n{hidden}\nexec {shutil.which("grep")} "$@"\n')
+    grep.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{grep.parent}:{os.environ['PATH']}")
+    ssh_jobs.end(shell, ["job.1"], 10, 0.0)
+    assert len(text(tmp_path / "looks").splitlines()) > 2
+    assert not procs.is_alive(int(text(tmp_path / "pid")))
 
 
 def test_jobs_with_names_that_are_alike_are_not_ended(shell, begin):

@@ -311,6 +311,16 @@ def test_it_can_be_given_up_by_its_user():
         assert made.executor_exception is error
 
 
+def test_an_error_without_a_text_is_told_by_its_class():
+    made = executor("silent")
+    with load(made):
+        future = echo(1)
+        wait_until(lambda: made.status().running)
+        made.set_bad_state_and_fail_all(AssertionError())
+        assert str(future.exception(20)).endswith("AssertionError")
+        assert made.executor_exception.args == ()
+
+
 def test_an_interchange_that_cannot_work_fails_all_tasks():
     with load(executor("broken")) as kernel:
         error = echo(1).exception(20)

@@ -9,6 +9,12 @@ from tests.unit.executors.htex.core_lab import PLAIN, Lab, done, item
 THRESHOLD_S = 8.0
 
 
+def until_asked(lab):
+    """Time passes until manager a, which is quiet, is asked what it has."""
+    while not lab.take(m.WhoAreYou):
+        lab.at(lab.now_s + 1.0, beats="a")
+
+
 def with_tasks(count=4, **more):
     """Manager a with two workers holds tasks."""
     lab = Lab(**more)
@@ -275,8 +281,7 @@ def test_a_big_task_that_was_granted_something_is_placed_anew_when_it_is_known_t
     lab.comes("a", holds=[])
     assert lab.take(m.Cancel) == []
     assert lab.place() == {}
-    while not lab.take(m.WhoAreYou):
-        lab.at(lab.now_s + 1.0, beats="a")
+    until_asked(lab)
     lab.comes("a", holds=[])
     assert lab.place() == {"a": [1]}
 
@@ -310,8 +315,7 @@ def test_a_quiet_manager_is_asked_what_it_has():
             lab.comes("a", prefetch=10, holds=[(1, 1), (2, 1)])
     assert 2 <= len(asked) <= 5, asked  # less and less often
     assert lab.place() == {}
-    while not lab.take(m.WhoAreYou):
-        lab.at(lab.now_s + 1.0, beats="a")
+    until_asked(lab)
     lab.comes("a", prefetch=10, holds=[(2, 1), (9, 1)])  # 1 never arrived, 9 was cancelled
     assert lab.take(m.Cancel) == [("a", m.Cancel([(9, 1)]))]
     assert lab.place() == {"a": [1]}
@@ -319,25 +323,21 @@ def test_a_quiet_manager_is_asked_what_it_has():
 
 def test_the_answer_to_an_earlier_question_is_not_taken_for_that_to_the_last():
     lab = with_tasks(2)
-    while not lab.take(m.WhoAreYou):
-        lab.at(lab.now_s + 1.0, beats="a")
+    until_asked(lab)
     lab.now_s += 0.1
     third = lab.offer_plain(1)
     assert lab.place() == {"a": third}
-    while not lab.take(m.WhoAreYou):
-        lab.at(lab.now_s + 1.0, beats="a")
+    until_asked(lab)
     lab.comes("a", prefetch=10, holds=[(1, 1), (2, 1)])  # said when the third had not come
     assert lab.place() == {}
-    while not lab.take(m.WhoAreYou):
-        lab.at(lab.now_s + 1.0, beats="a")
+    until_asked(lab)
     lab.comes("a", prefetch=10, holds=[(1, 1), (2, 1)])
     assert lab.place() == {"a": third}
 
 
 def test_what_was_sent_after_the_question_is_not_in_the_answer():
     lab = with_tasks(2)
-    while not lab.take(m.WhoAreYou):
-        lab.at(lab.now_s + 1.0, beats="a")
+    until_asked(lab)
     lab.now_s += 0.1
     third = lab.offer_plain(1)
     assert lab.place() == {"a": third}
